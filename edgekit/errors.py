@@ -1,0 +1,100 @@
+"""Every error edgekit raises on purpose.
+
+    EdgekitError               exit code 1: it did not work, and here is why
+    ├── UserError              exit code 2: the input was wrong; the message ends with the remedy
+    │   ├── BadModel           missing, truncated, of the wrong type, or its shapes differ
+    │   ├── UnsupportedModel   the model holds an operator that a backend cannot take
+    │   ├── BadData            images, calibration sets, label files
+    │   ├── BadArtifact        a manifest or model file that is not what it says
+    │   ├── BadTarget          an unknown or malformed target profile
+    │   ├── BadResults         saved measurements that cannot be read or compared
+    │   ├── OutputExists       the output is there already, and --force was not given
+    │   └── MissingPackage     an optional package is not installed; carries the pip line
+    ├── ParityFailed           an artifact does not compute what the model computes
+    ├── DeviceError            a device could not be reached or did not answer as agreed
+    │   └── DeviceTimeout      ... within the time it was given
+    └── BuildFailed            a backend's process ended without an artifact
+
+A message is one line: what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+DISTRIBUTION = "edgekit-deploy"
+"""Our name on PyPI; `edgekit` there belongs to an unrelated package."""
+
+
+class EdgekitError(Exception):
+    """Something edgekit was asked to do did not work."""
+
+    exit_code = 1
+
+
+class UserError(EdgekitError):
+    """The input was wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class BadModel(UserError):
+    """A model source is missing, truncated, of the wrong type, or its shapes differ."""
+
+
+class UnsupportedModel(UserError):
+    """A backend cannot take one of the model's operators."""
+
+
+class BadData(UserError):
+    """Images, labels or calibration samples cannot be used."""
+
+
+class BadArtifact(UserError):
+    """A manifest or model file is not what it says it is."""
+
+
+class BadTarget(UserError):
+    """A target profile is unknown or malformed."""
+
+
+class BadResults(UserError):
+    """Saved measurements cannot be read, or may not be compared."""
+
+
+class OutputExists(UserError):
+    """The output is there already."""
+
+
+class MissingPackage(UserError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed: pip install '{DISTRIBUTION}[{extra}]'",
+        )
+        self.package = package
+        self.extra = extra
+
+
+class ParityFailed(EdgekitError):
+    """An artifact does not compute what the model computes."""
+
+
+class DeviceError(EdgekitError):
+    """A device could not be reached, or did not answer as agreed."""
+
+
+class DeviceTimeout(DeviceError):
+    """A device did not answer within the time it was given."""
+
+
+class BuildFailed(EdgekitError):
+    """A backend's process ended without an artifact."""
+
+
+def did_you_mean(kind: str, given: str, known: list[str]) -> str:
+    """Return `unknown <kind> '<given>'` with the nearest of `known`, or all of them."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(given, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+    return f"unknown {kind} '{given}': {hint}"

@@ -1,0 +1,80 @@
+"""Writes files whole or not at all: aside first, flushed, then renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgekit.errors import OutputExists
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path`; a reader sees the old file or the new one, never a part.
+
+    Raises OSError (a full disk, say) with the old file untouched and nothing left aside.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def folder_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that becomes `path` when the block ends well.
+
+    An existing, non-empty `path` raises OutputExists before anything is done, unless `force`;
+    with `force` the old folder stands until the new one is complete. When the block raises,
+    `path` is as it was. What an earlier, killed run left aside is removed.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputExists(f"{path} is a file, not a folder: choose another output folder")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise OutputExists(f"{path} exists and is kept: add --force to replace it, or choose another")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.partial-*"):
+        if not _running(stale.name.rpartition("-")[2]):
+            shutil.rmtree(stale, ignore_errors=True)
+    aside = path.parent / f".{path.name}.partial-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        old = path.parent / f".{path.name}.old-{os.getpid()}"
+        if path.exists():
+            os.rename(path, old)
+        os.rename(aside, path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _running(pid: str) -> bool:
+    """Tell whether a process of that number is alive here."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,86 @@
+"""The contract around a network: what goes in, from pixels on, and what its outputs mean.
+
+Preprocessing is part of every artifact, so it is written down once, here, and travels in the
+manifest. A decoded image is always uint8, height × width × channels, RGB (or one grey channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ADIENCE_AGE_LABELS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
+"""Adience's eight age groups in class order, as its label files print them."""
+
+GENDER_LABELS = ("male", "female")
+"""m = 0, f = 1, as in the authors' published label files."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Everything between a decoded image and the network's first layer.
+
+    The network sees `(pixel - mean) / std`, per channel, in pixel units (0 to 255): a network
+    trained on [0, 1] has mean 0 and std 255. With `resize_to`, the image is first resized to
+    that square and then centre-cropped to height × width; without, it is resized to them.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    colour: Literal["RGB", "BGR", "GREY"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    resize_to: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """The number of channels the network takes: 1 for grey, else 3."""
+        return 1 if self.colour == "GREY" else 3
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"mean and std need {self.channels} values for {self.colour}")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("every std must be above 0 (they divide pixels of 0 to 255)")
+        if self.resize_to is not None and self.resize_to < max(self.height, self.width):
+            raise ValueError("resize_to must be at least height and width: the crop comes after")
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output tensor: its name and how a decision is read from it.
+
+    `classification`: logits, (1, len(labels)); the decision is the argmax.
+    `regression`: one value on the scale of the label index, (1, 1); the decision is the value
+    rounded half up and clipped to the labels (age class, or gender at 0.5).
+    `tensor`: no decision is defined; only distances are reported.
+    """
+
+    name: str
+    kind: Literal["classification", "regression", "tensor"] = "tensor"
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind != "tensor" and len(self.labels) < 2:
+            raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network's input and outputs, in the order its `forward` returns them."""
+
+    input: InputSpec
+    outputs: tuple[OutputSpec, ...]
+
+
+def face_spec(input_spec: InputSpec, heads: tuple[tuple[str, str], ...]) -> ModelSpec:
+    """Return the spec of a face network from `(output, kind)` pairs.
+
+    `output` is `age` or `gender`; `kind` is `classification` or `regression`.
+    """
+    labels = {"age": ADIENCE_AGE_LABELS, "gender": GENDER_LABELS}
+    outputs = tuple(OutputSpec(name, kind, labels[name]) for name, kind in heads)  # type: ignore[arg-type]
+    return ModelSpec(input_spec, outputs)
