@@ -27,15 +27,16 @@ def write_whole(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        aside.chmod(0o644)
+        aside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
 
 
@@ -50,7 +51,9 @@ def folder_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise OutputExists(f"{path} is a file, not a folder: choose another output folder")
     if path.is_dir() and any(path.iterdir()) and not force:
-        raise OutputExists(f"{path} exists and is kept: add --force to replace it, or choose another")
+        raise OutputExists(
+            f"{path} exists and is kept: add --force to replace it, or choose another"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.partial-*"):
         if not _running(stale.name.rpartition("-")[2]):
@@ -62,8 +65,8 @@ def folder_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         yield aside
         old = path.parent / f".{path.name}.old-{os.getpid()}"
         if path.exists():
-            os.rename(path, old)
-        os.rename(aside, path)
+            path.rename(old)
+        aside.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""An artifact: one model of one backend and precision in a folder, and the manifest that proves it.
+
+OUT/<backend>-<precision>/manifest.json
+OUT/<backend>-<precision>/model.onnx | model.tflite | model.xml + model.bin
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from edgekit.errors import BadArtifact
+from edgekit.files import sha256, write_whole
+from edgekit.spec import InputSpec, OutputSpec
+
+MANIFEST = "manifest.json"
+# 1: the first.
+SCHEMA = 1
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Feed = Literal["uint8", "int8", "float32"]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of an artifact, by name, hash and size."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """Where the model came from.
+
+    `weights`: `trained` (shipped with the zoo), `random` (drawn from a seed; fine for latency,
+    meaningless for accuracy) or `given` (the user's own).
+    """
+
+    kind: str
+    locator: str
+    sha256: str
+    parameters: int
+    macs: int | None
+    weights: Literal["trained", "random", "given"]
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """What an int8 artifact was calibrated on: the recipe and the hash of every sample used."""
+
+    recipe: str
+    method: str
+    seed: int
+    data_free: bool
+    samples: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How far one output is from the torch model's over the parity images.
+
+    Distances are absolute, in the output's own unit. `agreement` is the share of images with the
+    same decision, 0 to 1, or None for an output that makes none.
+    """
+
+    name: str
+    max_abs_diff: float
+    mean_abs_diff: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class ParityRecord:
+    """The proof that an artifact computes what the model computes, and the bar it had to pass."""
+
+    images: tuple[str, ...]
+    outputs: tuple[OutputParity, ...]
+    bar: str
+    passed: bool
+
+    @property
+    def max_abs_diff(self) -> float:
+        """The largest distance of any output."""
+        return max(output.max_abs_diff for output in self.outputs)
+
+    @property
+    def agreement(self) -> float | None:
+        """The smallest agreement of any output that makes a decision."""
+        shares = [output.agreement for output in self.outputs if output.agreement is not None]
+        return min(shares) if shares else None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a stranger needs to run an artifact and to trust it."""
+
+    model: str
+    backend: str
+    precision: Precision
+    files: tuple[FileRecord, ...]
+    source: SourceRecord
+    input: InputSpec
+    feed: Feed
+    outputs: tuple[OutputSpec, ...]
+    calibration: CalibrationRecord | None
+    tools: dict[str, str]
+    parity: ParityRecord
+    notes: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A manifest and the folder it describes."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """The file a runtime loads."""
+        return self.folder / self.manifest.files[0].name
+
+    @property
+    def sha256(self) -> str:
+        """The identity of this artifact: the hash of all its files' hashes."""
+        import hashlib
+
+        parts = "".join(file.sha256 for file in self.manifest.files)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """The size of the model's files together."""
+        return sum(file.bytes for file in self.manifest.files)
+
+    @property
+    def label(self) -> str:
+        """`multitask-cnn:classification onnx int8`."""
+        return f"{self.manifest.model} {self.manifest.backend} {self.manifest.precision}"
+
+
+def record_files(folder: Path, names: Iterable[str]) -> tuple[FileRecord, ...]:
+    """Return the records of `names` in `folder`, in that order."""
+    return tuple(
+        FileRecord(name, sha256(folder / name), (folder / name).stat().st_size) for name in names
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
+    """Write `manifest` beside its files and return the artifact."""
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    write_whole(folder / MANIFEST, text + b"\n")
+    return Artifact(folder, manifest)
+
+
+def load_artifact(path: Path) -> Artifact:
+    """Return the artifact at `path`: its folder, its manifest, or its model file.
+
+    Every file is hashed and compared with the manifest. Raises BadArtifact in one line.
+    """
+    import msgspec
+
+    folder = path if path.is_dir() else path.parent
+    manifest_path = folder / MANIFEST
+    if not path.exists():
+        raise BadArtifact(f"no artifact at {path}: give a folder that `edgekit convert` made")
+    if not manifest_path.is_file():
+        raise BadArtifact(f"{path} has no {MANIFEST} beside it: convert the model with edgekit")
+    try:
+        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadArtifact(f"{manifest_path} is damaged ({error}): convert again") from None
+    if manifest.schema > SCHEMA:
+        raise BadArtifact(
+            f"{manifest_path} has schema {manifest.schema}, newer than {SCHEMA}: update edgekit"
+        )
+    if not manifest.files:
+        raise BadArtifact(f"{manifest_path} lists no files: convert again")
+    for file in manifest.files:
+        _check_file(folder, file)
+    return Artifact(folder, manifest)
+
+
+def _check_file(folder: Path, file: FileRecord) -> None:
+    """Raise BadArtifact unless `file` is a plain name in `folder` with the recorded bytes."""
+    if len(PurePosixPath(file.name).parts) != 1 or file.name in {"", ".", ".."}:
+        raise BadArtifact(f"{folder / MANIFEST} names a file outside its folder: {file.name!r}")
+    model = folder / file.name
+    if model.is_symlink() or not model.is_file():
+        raise BadArtifact(f"{model} is missing: convert again")
+    if sha256(model) != file.sha256:
+        raise BadArtifact(f"{model} is not the file its manifest describes: convert again")
+
+
+def find_artifacts(paths: Iterable[Path]) -> list[Artifact]:
+    """Return the artifacts at `paths`, in order, each once; a folder of artifacts gives them all.
+
+    Raises BadArtifact for a path that holds none.
+    """
+    found: dict[Path, Artifact] = {}
+    for path in paths:
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            folders = sorted(manifest.parent for manifest in path.rglob(MANIFEST))
+            folders = [f for f in folders if not any(part.startswith(".") for part in f.parts)]
+            if not folders:
+                raise BadArtifact(f"no artifact in {path}: give a folder `edgekit convert` made")
+        else:
+            folders = [path]
+        for folder in folders:
+            artifact = load_artifact(folder)
+            found.setdefault(artifact.folder.resolve(), artifact)
+    return list(found.values())

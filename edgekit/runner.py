@@ -1,0 +1,498 @@
+"""The only code of edgekit that runs on a board: it loads one artifact and does one job with it.
+
+    python3 runner.py JOB.json              one job, one JSON line per event on standard output
+    python3 runner.py predict ARTIFACT IMAGE [IMAGE ...]
+    python3 runner.py serve ARTIFACT        image paths on standard input, one JSON line an answer
+
+It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
+openvino), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
+this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import numpy as np
+
+MAX_PIXELS = 50_000_000
+"""Larger images are refused: a few kilobytes of PNG can hold gigabytes of pixels."""
+
+Array = Any
+"""A NumPy array; spelled Any because NumPy 1 and 2 type it differently."""
+
+
+# Pixels
+
+
+def decode(
+    data: bytes, height: int, width: int, resize_to: Optional[int] = None, grey: bool = False
+) -> Array:
+    """Return an encoded image's pixels as uint8, height × width × 3 (RGB) or × 1 (grey).
+
+    The one path from an image file to a network, used by training, calibration, accuracy and the
+    board alike. JPEGs are decoded at the smallest scale that still covers the size asked for
+    (libjpeg's scaled decoding), turned upright by their EXIF tag, then resized by Pillow's
+    antialiased bilinear filter. With `resize_to` the image becomes that square first and the
+    centre height × width is cut from it. Raises OSError where Pillow cannot decode, ValueError
+    for an image of more than MAX_PIXELS.
+    """
+    from PIL import Image, ImageOps
+
+    mode = "L" if grey else "RGB"
+    target = (resize_to, resize_to) if resize_to else (width, height)
+    with Image.open(io.BytesIO(data)) as encoded:
+        if encoded.width * encoded.height > MAX_PIXELS:
+            raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
+        encoded.draft(mode, target)
+        image = ImageOps.exif_transpose(encoded).convert(mode)
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8).reshape(target[1], target[0], -1)
+    top, left = (target[1] - height) // 2, (target[0] - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def decode_for(data: bytes, spec: Dict[str, Any]) -> Array:
+    """Return `decode`'s pixels for a manifest's `input` (an InputSpec as a dict)."""
+    return decode(
+        data, spec["height"], spec["width"], spec.get("resize_to"), spec["colour"] == "GREY"
+    )
+
+
+def feed(pixels: Array, manifest: Dict[str, Any]) -> Array:
+    """Return the artifact's input tensor of one image.
+
+    `pixels` is uint8 H×W×C. The manifest's `feed` says what the artifact takes: `uint8`, the
+    pixels as they are, 1×H×W×C; `int8`, pixel − 128, done by flipping the top bit; `float32`
+    (--raw-input), normalised by the manifest's `input`, in its layout.
+    """
+    if manifest["feed"] == "uint8":
+        return pixels[None]
+    if manifest["feed"] == "int8":
+        return (pixels ^ np.uint8(0x80)).view(np.int8)[None]
+    spec = manifest["input"]
+    ordered = pixels[..., ::-1] if spec["colour"] == "BGR" else pixels
+    normalised = (ordered.astype(np.float32) - np.float32(spec["mean"])) / np.float32(spec["std"])
+    batch = normalised[None]
+    return np.ascontiguousarray(
+        batch.transpose(0, 3, 1, 2) if spec["layout"] == "NCHW" else batch, dtype=np.float32
+    )
+
+
+def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return the decision one output makes, or None for a plain tensor.
+
+    `value` is the output of one image, float32. A `classification` is the argmax of its logits,
+    with its softmax as confidence; a `regression` is rounded half up and clipped to the labels.
+    """
+    flat = np.asarray(value, dtype=np.float64).reshape(-1)
+    if output["kind"] == "classification":
+        index = int(flat.argmax())
+        shares = np.exp(flat - flat.max())
+        confidence = float(shares[index] / shares.sum())
+        return {"label": output["labels"][index], "index": index, "confidence": confidence}
+    if output["kind"] == "regression":
+        index = int(np.clip(np.floor(flat[0] + 0.5), 0, len(output["labels"]) - 1))
+        return {"label": output["labels"][index], "index": index, "value": float(flat[0])}
+    return None
+
+
+# Runtimes: each loads a model file and returns a function from input tensor to outputs, in the
+# manifest's order, as float32.
+
+Invoke = Callable[[Array], List[Array]]
+
+
+def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an .onnx file in ONNX Runtime's CPU provider."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+    return lambda tensor: session.run(outputs, {name: tensor})
+
+
+def load_ai_edge_litert(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load a .tflite file in LiteRT, with its default XNNPACK delegate."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return _interpreter(Interpreter(model_path=model, num_threads=threads))
+
+
+def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load a .tflite file in tflite-runtime, LiteRT's predecessor (last release 2.14)."""
+    from tflite_runtime.interpreter import Interpreter
+
+    return _interpreter(Interpreter(model_path=model, num_threads=threads))
+
+
+def _interpreter(interpreter: Any) -> Invoke:
+    """Return the invoke function of either TFLite interpreter; they share their interface."""
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    outputs = [
+        (item["index"], item["dtype"] == np.float32, *item["quantization"])
+        for item in interpreter.get_output_details()
+    ]
+
+    def invoke(tensor: Array) -> List[Array]:
+        interpreter.set_tensor(source, tensor)
+        interpreter.invoke()
+        values = []
+        for index, is_float, scale, zero_point in outputs:
+            raw = interpreter.get_tensor(index)
+            values.append(
+                raw if is_float else np.float32(scale) * (raw.astype(np.float32) - zero_point)
+            )
+        return values
+
+    return invoke
+
+
+def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an OpenVINO IR in its CPU plugin.
+
+    Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
+    and no longer compute the model that was proven.
+    """
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    count = len(compiled.outputs)
+
+    def invoke(tensor: Array) -> List[Array]:
+        request.infer([tensor])
+        return [np.array(request.get_output_tensor(index).data) for index in range(count)]
+
+    return invoke
+
+
+def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Answer zeros at once: what is left of a measurement is the harness's own cost."""
+    sizes = [len(o["labels"]) if o["kind"] == "classification" else 1 for o in manifest["outputs"]]
+    answer = [np.zeros((1, size), np.float32) for size in sizes]
+    return lambda tensor: answer
+
+
+Loader = Callable[[str, Dict[str, Any], int], Invoke]
+
+RUNTIMES: Dict[str, Loader] = {
+    "onnxruntime": load_onnxruntime,
+    "ai_edge_litert": load_ai_edge_litert,
+    "tflite_runtime": load_tflite_runtime,
+    "openvino": load_openvino,
+    "null": load_null,
+}
+
+
+def runtime_version(name: str) -> str:
+    """Return the installed version of a runtime's distribution, or '' where it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name.replace("_", "-"))
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+# What the machine says of itself
+
+
+def peak_memory_bytes() -> int:
+    """Return this process's peak resident memory (Linux's VmHWM), or 0 where it is not told."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def clock_mhz() -> Optional[float]:
+    """Return the first core's present clock in MHz, where the system tells it."""
+    kilohertz = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").strip()
+    if kilohertz.isdigit():
+        return int(kilohertz) / 1000
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.lower().startswith("cpu mhz"):
+            return float(line.split(":")[1])
+    return None
+
+
+def temperature_c() -> Optional[float]:
+    """Return the first thermal zone's temperature in °C, where there is one."""
+    text = _read("/sys/class/thermal/thermal_zone0/temp").strip()
+    return int(text) / 1000 if text.lstrip("-").isdigit() else None
+
+
+def throttled() -> Optional[str]:
+    """Return the Raspberry Pi firmware's throttling flags ('0x0' is none), where it tells them."""
+    command = shutil.which("vcgencmd")
+    if command is None:
+        return None
+    answer = subprocess.run(
+        [command, "get_throttled"], capture_output=True, text=True, timeout=5, check=False
+    )
+    return answer.stdout.strip().rpartition("=")[2] or None
+
+
+def condition() -> Dict[str, Any]:
+    """Return clock, temperature and throttling as they are now."""
+    return {"clock_mhz": clock_mhz(), "temperature_c": temperature_c(), "throttled": throttled()}
+
+
+def probe() -> Dict[str, Any]:
+    """Return what this machine reports of itself: CPU, memory, system, Python, runtimes."""
+    cpu = [line.split(":", 1) for line in _read("/proc/cpuinfo").splitlines() if ":" in line]
+    fields: Dict[str, str] = {}
+    for key, value in cpu:
+        fields.setdefault(key.strip().lower(), value.strip())
+    memory = _read("/proc/meminfo").split()
+    release = dict(
+        line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line
+    )
+    usable = getattr(os, "sched_getaffinity", None)
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "glibc": platform.libc_ver()[1],
+        "cpu_model": fields.get("model name") or fields.get("cpu part", ""),
+        "board": _read("/proc/device-tree/model").strip("\0 \n"),
+        "cpu_features": sorted((fields.get("flags") or fields.get("features", "")).split()),
+        "cores": len(usable(0)) if usable else os.cpu_count() or 1,
+        "memory_bytes": int(memory[1]) * 1024 if len(memory) > 1 else 0,
+        "os": release.get("PRETTY_NAME", platform.system()).strip('"'),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
+        "runtimes": {name: runtime_version(name) for name in RUNTIMES if runtime_version(name)},
+        **condition(),
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+# Jobs
+
+
+class Loaded:
+    """One artifact, loaded: its manifest, its invoke function and how long loading took."""
+
+    def __init__(self, job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+        if job.get("cores") and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, job["cores"])
+        self.folder = Path(job["artifact"])
+        self.manifest = json.loads((self.folder / "manifest.json").read_text())
+        self.runtime = job["runtime"]
+        model = str(self.folder / self.manifest["files"][0]["name"])
+        start = time.perf_counter()
+        self.invoke = runtimes[self.runtime](model, self.manifest, int(job.get("threads", 1)))
+        self.load_s = time.perf_counter() - start
+
+    def pixels(self, data: bytes) -> Array:
+        """Return an encoded image's pixels at this artifact's input size."""
+        return decode_for(data, self.manifest["input"])
+
+    def answer(self, pixels: Array) -> Dict[str, Any]:
+        """Return each output's decision on one image."""
+        values = self.invoke(feed(pixels, self.manifest))
+        return {o["name"]: decide(v, o) for o, v in zip(self.manifest["outputs"], values)}
+
+
+def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Time load, first, invoke and end to end apart; print every raw sample, in seconds."""
+    encoded = [Path(path).read_bytes() for path in job["images"]]
+    loaded = Loaded(job, runtimes)
+    tensors = [feed(loaded.pixels(data), loaded.manifest) for data in encoded]
+    conditions = [condition()]
+    first_s = _time(loaded.invoke, tensors[0])
+    warmup_s, settled = _warm_up(loaded.invoke, tensors, float(job["warmup_max_seconds"]))
+    conditions.append(condition())
+    minimum = (float(job["min_seconds"]), int(job["min_count"]))
+    invoke_s = _collect(loaded.invoke, tensors, *minimum)
+    conditions.append(condition())
+    end_to_end_s = _collect(lambda data: loaded.answer(loaded.pixels(data)), encoded, 0, minimum[1])
+    conditions.append(condition())
+    _print(
+        {
+            "event": "bench",
+            "load_s": loaded.load_s,
+            "first_s": first_s,
+            "warmup_s": warmup_s,
+            "settled": settled,
+            "invoke_s": invoke_s,
+            "end_to_end_s": end_to_end_s,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "runtime": loaded.runtime,
+            "runtime_version": runtime_version(loaded.runtime),
+            **{key: [item[key] for item in conditions] for key in conditions[0]},
+        }
+    )
+
+
+def _time(action: Callable[[Any], Any], argument: Any) -> float:
+    start = time.perf_counter()
+    action(argument)
+    return time.perf_counter() - start
+
+
+def _collect(
+    action: Callable[[Any], Any], arguments: Sequence[Any], seconds: float, count: int
+) -> List[float]:
+    """Return one duration per call, rotating over `arguments`, until both minima are reached."""
+    samples: List[float] = []
+    end = time.perf_counter() + seconds
+    while len(samples) < count or time.perf_counter() < end:
+        samples.append(_time(action, arguments[len(samples) % len(arguments)]))
+    return samples
+
+
+def _warm_up(action: Invoke, tensors: Sequence[Array], limit: float) -> "tuple[List[float], bool]":
+    """Run until two windows' medians agree within 2 %, for at most `limit` seconds.
+
+    A window is 0.1 s and at least five calls. Returns all samples and whether the windows agreed.
+    """
+    samples: List[float] = []
+    previous, end = 0.0, time.perf_counter() + limit
+    while time.perf_counter() < end:
+        window = _collect(action, tensors, 0.1, 5)
+        samples += window
+        median = sorted(window)[len(window) // 2]
+        if abs(median - previous) <= 0.02 * median:
+            return samples, True
+        previous = median
+    return samples, False
+
+
+def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Save each output of each image, (N, ...) float32, by output name, as an .npz."""
+    loaded = Loaded(job, runtimes)
+    if "pixels" in job:
+        images: Any = np.load(job["pixels"], allow_pickle=False)
+    else:
+        images = (loaded.pixels(Path(path).read_bytes()) for path in job["images"])
+    start = time.perf_counter()
+    rows = [[np.array(v[0]) for v in loaded.invoke(feed(p, loaded.manifest))] for p in images]
+    seconds = time.perf_counter() - start
+    names = [output["name"] for output in loaded.manifest["outputs"]]
+    columns = {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}
+    np.savez(job["save"], **columns)  # type: ignore[arg-type]
+    _print(
+        {
+            "event": "outputs",
+            "count": len(rows),
+            "load_s": loaded.load_s,
+            "seconds": seconds,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "runtime_version": runtime_version(loaded.runtime),
+        }
+    )
+
+
+def job_loop(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Invoke `count` times, rotating over the images: two lengths tell the cost of one."""
+    loaded = Loaded(job, runtimes)
+    tensors = [feed(p, loaded.manifest) for p in np.load(job["pixels"], allow_pickle=False)]
+    for index in range(int(job["count"])):
+        loaded.invoke(tensors[index % len(tensors)])
+    _print({"event": "loop", "count": int(job["count"])})
+
+
+def job_predict(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Print each image's decisions; an image that cannot be read costs only its own line."""
+    loaded = Loaded(job, runtimes)
+    for path in job["images"]:
+        _predict(loaded, path)
+
+
+def job_probe(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Print what this machine reports of itself."""
+    _print({"event": "probe", **probe()})
+
+
+JOBS = {
+    "bench": job_bench,
+    "outputs": job_outputs,
+    "loop": job_loop,
+    "predict": job_predict,
+    "probe": job_probe,
+}
+
+
+def _predict(loaded: Loaded, path: str) -> None:
+    try:
+        outputs = loaded.answer(loaded.pixels(Path(path).read_bytes()))
+    except (OSError, ValueError) as error:
+        _print({"event": "prediction", "image": path, "error": str(error)})
+    else:
+        _print({"event": "prediction", "image": path, "outputs": outputs})
+
+
+def _print(event: Dict[str, Any]) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def _artifact_job(folder: str) -> Dict[str, Any]:
+    """Return a job's artifact and the first installed runtime that its backend can use."""
+    backend = json.loads((Path(folder) / "manifest.json").read_text())["backend"]
+    choices = {
+        "onnx": ["onnxruntime"],
+        "tflite": ["ai_edge_litert", "tflite_runtime"],
+        "openvino": ["openvino"],
+        "null": ["null"],
+    }[backend]
+    installed = [name for name in choices if runtime_version(name)]
+    return {
+        "artifact": folder,
+        "runtime": (installed or choices)[0],
+        "threads": os.cpu_count() or 1,
+    }
+
+
+def main(arguments: Sequence[str], runtimes: Optional[Dict[str, Loader]] = None) -> int:
+    """Do one job and return the exit code: 0, or 3 where the job failed, 2 for a wrong call."""
+    known = runtimes or RUNTIMES
+    try:
+        if arguments[:1] == ["predict"] and len(arguments) > 2:
+            job_predict({**_artifact_job(arguments[1]), "images": list(arguments[2:])}, known)
+        elif arguments[:1] == ["serve"] and len(arguments) == 2:
+            loaded = Loaded(_artifact_job(arguments[1]), known)
+            for line in sys.stdin:
+                _predict(loaded, line.rstrip("\n"))
+        elif len(arguments) == 1:
+            job = json.loads(Path(arguments[0]).read_text())
+            JOBS[job["task"]](job, known)
+        else:
+            print(__doc__, file=sys.stderr)
+            return 2
+    except Exception as error:  # the board's last word: the host makes a line of it
+        _print({"error": " ".join(str(error).split()), "kind": type(error).__name__})
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
