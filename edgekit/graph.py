@@ -1,0 +1,85 @@
+"""An exported graph: what leaves the export step and every backend builds from.
+
+Its folder holds the bare float network (`graph.pt2`, or `graph.onnx` for an ONNX source) and the
+pixels that prove and calibrate it:
+
+    parity.npy       uint8 N×H×W×C, decoded from image files
+    reference.npz    the source model's outputs on them, by output name, float32
+    calibration.npy  uint8 N×H×W×C, where an int8 artifact was asked for
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgekit.artifact import CalibrationRecord, Feed, SourceRecord
+from edgekit.errors import BuildFailed
+from edgekit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ExportedGraph:
+    """A network exported once, with its contract, origin and the samples beside it."""
+
+    folder: Path
+    format: Literal["pt2", "onnx"]
+    model: str
+    source: SourceRecord
+    spec: ModelSpec
+    raw_input: bool
+    parity_images: tuple[str, ...]
+    calibration: CalibrationRecord | None
+
+    @property
+    def path(self) -> Path:
+        """The graph file."""
+        return self.folder / f"graph.{self.format}"
+
+    @property
+    def feed(self) -> Feed:
+        """What its artifacts take, where the backend has no reason to differ."""
+        return "float32" if self.raw_input else "uint8"
+
+    def parity_pixels(self) -> NDArray[np.uint8]:
+        """Return the parity images, uint8 N×H×W×C."""
+        return self._array("parity.npy")
+
+    def calibration_pixels(self) -> NDArray[np.uint8]:
+        """Return the calibration images, uint8 N×H×W×C; BuildFailed where there are none."""
+        return self._array("calibration.npy")
+
+    def reference(self) -> dict[str, NDArray[np.float32]]:
+        """Return the source model's outputs on the parity images, by output name."""
+        import numpy as np
+
+        with np.load(self.folder / "reference.npz", allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
+
+    def baked_module(self, *, feed: Feed, normalise: bool = True) -> nn.Module:
+        """Return the network behind the contract as a torch module taking that feed.
+
+        `float32` with `raw_input` is the bare network. Only for graphs of format `pt2`.
+        """
+        import torch
+
+        from edgekit.contract import Baked, Flat
+
+        network = Flat(torch.export.load(self.path).module())
+        if self.raw_input:
+            return network
+        return Baked(network, self.spec.input, normalise=normalise)
+
+    def _array(self, name: str) -> Any:
+        import numpy as np
+
+        path = self.folder / name
+        if not path.is_file():
+            raise BuildFailed(f"the export step left no {name}")
+        return np.load(path, allow_pickle=False)

@@ -1,0 +1,65 @@
+"""Exact rewrites of torch modules that converters would otherwise expand into slow graphs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class BandedLocalResponseNorm(nn.Module):
+    """Local response normalisation as a 1×1 convolution over squares, x / (k + α/n Σ x²)^β.
+
+    torch.nn.LocalResponseNorm exports as pad, 3-D average pool and power; the sum over `size`
+    neighbouring channels is the same as a 1×1 convolution whose matrix has ones in a band. For
+    β = 0.75, Krizhevsky's constant, the power is a product of square roots, which runtimes
+    vectorise where they call `pow` element by element.
+    """
+
+    def __init__(self, norm: nn.LocalResponseNorm, channels: int) -> None:
+        super().__init__()
+        self.k, self.beta = float(norm.k), float(norm.beta)
+        band = torch.zeros(channels, channels)
+        for channel in range(channels):
+            # torch pads size // 2 in front and (size - 1) // 2 behind.
+            first = max(channel - norm.size // 2, 0)
+            band[channel, first : channel + (norm.size - 1) // 2 + 1] = norm.alpha / norm.size
+        self.register_buffer("band", band.reshape(channels, channels, 1, 1))
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Normalise N×C×H×W activations."""
+        scale = nn.functional.conv2d(value * value, self.band) + self.k
+        if self.beta == 0.75:
+            root = torch.sqrt(scale)
+            return value / (root * torch.sqrt(root))
+        return value / scale.pow(self.beta)
+
+
+def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
+    """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
+
+    `example` is one input, run once to learn how many channels each norm sees.
+    """
+    norms = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.LocalResponseNorm)
+    }
+    if not norms:
+        return network
+    channels: dict[str, int] = {}
+    hooks = [
+        norm.register_forward_pre_hook(
+            lambda _, inputs, name=name: channels.__setitem__(name, inputs[0].shape[1])
+        )
+        for name, norm in norms.items()
+    ]
+    with torch.no_grad():
+        network(example)
+    for hook in hooks:
+        hook.remove()
+    for name, norm in norms.items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(
+            network.get_submodule(parent), attribute, BandedLocalResponseNorm(norm, channels[name])
+        )
+    return network

@@ -1,0 +1,232 @@
+"""Where a trained model comes from: zoo name, checkpoint, .pt2, package.module:factory, .onnx.
+
+`describe` looks without loading; `load_module` loads in the export step's process. User code and
+files are read there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgekit import zoo
+from edgekit.errors import BadModel, did_you_mean
+from edgekit.files import sha256
+from edgekit.spec import InputSpec, ModelSpec, OutputSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What the user named: a source, and what the source itself may not say.
+
+    `arch` is the network of a checkpoint (a zoo name or a factory); `weights` a checkpoint for
+    the network of a zoo name or factory; `spec` a TOML file with an InputSpec and OutputSpecs;
+    `seed` draws the weights of a zoo network that has none.
+    """
+
+    locator: str
+    arch: str | None = None
+    weights: str | None = None
+    spec: str | None = None
+    seed: int = 0
+
+
+def source_kind(request: SourceRequest) -> SourceKind:
+    """Return what `request` names, by looking at the name and the file alone.
+
+    Raises BadModel where nothing of that name exists.
+    """
+    locator = request.locator
+    if locator.partition(":")[0] in zoo.systems():
+        zoo.spec(*zoo.resolve(locator))
+        return "zoo"
+    path = Path(locator)
+    if path.is_dir():
+        raise BadModel(f"{path} is a folder: give the checkpoint, .pt2 or .onnx file in it")
+    if path.suffix in {".pt2", ".onnx", *CHECKPOINTS}:
+        if not path.is_file():
+            raise BadModel(f"no model file at {path}: check the path")
+        if path.stat().st_size == 0:
+            raise BadModel(f"{path} is empty: export or save the model again")
+        return {".pt2": "pt2", ".onnx": "onnx"}.get(path.suffix, "checkpoint")  # type: ignore[return-value]
+    if ":" in locator and all(part.isidentifier() for part in locator.split(":")[0].split(".")):
+        return "factory"
+    if path.is_file():
+        raise BadModel(
+            f"{path} is not a model edgekit reads: give .pt2, .onnx or {', '.join(CHECKPOINTS)}"
+        )
+    raise BadModel(did_you_mean("model", locator, list(zoo.systems())))
+
+
+@dataclass(frozen=True)
+class LoadedModule:
+    """A torch module ready to export, with its contract, name and where its weights came from."""
+
+    module: nn.Module
+    spec: ModelSpec
+    name: str
+    weights: Literal["trained", "random", "given"]
+    sha256: str
+
+
+def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
+    """Load a torch source (every kind but onnx). Raises BadModel in one line."""
+    load = {"zoo": _zoo, "checkpoint": _checkpoint, "pt2": _pt2, "factory": _factory}[kind]
+    loaded = load(request)
+    loaded.module.eval()
+    return loaded
+
+
+def read_spec(path: str) -> ModelSpec:
+    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise."""
+    import msgspec
+
+    try:
+        return msgspec.toml.decode(Path(path).read_bytes(), type=ModelSpec)
+    except OSError as error:
+        raise BadModel(f"cannot read the spec {path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadModel(
+            f"spec {path}: {error}; it needs [input] height, width, mean, std and [[outputs]]"
+        ) from None
+
+
+def _zoo(request: SourceRequest) -> LoadedModule:
+    from edgekit.zoo.checkpoint import load_weights
+
+    name, variant = zoo.resolve(request.locator)
+    module = zoo.build(name, variant, seed=request.seed)
+    shipped = zoo.weights_path(name, variant)
+    weights = Path(request.weights) if request.weights else shipped
+    kind: Literal["trained", "random", "given"] = "random"
+    if weights is not None:
+        load_weights(module, weights)
+        kind = "given" if request.weights else "trained"
+    return LoadedModule(module, zoo.spec(name, variant), f"{name}:{variant}", kind, _hash(module))
+
+
+def _checkpoint(request: SourceRequest) -> LoadedModule:
+    from edgekit.zoo.checkpoint import load_weights, read_metadata
+
+    path = Path(request.locator)
+    arch = request.arch or read_metadata(path).get("model")
+    if arch is None:
+        raise BadModel(
+            f"{path} holds weights but no network: name it with --arch, a zoo name or module:factory"
+        )
+    network = SourceRequest(arch, spec=request.spec)
+    kind = source_kind(network)
+    if kind not in {"zoo", "factory"}:
+        raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
+    base = _zoo(network) if kind == "zoo" else _factory(network)
+    load_weights(base.module, path)
+    return LoadedModule(base.module, base.spec, base.name, "given", sha256(path))
+
+
+def _pt2(request: SourceRequest) -> LoadedModule:
+    import torch
+
+    path = Path(request.locator)
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
+    inputs = [
+        node.meta["val"]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
+    ]
+    if len(inputs) != 1:
+        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
+    shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
+    spec = read_spec(request.spec) if request.spec else None
+    spec = complete_spec(spec, shape, len(program.graph_signature.user_outputs), str(path))
+    module: nn.Module = program.module()
+    module.eval = lambda: module  # type: ignore[method-assign]  # exported modules forbid eval()
+    return LoadedModule(module, spec, path.stem, "given", sha256(path))
+
+
+def _factory(request: SourceRequest) -> LoadedModule:
+    import importlib
+    import sys
+
+    from torch import nn
+
+    from edgekit.zoo.checkpoint import load_weights
+
+    module_name, _, attribute = request.locator.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise BadModel(f"cannot import {module_name}: {error}; run from its folder") from None
+    except AttributeError:
+        raise BadModel(f"{module_name} has no '{attribute}': name a function in it") from None
+    made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
+    module, spec = made if isinstance(made, tuple) else (made, None)
+    if not isinstance(module, nn.Module):
+        raise BadModel(f"{request.locator} gave a {type(module).__name__}, not a torch.nn.Module")
+    if request.spec:
+        spec = read_spec(request.spec)
+    if not isinstance(spec, ModelSpec):
+        raise BadModel(
+            f"{request.locator} does not say what its input means: give --spec FILE.toml, "
+            "or return (module, edgekit.spec.ModelSpec) from it"
+        )
+    weights: Literal["random", "given"] = "given"
+    if request.weights:
+        load_weights(module, Path(request.weights))
+    return LoadedModule(module, spec, attribute, weights, _hash(module))
+
+
+def complete_spec(
+    spec: ModelSpec | None, shape: tuple[int, ...], outputs: int, where: str
+) -> ModelSpec:
+    """Return `spec` checked against a graph's input shape, or one read off the shape alone.
+
+    Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
+    are plain tensors. Raises BadModel where the shape is no image's or contradicts the spec.
+    """
+    if len(shape) != 4:
+        raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
+    nchw = shape[1] in {1, 3}
+    if not nchw and shape[3] not in {1, 3}:
+        raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
+    channels = shape[1] if nchw else shape[3]
+    height, width = shape[2:] if nchw else shape[1:3]
+    if spec is None:
+        return ModelSpec(
+            InputSpec(
+                height,
+                width,
+                mean=(0.0,) * channels,
+                std=(255.0,) * channels,
+                colour="RGB" if channels == 3 else "GREY",
+                layout="NCHW" if nchw else "NHWC",
+            ),
+            tuple(OutputSpec(f"output_{index}") for index in range(outputs)),
+        )
+    given = (spec.input.height, spec.input.width, spec.input.channels)
+    if given != (height, width, channels):
+        raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
+    if len(spec.outputs) != outputs:
+        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {outputs}")
+    return spec
+
+
+def _hash(module: nn.Module) -> str:
+    """Return the SHA-256 over a module's tensors, by name, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

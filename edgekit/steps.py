@@ -1,0 +1,133 @@
+"""Runs one heavy step of the pipeline in a process of its own.
+
+A step is a module with `run(request, report) -> dict`. Its own process keeps one converter's
+libraries away from another's, and one crash costs one step: the parent reads its reply, or learns
+how the process ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import edgekit.errors
+from edgekit.errors import BuildFailed, EdgekitError
+
+Report = Callable[[dict[str, Any]], None]
+"""How a step tells its parent of each thing done; every report is one JSON object."""
+
+_EVENT = "edgekit-event:"
+
+
+def run_step(
+    module: str, request: dict[str, Any], log: Path, on_event: Report, threads: int
+) -> dict[str, Any]:
+    """Run `module.run` in a fresh Python and return its reply.
+
+    Everything the step and its libraries print goes to `log`; its reports go to `on_event`.
+    Raises the EdgekitError the step raised, or BuildFailed where the process died.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    reply: dict[str, Any] | None = None
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgekit.steps", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request).encode())
+            process.stdin.close()
+            for line in process.stdout:
+                if not line.startswith(_EVENT.encode()):
+                    errors.write(line)
+                    continue
+                event = json.loads(line[len(_EVENT) :])
+                if event["event"] == "reply":
+                    reply = event["reply"]
+                elif event["event"] == "error":
+                    process.wait()
+                    raise _error(event)
+                else:
+                    on_event(event)
+            process.wait()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if reply is None:
+        raise BuildFailed(f"{module}'s process {_ending(process.returncode)}{_last_line(log)}")
+    return reply
+
+
+def _error(event: dict[str, Any]) -> EdgekitError:
+    """Return the error a step reported, as the same class of our own tree."""
+    kind = getattr(edgekit.errors, str(event["kind"]), None)
+    if isinstance(kind, type) and issubclass(kind, EdgekitError):
+        error = kind.__new__(kind)
+        error.args = (event["message"],)
+        return error
+    return BuildFailed(f"{event['kind']}: {event['message']}")
+
+
+def _ending(code: int) -> str:
+    return (
+        f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last[:300]}" if last else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text that says something, without its indent."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]
+
+
+def main() -> int:
+    """Run the step named on the command line with the request on standard input."""
+    import importlib
+    import traceback
+
+    # The libraries print where they please; only our own events go to the real standard output.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def report(event: dict[str, Any]) -> None:
+        out.write(f"{_EVENT}{json.dumps(event)}\n")
+        out.flush()
+
+    request = json.load(sys.stdin)
+    try:
+        reply = importlib.import_module(sys.argv[1]).run(request, report)
+    except EdgekitError as error:
+        report({"event": "error", "kind": type(error).__name__, "message": str(error)})
+    except MemoryError:
+        report({"event": "error", "kind": "BuildFailed", "message": "not enough memory"})
+    except Exception as error:
+        # A converter's own bug: its traceback stays in the log, the user gets its first line.
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {first_line(error)}"
+        report({"event": "error", "kind": "BuildFailed", "message": message})
+    else:
+        report({"event": "reply", "reply": reply})
+    out.flush()
+    os._exit(0)  # some converters' libraries hang or crash in their atexit handlers
+
+
+if __name__ == "__main__":
+    main()
