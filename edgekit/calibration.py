@@ -41,7 +41,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Samples:
-    """Decoded calibration images, uint8 N×H×W×C, with the hash of each file and the linter's say."""
+    """Decoded calibration images, uint8 N×H×W×C, each file's hash and the linter's say."""
 
     pixels: NDArray[np.uint8]
     hashes: tuple[str, ...]

@@ -43,6 +43,9 @@ class Baked(nn.Module):
     still N×H×W×C: the form an int8 graph is made from where its input scale normalises.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, spec: InputSpec, *, normalise: bool) -> None:
         super().__init__()
         self.network = network

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgekit.artifact import CalibrationRecord, Feed, SourceRecord
 from edgekit.errors import BuildFailed
@@ -76,10 +76,11 @@ class ExportedGraph:
             return network
         return Baked(network, self.spec.input, normalise=normalise)
 
-    def _array(self, name: str) -> Any:
+    def _array(self, name: str) -> NDArray[np.uint8]:
         import numpy as np
 
         path = self.folder / name
         if not path.is_file():
             raise BuildFailed(f"the export step left no {name}")
-        return np.load(path, allow_pickle=False)
+        pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        return pixels

@@ -19,7 +19,7 @@ def load(path: Path) -> Any:
     """Return the checked ModelProto, shapes inferred. Raises BadModel for anything else."""
     try:
         import onnx
-        from google.protobuf.message import DecodeError
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         raise MissingPackage("onnx", "onnx") from None
     try:

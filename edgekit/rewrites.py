@@ -15,6 +15,8 @@ class BandedLocalResponseNorm(nn.Module):
     vectorise where they call `pow` element by element.
     """
 
+    band: Tensor
+
     def __init__(self, norm: nn.LocalResponseNorm, channels: int) -> None:
         super().__init__()
         self.k, self.beta = float(norm.k), float(norm.beta)

@@ -40,7 +40,7 @@ def _write_crops(folder: Path) -> None:
         from skimage import data
     except ImportError:
         raise MissingPackage("scikit-image (its sample picture)", "demo") from None
-    picture = Image.fromarray(data.astronaut())
+    picture = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
     left, top, side = _FACE
     picture.crop((left, top, left + side, top + side)).save(folder / "astronaut-00.png")
     draw = random.Random(0)

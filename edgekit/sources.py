@@ -117,10 +117,11 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     from edgekit.zoo.checkpoint import load_weights, read_metadata
 
     path = Path(request.locator)
-    arch = request.arch or read_metadata(path).get("model")
-    if arch is None:
+    noted = read_metadata(path) if request.arch is None else {}
+    arch = request.arch or ":".join(str(noted[key]) for key in ("model", "variant") if key in noted)
+    if not arch:
         raise BadModel(
-            f"{path} holds weights but no network: name it with --arch, a zoo name or module:factory"
+            f"{path} holds weights but no network: name it with --arch (zoo name or module:factory)"
         )
     network = SourceRequest(arch, spec=request.spec)
     kind = source_kind(network)

@@ -1,0 +1,69 @@
+"""The backends: one file each, named by its stem, all with the same few members.
+
+Listing names reads a folder; `load_backend` imports one file, and no converter or runtime is
+imported before `build` runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from edgekit.artifact import Feed, Precision
+from edgekit.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from edgekit.graph import ExportedGraph
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `build` wrote: file names, the one to load first, and what the artifact takes.
+
+    `int8_layers`: names of the layers that run in int8, the guard's candidates for float.
+    """
+
+    files: tuple[str, ...]
+    feed: Feed
+    notes: tuple[str, ...] = ()
+    int8_layers: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """One converter and the runtime its artifacts run in."""
+
+    PRECISIONS: tuple[Precision, ...]
+    """What it can build."""
+    RUNTIME: str
+    """The runner's name of the runtime that loads its artifacts by default."""
+    EXTRA: str
+    """The extra of our distribution that installs what it needs."""
+    PACKAGES: tuple[str, ...]
+    """The distributions whose versions go into the manifest."""
+
+    def build(
+        self,
+        graph: ExportedGraph,
+        precision: Precision,
+        folder: Path,
+        keep_float: tuple[str, ...],
+    ) -> Built:
+        """Write the artifact's files into `folder`.
+
+        `keep_float` names layers that an int8 artifact computes in float. Raises
+        UnsupportedModel for an operator the backend cannot take.
+        """
+
+
+def backend_names() -> list[str]:
+    """Return every backend's name."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+def load_backend(name: str) -> Backend:
+    """Return a backend by name. Raises UserError with the nearest names."""
+    if name not in backend_names():
+        raise UserError(did_you_mean("backend", name, backend_names()))
+    return cast(Backend, importlib.import_module(f"edgekit.backends.{name}"))

@@ -1,0 +1,174 @@
+"""ONNX: torch.onnx's exporter (dynamo) and onnxslim; int8 by ONNX Runtime's static quantizer.
+
+fp16 is not offered: ONNX Runtime's CPU provider has no half-precision kernels on these targets
+and would cast every tensor back and forth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Precision
+from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel
+from edgekit.steps import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgekit.graph import ExportedGraph
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+RUNTIME = "onnxruntime"
+EXTRA = "onnx"
+PACKAGES = ("onnx", "onnxruntime", "onnxscript", "onnxslim", "torch")
+
+OPSET = 20
+"""Read by every ONNX Runtime since 1.17 (2024); onnxscript's own default when this was written."""
+
+INPUT = "image"
+_QUANTIZED = ("Conv", "Gemm", "MatMul")
+
+
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
+    """Write model.onnx, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    import onnx
+    import onnxslim
+
+    fp32 = graph.folder / "onnx-fp32.onnx"
+    if not fp32.is_file():
+        make = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format]
+        onnx.save(onnxslim.slim(make(graph)), str(fp32))
+    if precision == "fp32":
+        onnx.save(onnx.load(str(fp32)), str(folder / "model.onnx"))
+        return Built(("model.onnx",), graph.feed)
+    layers = tuple(n.name for n in onnx.load(str(fp32)).graph.node if n.op_type in _QUANTIZED)
+    _quantize(graph, fp32, folder / "model.onnx", keep_float)
+    return Built(("model.onnx",), graph.feed, int8_layers=layers)
+
+
+def _from_torch(graph: ExportedGraph) -> Any:
+    """Return the baked network as a ModelProto."""
+    import torch
+
+    from edgekit.contract import example_input, reference_input
+
+    names = [output.name for output in graph.spec.outputs]
+    example = example_input(graph.spec, "uint8")
+    if graph.raw_input:
+        example = reference_input(example, graph.spec.input)
+    try:
+        program = torch.onnx.export(
+            graph.baked_module(feed=graph.feed),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=names,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise UnsupportedModel(_unsupported(error)) from None
+    assert program is not None
+    return program.model_proto
+
+
+def _unsupported(error: BaseException) -> str:
+    """Return one line naming the operator, from the exporter's chain of causes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"torch.onnx cannot export the model: {first_line(cause)}"
+
+
+def _from_onnx(graph: ExportedGraph) -> Any:
+    """Return an ONNX source behind the contract: pixels are cast, transposed and normalised."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(graph.path))
+    net, spec = model.graph, graph.spec.input
+    stored = {tensor.name for tensor in net.initializer}
+    source = next(value for value in net.input if value.name not in stored)
+    for value, output in zip(net.output, graph.spec.outputs, strict=True):
+        if value.name != output.name:
+            net.node.append(helper.make_node("Identity", [value.name], [output.name]))
+            value.name = output.name
+    if graph.raw_input:
+        return model
+    nodes = [helper.make_node("Cast", [INPUT], ["edgekit_float"], to=TensorProto.FLOAT)]
+    last, channel_axis = "edgekit_float", 3
+    if spec.layout == "NCHW":
+        nodes.append(helper.make_node("Transpose", [last], ["edgekit_nchw"], perm=[0, 3, 1, 2]))
+        last, channel_axis = "edgekit_nchw", 1
+    if spec.colour == "BGR":
+        order = numpy_helper.from_array(np.array([2, 1, 0], np.int64), "edgekit_order")
+        net.initializer.append(order)
+        nodes.append(
+            helper.make_node("Gather", [last, order.name], ["edgekit_bgr"], axis=channel_axis)
+        )
+        last = "edgekit_bgr"
+    shape = (1, -1, 1, 1) if channel_axis == 1 else (1, 1, 1, -1)
+    for name, values in (("edgekit_mean", spec.mean), ("edgekit_std", spec.std)):
+        array = np.array(values, np.float32).reshape(shape)
+        net.initializer.append(numpy_helper.from_array(array, name))
+    nodes.append(helper.make_node("Sub", [last, "edgekit_mean"], ["edgekit_centred"]))
+    nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [source.name]))
+    for index, node in enumerate(nodes):
+        net.node.insert(index, node)
+    pixels = helper.make_tensor_value_info(
+        INPUT, TensorProto.UINT8, [1, spec.height, spec.width, spec.channels]
+    )
+    net.input.remove(source)
+    net.input.insert(0, pixels)
+    return model
+
+
+class _Reader:
+    """Feeds calibration images to ONNX Runtime's quantizer, one batch of one at a time."""
+
+    def __init__(self, tensors: Iterator[NDArray[np.generic]]) -> None:
+        self.tensors = tensors
+
+    def get_next(self) -> dict[str, NDArray[np.generic]] | None:
+        """Return the next input, or None at the end."""
+        tensor = next(self.tensors, None)
+        return None if tensor is None else {INPUT: tensor}
+
+
+def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str, ...]) -> None:
+    """Write the QDQ int8 model: uint8 activations, int8 weights per channel."""
+    import msgspec
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    from edgekit.runner import feed
+
+    assert graph.calibration is not None
+    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    method = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }[graph.calibration.method]
+    quantize_static(
+        str(fp32),
+        str(out),
+        _Reader(feed(image, contract) for image in graph.calibration_pixels()),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        calibrate_method=method,
+        nodes_to_exclude=list(keep_float),
+    )

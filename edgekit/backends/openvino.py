@@ -1,0 +1,102 @@
+"""OpenVINO: its own converter on the exported program; int8 by NNCF's post-training quantizer.
+
+fp16 stores the weights in half precision; the CPU plugin computes in float32 all the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Precision
+from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel
+from edgekit.steps import first_line
+
+if TYPE_CHECKING:
+    from edgekit.graph import ExportedGraph
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+RUNTIME = "openvino"
+EXTRA = "openvino"
+PACKAGES = ("openvino", "nncf", "torch")
+
+_QUANTIZED = ("Convolution", "GroupConvolution", "MatMul")
+
+
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
+    """Write model.xml and model.bin, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    import openvino as ov
+
+    model = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format](graph)
+    for port, output in zip(model.outputs, graph.spec.outputs, strict=True):
+        port.get_tensor().set_names({output.name})
+    layers: tuple[str, ...] = ()
+    if precision == "int8":
+        layers = tuple(
+            op.get_friendly_name()
+            for op in model.get_ordered_ops()
+            if op.get_type_name() in _QUANTIZED
+        )
+        model = _quantize(graph, model, keep_float)
+    ov.save_model(model, folder / "model.xml", compress_to_fp16=precision == "fp16")
+    return Built(("model.xml", "model.bin"), graph.feed, int8_layers=layers)
+
+
+def _from_torch(graph: ExportedGraph) -> Any:
+    """Return the baked network as an ov.Model of static shape."""
+    import openvino as ov
+    import torch
+
+    from edgekit.contract import example_input, reference_input
+
+    example = example_input(graph.spec, "uint8")
+    if graph.raw_input:
+        example = reference_input(example, graph.spec.input)
+    program = torch.export.export(graph.baked_module(feed=graph.feed), (example,))
+    try:
+        model = ov.convert_model(program)
+    except (RuntimeError, ov.frontend.OpConversionFailure) as error:
+        raise UnsupportedModel(f"openvino cannot convert the model: {first_line(error)}") from None
+    model.reshape(list(example.shape))
+    return model
+
+
+def _from_onnx(graph: ExportedGraph) -> Any:
+    """Return an ONNX source behind the contract, by OpenVINO's own preprocessing steps."""
+    import openvino as ov
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    model = ov.convert_model(graph.path)
+    if graph.raw_input:
+        return model
+    spec = graph.spec.input
+    steps = PrePostProcessor(model)
+    source = steps.input()
+    source.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    source.model().set_layout(ov.Layout(spec.layout))
+    source.preprocess().convert_element_type(ov.Type.f32)
+    if spec.colour == "BGR":
+        source.tensor().set_color_format(ColorFormat.RGB)
+        source.preprocess().convert_color(ColorFormat.BGR)
+    source.preprocess().mean(list(spec.mean)).scale(list(spec.std))
+    return steps.build()
+
+
+def _quantize(graph: ExportedGraph, model: Any, keep_float: tuple[str, ...]) -> Any:
+    """Return the int8 model, by NNCF with its defaults (fast bias correction)."""
+    import msgspec
+    import nncf
+
+    from edgekit.runner import feed
+
+    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    pixels = graph.calibration_pixels()
+    return nncf.quantize(
+        model,
+        nncf.Dataset([feed(image, contract) for image in pixels]),
+        subset_size=len(pixels),
+        ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
+    )

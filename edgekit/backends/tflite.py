@@ -1,0 +1,164 @@
+"""TFLite: litert-torch, with no TensorFlow; int8 and fp16 by ai-edge-quantizer.
+
+The int8 artifact takes int8 pixels, pixel − 128. Where the normalisation is one whole-numbered
+mean and one std for all channels, the input's scale and zero point are the normalisation, and
+the graph does none.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Precision
+from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel
+from edgekit.files import write_whole
+from edgekit.steps import first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgekit.graph import ExportedGraph
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+RUNTIME = "ai_edge_litert"
+EXTRA = "tflite"
+PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
+
+_QUANTIZED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
+
+
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
+    """Write model.tflite; fp32 and fp16 take uint8 pixels 1×H×W×C, int8 takes pixel − 128."""
+    if graph.format == "onnx":
+        raise UnsupportedModel(
+            "tflite is not built from .onnx: give the PyTorch model, or leave out --backend tflite"
+        )
+    make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[precision]
+    return make(graph, folder / "model.tflite", keep_float)
+
+
+def _fp32(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
+    from edgekit.contract import example_input, reference_input
+
+    shared = graph.folder / "tflite-fp32.tflite"
+    if not shared.is_file():
+        example = example_input(graph.spec, "uint8")
+        if graph.raw_input:
+            example = reference_input(example, graph.spec.input)
+        _convert(graph.baked_module(feed=graph.feed), example, shared)
+    write_whole(out, shared.read_bytes())
+    return Built((out.name,), graph.feed)
+
+
+def _fp16(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
+    """Store the weights in half precision; kernels compute in float32."""
+    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    _fp32(graph, out, keep_float)
+    maker = quantizer.Quantizer(str(out))
+    maker.update_quantization_recipe(
+        ".*",
+        qtyping.TFLOperationName.ALL_SUPPORTED,
+        qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(
+                num_bits=16, dtype=qtyping.TensorDataType.FLOAT
+            ),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        AlgorithmName.FLOAT_CASTING,
+    )
+    write_whole(out, bytes(maker.quantize().quantized_model))
+    return Built((out.name,), graph.feed)
+
+
+def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer import qtyping, quantizer, recipe
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    from edgekit.contract import example_input, reference_input, uniform_zero_point
+
+    spec = graph.spec.input
+    folded = uniform_zero_point(spec) is not None
+    source = graph.folder / "tflite-float.tflite"
+    if not source.is_file():
+        if graph.raw_input:
+            example = reference_input(example_input(graph.spec, "uint8"), spec)
+            module = graph.baked_module(feed="float32")
+        else:
+            example = example_input(graph.spec, "float32")
+            module = graph.baked_module(feed="float32", normalise=not folded)
+        _convert(module, example, source)
+    maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    for layer in keep_float:
+        maker.update_quantization_recipe(
+            re.escape(layer),
+            qtyping.TFLOperationName.ALL_SUPPORTED,
+            algorithm_key=AlgorithmName.NO_QUANTIZE,
+        )
+    if graph.raw_input:
+        for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+            maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    reader = Interpreter(str(source))
+    (signature, ends), *_ = reader.get_signature_list().items()
+    name = ends["inputs"][0]
+    samples = [_sample(image, graph, folded) for image in graph.calibration_pixels()]
+    ranges = maker.calibrate({signature: [{name: sample} for sample in samples]})
+    if not graph.raw_input:
+        # The input's range is known, not sampled: then int8 is pixel − 128 to the bit.
+        tensor = reader.get_input_details()[0]["name"]
+        mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
+        shape = np.shape(ranges[tensor]["min"])
+        ranges[tensor]["min"] = np.full(shape, (0 - mean) / std, np.float32)
+        ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
+    write_whole(out, bytes(maker.quantize(ranges).quantized_model))
+    layers = tuple(dict.fromkeys(_output_names(reader)))
+    return Built((out.name,), "float32" if graph.raw_input else "int8", int8_layers=layers)
+
+
+def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDArray[np.float32]:
+    """Return one calibration image as the float graph takes it."""
+    import msgspec
+    import numpy as np
+
+    from edgekit.runner import feed
+
+    spec = graph.spec.input
+    if graph.raw_input:
+        contract = {"feed": "float32", "input": msgspec.to_builtins(spec)}
+        raw: NDArray[np.float32] = feed(image, contract)
+        return raw
+    mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
+    return ((image[None].astype(np.float32) - mean) / std).astype(np.float32)
+
+
+def _output_names(interpreter: Any) -> list[str]:
+    """Return the output tensor names of the operators worth quantizing, in order."""
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    return [
+        names[op["outputs"][0]]
+        for op in interpreter._get_ops_details()
+        if op["op_name"] in _QUANTIZED
+    ]
+
+
+def _convert(module: Any, example: Any, path: Path) -> None:
+    """Write a torch module as .tflite. Raises UnsupportedModel naming the operator."""
+    import litert_torch
+
+    try:
+        edge_model = litert_torch.convert(module, (example,))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise UnsupportedModel(
+            f"litert-torch cannot convert the model: {first_line(error)}"
+        ) from None
+    edge_model.export(str(path))

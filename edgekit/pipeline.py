@@ -1,0 +1,182 @@
+"""The whole flow of a conversion, on one screen.
+
+    ModelSource → ExportedGraph → Artifact            here: `convert`
+    Artifact → Session (on a Device) → Measurement     measure.py: `edgekit bench`
+    Measurement → Table                                report/: `edgekit report`
+
+Each heavy arrow runs in a process of its own (steps.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit.artifact import PRECISIONS, Artifact, ParityRecord, Precision, load_artifact
+from edgekit.backends import load_backend
+from edgekit.build import BuildRequest
+from edgekit.calibration import DATA_FREE, load_recipe
+from edgekit.errors import EdgekitError, UserError, did_you_mean
+from edgekit.export import ExportRequest
+from edgekit.files import folder_whole
+from edgekit.graph import ExportedGraph
+from edgekit.sources import SourceRequest, source_kind
+from edgekit.steps import run_step
+from edgekit.verify import INT8_AGREEMENT
+
+Say = Callable[[str, str], None]
+"""Progress: (step, what it is doing), for instance ('onnx', 'building int8')."""
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What `edgekit convert` was asked for.
+
+    `calibration` is a folder, a zip or `data-free`; `images` (folder, zip or image) proves
+    parity and defaults to calibration images that were not picked, or to the sample picture.
+    """
+
+    source: SourceRequest
+    backends: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    output: Path
+    calibration: str = DATA_FREE
+    recipe: str | None = None
+    images: str | None = None
+    raw_input: bool = False
+    force: bool = False
+    min_agreement: float = INT8_AGREEMENT
+    workers: int = 2
+    evaluation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one artifact: its parity and folder, or the error that cost it."""
+
+    backend: str
+    precision: Precision
+    seconds: float
+    parity: ParityRecord | None = None
+    error: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the graph's origin, one row an artifact, and those that are good."""
+
+    graph: ExportedGraph
+    rows: tuple[Row, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+def convert(request: ConvertRequest, say: Say = lambda step, text: None) -> Conversion:
+    """Turn one model into artifacts that are proven equal to it.
+
+    Failed rows cost nothing but themselves. Where every row failed no folder is left.
+    Raises a UserError for bad input before anything is written.
+    """
+    plan = check(request)
+    with (
+        folder_whole(request.output, force=request.force) as output,
+        tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+    ):
+        graph = export(request, Path(scratch), say)
+        with ThreadPoolExecutor(request.workers) as pool:
+            jobs = [
+                pool.submit(build, request, graph, backend, precisions, output, say)
+                for backend, precisions in plan.items()
+            ]
+            rows = tuple(row for job in jobs for row in job.result())
+        if all(row.error for row in rows):
+            raise _all_failed(rows)
+    good = [f"{row.backend}-{row.precision}" for row in rows if not row.error]
+    return Conversion(graph, rows, tuple(load_artifact(request.output / name) for name in good))
+
+
+def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
+    """Return the precisions to build by backend; UserError for what cannot be meant."""
+    source_kind(request.source)
+    for precision in request.precisions:
+        if precision not in PRECISIONS:
+            raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
+    if not request.precisions or not request.backends:
+        raise UserError("nothing to convert: name at least one --backend and one --precision")
+    return {
+        backend: tuple(p for p in PRECISIONS if p in request.precisions)
+        for backend in dict.fromkeys(request.backends)
+        if load_backend(backend)
+    }
+
+
+def export(request: ConvertRequest, scratch: Path, say: Say) -> ExportedGraph:
+    """ModelSource → ExportedGraph."""
+    data_free = request.calibration == DATA_FREE
+    recipe = load_recipe(request.recipe or (DATA_FREE if data_free else "default"))
+    asked = ExportRequest(
+        request.source,
+        str(scratch),
+        request.raw_input,
+        request.images,
+        request.calibration if "int8" in request.precisions else None,
+        recipe,
+        request.evaluation,
+    )
+    reply = run_step(
+        "edgekit.export",
+        msgspec.to_builtins(asked),
+        scratch / "export.log",
+        lambda event: say("export", event["text"]),
+        threads=request.workers,
+    )
+    return msgspec.convert(reply, ExportedGraph, dec_hook=lambda kind, value: kind(value))
+
+
+def build(
+    request: ConvertRequest,
+    graph: ExportedGraph,
+    backend: str,
+    precisions: tuple[Precision, ...],
+    output: Path,
+    say: Say,
+) -> list[Row]:
+    """ExportedGraph → Artifacts of one backend; a crash costs the row it happened in."""
+    rows: list[Row] = []
+    left = list(precisions)
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "started":
+            say(backend, f"building {event['precision']}")
+        if event["event"] == "row":
+            left.remove(event["precision"])
+            del event["event"]
+            rows.append(msgspec.convert({"backend": backend, **event}, Row))
+
+    while left:
+        asked = BuildRequest(graph, backend, tuple(left), str(output), request.min_agreement)
+        log = graph.folder / f"{backend}.log"
+        try:
+            run_step("edgekit.build", msgspec.to_builtins(asked, enc_hook=str), log, on_event, 1)
+        except EdgekitError as error:
+            rows.append(Row(backend, left.pop(0), 0.0, None, str(error), type(error).__name__))
+    say(backend, "done")
+    return rows
+
+
+def _all_failed(rows: tuple[Row, ...]) -> EdgekitError:
+    """Return one error for a conversion that made nothing, of the user's kind if all rows are."""
+    import edgekit.errors
+
+    kinds = {getattr(edgekit.errors, row.kind or "", EdgekitError) for row in rows}
+    texts = dict.fromkeys(row.error for row in rows if row.error)
+    user = all(issubclass(kind, UserError) for kind in kinds)
+    return (UserError if user else EdgekitError)("; ".join(texts))
+
+
