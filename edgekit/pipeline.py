@@ -178,5 +178,3 @@ def _all_failed(rows: tuple[Row, ...]) -> EdgekitError:
     texts = dict.fromkeys(row.error for row in rows if row.error)
     user = all(issubclass(kind, UserError) for kind in kinds)
     return (UserError if user else EdgekitError)("; ".join(texts))
-
-

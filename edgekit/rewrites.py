@@ -16,20 +16,23 @@ class BandedLocalResponseNorm(nn.Module):
     """
 
     band: Tensor
+    offset: Tensor
 
     def __init__(self, norm: nn.LocalResponseNorm, channels: int) -> None:
         super().__init__()
-        self.k, self.beta = float(norm.k), float(norm.beta)
+        self.beta = float(norm.beta)
         band = torch.zeros(channels, channels)
         for channel in range(channels):
             # torch pads size // 2 in front and (size - 1) // 2 behind.
             first = max(channel - norm.size // 2, 0)
             band[channel, first : channel + (norm.size - 1) // 2 + 1] = norm.alpha / norm.size
         self.register_buffer("band", band.reshape(channels, channels, 1, 1))
+        # k as the convolution's bias: NNCF takes any add after a convolution for one, per channel.
+        self.register_buffer("offset", torch.full((channels,), float(norm.k)))
 
     def forward(self, value: Tensor) -> Tensor:
         """Normalise N×C×H×W activations."""
-        scale = nn.functional.conv2d(value * value, self.band) + self.k
+        scale = nn.functional.conv2d(value * value, self.band, self.offset)
         if self.beta == 0.75:
             root = torch.sqrt(scale)
             return value / (root * torch.sqrt(root))

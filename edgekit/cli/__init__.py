@@ -1,0 +1,64 @@
+"""The command line: parses, calls, prints. Nothing heavy is imported before a command runs.
+
+Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from edgekit.cli.convert import convert
+from edgekit.cli.doctor import doctor
+from edgekit.cli.models import models
+from edgekit.cli.predict import predict
+from edgekit.errors import EdgekitError
+
+app = typer.Typer(
+    name="edgekit",
+    help="One trained PyTorch model in; proven, measured artifacts for small machines out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+for command in (convert, predict, models, doctor):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from edgekit.cli.doctor import version_lines
+
+        print("\n".join(version_lines()))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print all versions."),
+    ] = False,
+) -> None:
+    """One trained PyTorch model in; proven, measured artifacts for small machines out."""
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on standard error."""
+    try:
+        app()
+    except EdgekitError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half-done was kept", 130)
+    except OSError as error:
+        # A full disk, a read-only folder: the system's own words and the file, no traceback.
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}: make room or choose another folder", 2)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"edgekit: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,120 @@
+"""`edgekit convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.pipeline import Conversion
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],
+    backend: Annotated[
+        list[str] | None, typer.Option(help="onnx, tflite, openvino; repeat for more. All three.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Comma-separated: fp32, fp16, int8.")
+    ] = "fp32,int8",
+    calibration: Annotated[
+        str, typer.Option(help="Folder or zip of images for int8, or 'data-free'.")
+    ] = "data-free",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Calibration recipe: a name from calibration/ or a TOML file."),
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Images that prove parity; by default from --calibration.")
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="The network of a checkpoint: zoo name or module:factory.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A checkpoint for a zoo name or factory.")
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(help="TOML file: [input] and [[outputs]] of your own model.")
+    ] = None,
+    raw_input: Annotated[
+        bool, typer.Option("--raw-input", help="Keep the bare float input; bake nothing in.")
+    ] = False,
+    min_agreement: Annotated[
+        float, typer.Option(help="Share of images whose decision must survive int8.", min=0, max=1)
+    ] = 0.9,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Convert one trained model into artifacts that are proven equal to it.
+
+    Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
+    """
+    from edgekit.cli.output import progress, show
+    from edgekit.pipeline import ConvertRequest
+    from edgekit.pipeline import convert as run
+    from edgekit.sources import SourceRequest
+
+    request = ConvertRequest(
+        SourceRequest(source, arch, weights, spec),
+        tuple(backend or ("onnx", "tflite", "openvino")),
+        tuple(word.strip() for word in precision.split(",") if word.strip()),  # type: ignore[misc]
+        output,
+        calibration,
+        recipe,
+        images,
+        raw_input,
+        force,
+        min_agreement,
+    )
+    with progress(quiet or as_json) as say:
+        conversion = run(request, say)
+    show(conversion.graph.model, rows(conversion), as_json=as_json, notes=notes(conversion, output))
+    failed = [row for row in conversion.rows if row.error]
+    if failed:
+        from edgekit import errors
+
+        kinds = (getattr(errors, row.kind or "", errors.EdgekitError) for row in failed)
+        raise typer.Exit(max(getattr(kind, "exit_code", 1) for kind in kinds))
+
+
+def rows(conversion: Conversion) -> list[dict[str, Any]]:
+    """Return one row an artifact, or its error."""
+    made = {(a.manifest.backend, a.manifest.precision): a for a in conversion.artifacts}
+    table = []
+    for row in conversion.rows:
+        artifact = made.get((row.backend, row.precision))
+        table.append(
+            {
+                "backend": row.backend,
+                "precision": row.precision,
+                "status": "proven" if artifact else "failed",
+                "size_bytes": artifact.bytes if artifact else None,
+                "max_abs_diff": row.parity.max_abs_diff if row.parity else None,
+                "agreement": row.parity.agreement if row.parity else None,
+                "images": len(row.parity.images) if row.parity else None,
+                "seconds": round(row.seconds, 1),
+                "path": str(artifact.folder) if artifact else None,
+            }
+        )
+    return table
+
+
+def notes(conversion: Conversion, output: Path) -> list[str]:
+    """Return what a reader of the table must know: errors, random weights, calibration warnings."""
+    graph = conversion.graph
+    lines = [f"{r.backend} {r.precision}: {r.error}" for r in conversion.rows if r.error]
+    if graph.source.weights == "random":
+        lines.append("random weights: good for timing, meaningless for accuracy")
+    if graph.calibration:
+        lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
+    lines.append(f"{len(conversion.artifacts)} artifacts with their manifests in {output}")
+    return lines

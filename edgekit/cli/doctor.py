@@ -1,0 +1,75 @@
+"""`edgekit doctor` and the lines of `edgekit --version`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from edgekit import __version__
+from edgekit.errors import DISTRIBUTION
+
+# Package → the extra that installs it, and what it is for.
+_PACKAGES = {
+    "torch": ("torch", "loading and exporting models"),
+    "safetensors": ("torch", "reading weights"),
+    "onnx": ("onnx", "the onnx backend"),
+    "onnxscript": ("onnx", "the onnx backend"),
+    "onnxslim": ("onnx", "the onnx backend"),
+    "onnxruntime": ("onnx", "running ONNX artifacts"),
+    "litert-torch": ("tflite", "the tflite backend"),
+    "ai-edge-quantizer": ("tflite", "int8 for tflite"),
+    "ai-edge-litert": ("tflite", "running TFLite artifacts"),
+    "openvino": ("openvino", "the openvino backend and its runtime"),
+    "nncf": ("openvino", "int8 for openvino"),
+    "scipy": ("train", "training"),
+    "scikit-image": ("demo", "the sample picture"),
+}
+_TOOLS = {
+    "cc": ("gcc", "exact instruction counts on a virtual board"),
+    "dpkg": ("dpkg", "installing a virtual board"),
+    "ssh": ("openssh-client", "reaching real boards"),
+}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def version_lines() -> list[str]:
+    """Return our version and that of every package we build on that is installed."""
+    found = {name: _installed(name) for name in _PACKAGES}
+    return [f"edgekit {__version__}"] + [f"{name} {v}" for name, v in found.items() if v]
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Name what is installed, what is missing, and the command that fixes it.
+
+    Example: edgekit doctor
+    """
+    import shutil
+
+    from edgekit.cli.output import show
+
+    rows = []
+    for name, (extra, purpose) in _PACKAGES.items():
+        version = _installed(name)
+        fix = None if version else f"pip install '{DISTRIBUTION}[{extra}]'"
+        rows.append(_row(name, version, purpose, fix))
+    for name, (package, purpose) in _TOOLS.items():
+        path = shutil.which(name)
+        rows.append(_row(name, path, purpose, None if path else f"apt-get install {package}"))
+    missing = sum(row["fix"] is not None for row in rows)
+    note = "everything is here" if not missing else f"{missing} missing: run the commands above"
+    show("edgekit doctor", rows, as_json=as_json, notes=(note,))
+
+
+def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[str, str | None]:
+    status = "ok" if found else "missing"
+    return {"name": name, "status": status, "found": found, "for": purpose, "fix": fix}

@@ -1,0 +1,42 @@
+"""`edgekit models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the zoo: every network with its parameters, multiply-accumulates and origin.
+
+    Example: edgekit models --json
+    """
+    from edgekit import zoo
+    from edgekit.cli.output import show
+
+    rows = [
+        {
+            "name": name,
+            "variant": variant,
+            "default": variant == system.default,
+            "parameters": facts.parameters,
+            "macs": facts.macs,
+            "input": f"{system.input.height}x{system.input.width}",
+            "outputs": " ".join(f"{output}:{kind}" for output, kind in facts.outputs.items()),
+            "weights": "trained" if zoo.weights_path(name, variant) else "random",
+            "provenance": list(system.provenance),
+            "published_parameters": system.published.parameters,
+            "published_age_accuracy": system.published.age.percent,
+            "published_gender_accuracy": system.published.gender.percent,
+        }
+        for name, system in zoo.systems().items()
+        for variant, facts in system.variants.items()
+    ]
+    notes = (
+        "macs: multiply-accumulates of convolutions and matrix products, one image",
+        "published: the seed paper's own numbers on Adience; see `edgekit report` for ours",
+    )
+    show("Model zoo", rows, as_json=as_json, notes=notes)

@@ -1,0 +1,84 @@
+"""Prints rows as a table for people or as JSON for programs, with the same names in both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.pipeline import Say
+
+Rows = Sequence[dict[str, Any]]
+
+
+def show(title: str, rows: Rows, *, as_json: bool, notes: Sequence[str] = ()) -> None:
+    """Print `rows`, all with the same keys; `notes` go under the table, or into the JSON's `notes`.
+
+    Colour and width follow the terminal: none when piped.
+    """
+    if as_json:
+        print(json.dumps({"title": title, "rows": list(rows), "notes": list(notes)}, indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in rows[0] if rows else ():
+        right = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(name, justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    console.print(table)
+    for note in notes:
+        console.print(Text(f"  {note}"))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Say]:
+    """Yield a function (step, text) that keeps one line a step up to date on standard error."""
+    if quiet:
+        yield lambda step, text: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step, text: console.print(f"{step}: {text}", markup=False, highlight=False)
+        return
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.fields[step]:<9}", markup=False),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def say(step: str, text: str) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(text, total=1, step=step)
+            bars.update(tasks[step], description=text, completed=int(text == "done"))
+
+        yield say

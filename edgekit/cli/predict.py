@@ -1,0 +1,40 @@
+"""`edgekit predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    artifact: Annotated[
+        Path, typer.Option("--artifact", "-a", help="An artifact's folder or model file.")
+    ],
+    runtime: Annotated[
+        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer each image with the artifact's decision on every output.
+
+    Example: edgekit predict face.jpg --artifact out/onnx-int8
+    """
+    from edgekit.artifact import load_artifact
+    from edgekit.cli.output import show
+    from edgekit.predict_image import predict_images
+
+    loaded = load_artifact(artifact)
+    rows = []
+    for answer in predict_images(loaded, images, runtime):
+        row: dict[str, object] = {"image": answer["image"]}
+        for name, decision in answer["outputs"].items():
+            row[name] = decision["label"] if decision else None
+            row[f"{name}_confidence"] = (decision or {}).get("confidence")
+        rows.append(row)
+    notes = []
+    if loaded.manifest.source.weights == "random":
+        notes.append("the weights are random: these answers mean nothing")
+    show(loaded.label, rows, as_json=as_json, notes=notes)

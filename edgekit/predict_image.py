@@ -1,0 +1,52 @@
+"""Runs an artifact on image files on this machine, through the runner."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit import runner
+from edgekit.artifact import Artifact
+from edgekit.backends import load_backend
+from edgekit.errors import BadData, EdgekitError, MissingPackage
+
+
+def predict_images(
+    artifact: Artifact, images: Sequence[Path], runtime: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the runner's answer to each image: {"image": …, "outputs": {name: decision}}.
+
+    Raises BadData for an image that is missing or cannot be decoded, MissingPackage where the
+    runtime is not installed.
+    """
+    for image in images:
+        if not image.is_file():
+            raise BadData(f"no image at {image}: check the path")
+    backend = load_backend(artifact.manifest.backend)
+    job = {
+        "task": "predict",
+        "artifact": str(artifact.folder),
+        "runtime": runtime or backend.RUNTIME,
+        "images": [str(image) for image in images],
+    }
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        path = Path(folder) / "job.json"
+        path.write_text(json.dumps(job))
+        command = [sys.executable, runner.__file__, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for answer in answers:
+        if answer.get("kind") == "ModuleNotFoundError":
+            raise MissingPackage(str(job["runtime"]), backend.EXTRA)
+        if "kind" in answer:
+            raise EdgekitError(f"{artifact.label}: {answer['kind']}: {answer['error']}")
+        if "error" in answer:
+            raise BadData(f"cannot read the image {answer['image']} ({answer['error']})")
+    if len(answers) != len(images):
+        raise EdgekitError(f"{artifact.label}: the runner ended with exit code {done.returncode}")
+    return answers
