@@ -24,7 +24,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 Feed = Literal["uint8", "int8", "float32"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileRecord:
     """One file of an artifact, by name, hash and size."""
 
@@ -33,7 +33,7 @@ class FileRecord:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceRecord:
     """Where the model came from.
 
@@ -49,7 +49,7 @@ class SourceRecord:
     weights: Literal["trained", "random", "given"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CalibrationRecord:
     """What an int8 artifact was calibrated on: the recipe and the hash of every sample used."""
 
@@ -61,7 +61,7 @@ class CalibrationRecord:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OutputParity:
     """How far one output is from the torch model's over the parity images.
 
@@ -75,7 +75,7 @@ class OutputParity:
     agreement: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParityRecord:
     """The proof that an artifact computes what the model computes, and the bar it had to pass."""
 
@@ -96,7 +96,7 @@ class ParityRecord:
         return min(shares) if shares else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything a stranger needs to run an artifact and to trust it."""
 
@@ -115,7 +115,7 @@ class Manifest:
     schema: int = SCHEMA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A manifest and the folder it describes."""
 

@@ -23,7 +23,7 @@ ENOUGH_SAMPLES = 32
 """Below this many the linter warns: ranges of rare activations are then seen by chance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How calibration samples are chosen and what the quantizer does with them.
 
@@ -39,7 +39,7 @@ class Recipe:
     name: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Samples:
     """Decoded calibration images, uint8 N×H×W×C, each file's hash and the linter's say."""
 

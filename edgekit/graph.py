@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExportedGraph:
     """A network exported once, with its contract, origin and the samples beside it."""
 

@@ -2,6 +2,9 @@
 
 Preprocessing is part of every artifact, so it is written down once, here, and travels in the
 manifest. A decoded image is always uint8, height × width × channels, RGB (or one grey channel).
+
+The dataclasses have slots because msgspec does not write a default that a decoded instance only
+inherits from its class, and the manifest must hold every field.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ GENDER_LABELS = ("male", "female")
 """m = 0, f = 1, as in the authors' published label files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """Everything between a decoded image and the network's first layer.
 
@@ -49,7 +52,7 @@ class InputSpec:
             raise ValueError("resize_to must be at least height and width: the crop comes after")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
 
@@ -68,7 +71,7 @@ class OutputSpec:
             raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A network's input and outputs, in the order its `forward` returns them."""
 
