@@ -120,7 +120,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     from edgekit.contract import Flat, reference_input
     from edgekit.rewrites import rewrite
     from edgekit.synthesis import synthesise
-    from edgekit.zoo.counts import count_macs, count_parameters
+    from edgekit.zoo.counts import count_parameters
 
     torch.manual_seed(0)
     kind = source_kind(request.source)
@@ -130,7 +130,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     example = reference_input(
         torch.full((1, spec.input.height, spec.input.width, spec.input.channels), 128), spec.input
     )
-    _check_forward(network, loaded, example)
+    macs = _check_forward(network, loaded, example)
 
     def reference(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         with torch.inference_mode():
@@ -153,7 +153,7 @@ def _load_torch(request: ExportRequest) -> _Source:
         spec,
         loaded.sha256,
         count_parameters(loaded.module),
-        count_macs(loaded.module, spec) if kind != "pt2" else None,
+        macs,
         loaded.weights,
         reference,
         lambda recipe: synthesise(network, spec.input, recipe),
@@ -161,12 +161,16 @@ def _load_torch(request: ExportRequest) -> _Source:
     )
 
 
-def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torch.Tensor) -> None:
-    """Raise BadModel unless the network takes its spec's input and gives its spec's outputs."""
+def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torch.Tensor) -> int:
+    """Return the multiply-accumulates of one image, by torch's own flop counter.
+
+    Raises BadModel unless the network takes its spec's input and gives its spec's outputs.
+    """
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     try:
-        with torch.inference_mode():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             outputs = network(example)
     except (RuntimeError, TypeError, ValueError) as error:
         raise BadModel(
@@ -183,6 +187,8 @@ def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torc
                 f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)}, "
                 f"a {output.kind} over {len(output.labels)} labels needs (1, {width})"
             )
+    macs: int = counter.get_total_flops() // 2
+    return macs
 
 
 def _export(network: torch.nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:

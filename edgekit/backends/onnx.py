@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
-from edgekit.errors import UnsupportedModel
-from edgekit.steps import first_line
+from edgekit.unsupported import unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,9 +61,10 @@ def _from_torch(graph: ExportedGraph) -> Any:
     example = example_input(graph.spec, "uint8")
     if graph.raw_input:
         example = reference_input(example, graph.spec.input)
+    module = graph.baked_module(feed=graph.feed)
     try:
         program = torch.onnx.export(
-            graph.baked_module(feed=graph.feed),
+            module,
             (example,),
             dynamo=True,
             input_names=[INPUT],
@@ -73,17 +73,9 @@ def _from_torch(graph: ExportedGraph) -> Any:
             verbose=False,
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise UnsupportedModel(_unsupported(error)) from None
+        raise unsupported("onnx", error, module) from None
     assert program is not None
     return program.model_proto
-
-
-def _unsupported(error: BaseException) -> str:
-    """Return one line naming the operator, from the exporter's chain of causes."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return f"torch.onnx cannot export the model: {first_line(cause)}"
 
 
 def _from_onnx(graph: ExportedGraph) -> Any:

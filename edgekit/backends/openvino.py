@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
-from edgekit.errors import UnsupportedModel
-from edgekit.steps import first_line
+from edgekit.unsupported import unsupported
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
@@ -55,11 +54,12 @@ def _from_torch(graph: ExportedGraph) -> Any:
     example = example_input(graph.spec, "uint8")
     if graph.raw_input:
         example = reference_input(example, graph.spec.input)
-    program = torch.export.export(graph.baked_module(feed=graph.feed), (example,))
+    module = graph.baked_module(feed=graph.feed)
+    program = torch.export.export(module, (example,))
     try:
         model = ov.convert_model(program)
     except (RuntimeError, ov.frontend.OpConversionFailure) as error:
-        raise UnsupportedModel(f"openvino cannot convert the model: {first_line(error)}") from None
+        raise unsupported("openvino", error, module) from None
     model.reshape(list(example.shape))
     return model
 

@@ -15,7 +15,7 @@ from edgekit.artifact import Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel
 from edgekit.files import write_whole
-from edgekit.steps import first_line
+from edgekit.unsupported import unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,7 +158,5 @@ def _convert(module: Any, example: Any, path: Path) -> None:
     try:
         edge_model = litert_torch.convert(module, (example,))
     except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise UnsupportedModel(
-            f"litert-torch cannot convert the model: {first_line(error)}"
-        ) from None
+        raise unsupported("tflite", error, module) from None
     edge_model.export(str(path))
