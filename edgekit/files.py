@@ -72,6 +72,11 @@ def folder_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def full_disk(*folders: Path) -> Path | None:
+    """Return the first of `folders` whose disk has less than 1 MiB left, or None."""
+    return next((folder for folder in folders if shutil.disk_usage(folder).free < 2**20), None)
+
+
 def _running(pid: str) -> bool:
     """Tell whether a process of that number is alive here."""
     try:

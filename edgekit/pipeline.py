@@ -109,11 +109,17 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
             raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
     if not request.precisions or not request.backends:
         raise UserError("nothing to convert: name at least one --backend and one --precision")
-    return {
-        backend: tuple(p for p in PRECISIONS if p in request.precisions)
+    plan = {
+        backend: tuple(p for p in load_backend(backend).PRECISIONS if p in request.precisions)
         for backend in dict.fromkeys(request.backends)
-        if load_backend(backend)
     }
+    for backend, precisions in plan.items():
+        if not precisions:
+            offered = ", ".join(load_backend(backend).PRECISIONS)
+            raise UserError(
+                f"{backend} has no {', '.join(request.precisions)}: it offers {offered}"
+            )
+    return plan
 
 
 def export(request: ConvertRequest, scratch: Path, say: Say) -> ExportedGraph:

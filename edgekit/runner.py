@@ -50,7 +50,11 @@ def decode(
 
     mode = "L" if grey else "RGB"
     target = (resize_to, resize_to) if resize_to else (width, height)
-    with Image.open(io.BytesIO(data)) as encoded:
+    try:
+        encoded = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    with encoded:
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
         encoded.draft(mode, target)

@@ -152,7 +152,8 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     spec = read_spec(request.spec) if request.spec else None
     spec = complete_spec(spec, shape, len(program.graph_signature.user_outputs), str(path))
     module: nn.Module = program.module()
-    module.eval = lambda: module  # type: ignore[method-assign]  # exported modules forbid eval()
+    # An exported module forbids train() and eval(): it was exported in one mode and stays there.
+    module.train = lambda mode=True: module  # type: ignore[method-assign]
     return LoadedModule(module, spec, path.stem, "given", sha256(path))
 
 

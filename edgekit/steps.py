@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import edgekit.errors
-from edgekit.errors import BuildFailed, EdgekitError
+from edgekit.errors import BuildFailed, EdgekitError, UserError
+from edgekit.files import full_disk
 
 Report = Callable[[dict[str, Any]], None]
 """How a step tells its parent of each thing done; every report is one JSON object."""
@@ -31,8 +32,23 @@ def run_step(
     """Run `module.run` in a fresh Python and return its reply.
 
     Everything the step and its libraries print goes to `log`; its reports go to `on_event`.
-    Raises the EdgekitError the step raised, or BuildFailed where the process died.
+    Raises the EdgekitError the step raised, or BuildFailed where the process died; a UserError
+    where the disk that holds `log` is full, whatever the library made of it.
     """
+    try:
+        return _run(module, request, log, on_event, threads)
+    except BuildFailed:
+        folder = full_disk(log.parent)
+        if folder is not None:
+            raise UserError(
+                f"no space left on the disk of {folder}: free some, run again"
+            ) from None
+        raise
+
+
+def _run(
+    module: str, request: dict[str, Any], log: Path, on_event: Report, threads: int
+) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     reply: dict[str, Any] | None = None
     with log.open("ab") as errors:

@@ -19,6 +19,8 @@ Outputs = dict[str, "NDArray[np.float32]"]
 
 FP32_MAX_ABS_DIFF = 1e-4
 """Rounding in another order, no more; in units of the outputs."""
+FP32_RELATIVE = 1e-3
+"""So that a network whose outputs are all tiny does not pass for nothing."""
 FP16_RELATIVE = 5e-3
 """Weights of 11 significant bits: distances are held to this share of the reference's spread."""
 INT8_AGREEMENT = 0.9
@@ -30,13 +32,15 @@ def artifact_outputs(model: str, runtime: str, feed: str, spec: Any, pixels: Any
     import numpy as np
 
     from edgekit import runner
+    from edgekit.torch_eager import RUNTIME, load_torch
 
     manifest = {
         "feed": feed,
         "input": msgspec.to_builtins(spec.input),
         "outputs": [msgspec.to_builtins(output) for output in spec.outputs],
     }
-    invoke = runner.RUNTIMES[runtime](model, manifest, 1)
+    loaders = {**runner.RUNTIMES, RUNTIME: load_torch}
+    invoke = loaders[runtime](model, manifest, 1)
     rows = [[np.array(v[0]) for v in invoke(runner.feed(image, manifest))] for image in pixels]
     return {
         output.name: np.stack([row[index] for row in rows])
@@ -108,11 +112,22 @@ def judge(
     return ParityRecord(images, records, bar, passed)
 
 
+def largest(reference: Outputs, record: OutputParity) -> float:
+    """Return the largest absolute value of a reference output over the images."""
+    return float(abs(reference[record.name]).max())
+
+
 def _judge_fp32(
     records: tuple[OutputParity, ...], reference: Outputs, min_agreement: float
 ) -> tuple[str, bool]:
-    bar = f"max abs difference ≤ {FP32_MAX_ABS_DIFF:g}"
-    return bar, all(record.max_abs_diff <= FP32_MAX_ABS_DIFF for record in records)
+    bar = (
+        f"max abs difference ≤ {FP32_MAX_ABS_DIFF:g}, "
+        f"and ≤ {FP32_RELATIVE:g} of the output's largest value"
+    )
+    return bar, all(
+        record.max_abs_diff <= min(FP32_MAX_ABS_DIFF, FP32_RELATIVE * largest(reference, record))
+        for record in records
+    )
 
 
 def _judge_fp16(
@@ -120,8 +135,7 @@ def _judge_fp16(
 ) -> tuple[str, bool]:
     bar = f"max abs difference ≤ {FP16_RELATIVE:g} of the output's largest value"
     return bar, all(
-        record.max_abs_diff <= FP16_RELATIVE * abs(reference[record.name]).max()
-        for record in records
+        record.max_abs_diff <= FP16_RELATIVE * largest(reference, record) for record in records
     )
 
 
@@ -133,6 +147,6 @@ def _judge_int8(
     return bar, all(
         record.agreement >= min_agreement
         if record.agreement is not None
-        else record.max_abs_diff <= 0.1 * abs(reference[record.name]).max()
+        else record.max_abs_diff <= 0.1 * largest(reference, record)
         for record in records
     )

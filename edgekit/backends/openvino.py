@@ -94,9 +94,14 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: tuple[str, ...]) -> 
 
     contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
     pixels = graph.calibration_pixels()
+    # NNCF's own default averages each image's extremes: it clips what only some images reach.
+    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     return nncf.quantize(
         model,
         nncf.Dataset([feed(image, contract) for image in pixels]),
         subset_size=len(pixels),
         ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=ranges
+        ),
     )

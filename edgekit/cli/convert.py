@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
     from edgekit.pipeline import Conversion
 
 
@@ -96,7 +97,7 @@ def rows(conversion: Conversion) -> list[dict[str, Any]]:
             {
                 "backend": row.backend,
                 "precision": row.precision,
-                "status": "proven" if artifact else "failed",
+                "status": _status(artifact),
                 "size_bytes": artifact.bytes if artifact else None,
                 "max_abs_diff": row.parity.max_abs_diff if row.parity else None,
                 "agreement": row.parity.agreement if row.parity else None,
@@ -106,6 +107,12 @@ def rows(conversion: Conversion) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _status(artifact: Artifact | None) -> str:
+    if artifact is None:
+        return "failed"
+    return "proven" if artifact.manifest.parity.passed else "answers zeros"
 
 
 def notes(conversion: Conversion, output: Path) -> list[str]:

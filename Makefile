@@ -1,0 +1,24 @@
+# The two commands of the README. Each builds .venv at first use and starts at once after that.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
+
+.PHONY: demo test check
+demo: $(STAMP)
+	$(BIN)/python -m edgekit.demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	rm -f $(VENV)/installed-*
+	touch $@

@@ -1,0 +1,39 @@
+"""Torch eager, as a reference row for benchmarks: the baked network saved as .pt2.
+
+Not for deployment: no board runs it. Benchmarks load it by edgekit/torch_eager.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.artifact import Precision
+from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from edgekit.graph import ExportedGraph
+
+PRECISIONS: tuple[Precision, ...] = ("fp32",)
+RUNTIME = "torch"
+EXTRA = "torch"
+PACKAGES = ("torch",)
+
+
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
+    """Write model.pt2, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    import torch
+
+    from edgekit.contract import example_input, reference_input
+
+    if graph.format == "onnx":
+        raise UnsupportedModel("torch cannot run an .onnx source: leave out --backend torch")
+    example = example_input(graph.spec, "uint8")
+    if graph.raw_input:
+        example = reference_input(example, graph.spec.input)
+    program = torch.export.export(graph.baked_module(feed=graph.feed), (example,))
+    torch.export.save(program, folder / "model.pt2")
+    return Built(("model.pt2",), graph.feed)

@@ -1,0 +1,268 @@
+"""Targets: what we say a board or machine is, one TOML file each in `targets/`, every fact sourced.
+
+A target is a claim; what a device reports of itself is `DeviceFacts`. A measurement is made under
+a target's name only where the two do not contradict each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from edgekit.errors import BadTarget, did_you_mean
+from edgekit.shelf import shelf
+
+HOST = "host"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Generic[T]):
+    """One fact about a target and where it comes from; units are in the fact's name.
+
+    `verified` is false for what no source at hand confirms.
+    """
+
+    value: T
+    source: str
+    verified: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a device must report of itself to be measured under a target's name.
+
+    `board` starts, and `cpu_model` is part of, what it reports; `absent` lists features that
+    would make the runtimes choose other kernels. Empty means that anything will do.
+    """
+
+    board: str = ""
+    cpu_model: str = ""
+    features: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    cores: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Facts about the silicon.
+
+    Caches in KiB, memory in MiB, rates in 10^6 bytes a second. `copy_mb_s` counts bytes copied,
+    `stream_triad_mb_s` bytes read and written. `*_macs_per_cycle` are per core, at best;
+    `int8_gops` and `linpack_gflops` (double precision) were measured with all cores.
+    """
+
+    soc: Fact[str] | None = None
+    core: Fact[str] | None = None
+    cores: Fact[int] | None = None
+    clock_mhz: Fact[int] | None = None
+    memory_megabytes: Fact[int] | None = None
+    memory_type: Fact[str] | None = None
+    stream_triad_mb_s: Fact[float] | None = None
+    copy_mb_s: Fact[float] | None = None
+    l1d_kilobytes: Fact[int] | None = None
+    l2_kilobytes: Fact[int] | None = None
+    l3_kilobytes: Fact[int] | None = None
+    fp32_macs_per_cycle: Fact[int] | None = None
+    int8_macs_per_cycle: Fact[int] | None = None
+    int8_gops: Fact[float] | None = None
+    linpack_gflops: Fact[float] | None = None
+    dot_product: Fact[bool] | None = None
+    fp16_arithmetic: Fact[bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emulation:
+    """How QEMU stands in for a target's core, and what its Linux prints of the core.
+
+    `implementer`, `part` and `variant` are hexadecimal text and `revision` decimal, as in
+    /proc/cpuinfo; `midr` is the same four as Arm's main ID register holds them.
+    """
+
+    qemu_cpu: str
+    implementer: str
+    part: str
+    variant: str
+    revision: str
+    midr: str
+    features: tuple[str, ...]
+    source: str
+    verified: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            fields = [int(text, 16) for text in (self.implementer, self.variant, self.part)]
+            midr, revision = int(self.midr, 16), int(self.revision)
+        except ValueError as error:
+            raise ValueError(f"{error}: write the CPU's numbers as /proc/cpuinfo does") from None
+        implementer, variant, part = fields
+        # Arm ARM, MIDR_EL1: implementer from bit 24, variant 20, architecture (all ones) 16,
+        # part 4, revision 0.
+        expected = implementer << 24 | variant << 20 | 0xF << 16 | part << 4 | revision
+        if midr != expected:
+            raise ValueError(f"midr {self.midr} is not its parts' 0x{expected:08x}")
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """What runs on a target; versions as major.minor, `runtimes` by the runner's names."""
+
+    os: Fact[str] | None = None
+    debian: Fact[str] | None = None
+    glibc: Fact[str] | None = None
+    python: Fact[str] | None = None
+    runtimes: Fact[tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word, '' for any."""
+
+    name: str
+    title: str
+    architecture: str = ""
+    requires: Requirements = Requirements()
+    hardware: Hardware = Hardware()
+    emulation: Emulation | None = None
+    software: Software = Software()
+
+    @property
+    def default_device(self) -> str:
+        """The device used where none is named: the emulated board if there is one."""
+        return "virtual" if self.emulation else "local"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a device reported of itself (the runner's `probe`); empty or None is 'it did not say'.
+
+    `cpu_model` is the model name, on ARM the part number; `throttled` is the Raspberry Pi
+    firmware's flags.
+    """
+
+    machine: str
+    cpu_model: str
+    cores: int
+    memory_bytes: int
+    python: str
+    glibc: str
+    os: str
+    cpu_features: tuple[str, ...] = ()
+    board: str = ""
+    governor: str = ""
+    clock_mhz: float | None = None
+    temperature_c: float | None = None
+    throttled: str | None = None
+    runtimes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What to call it in a table: `Raspberry Pi 4 Model B, 4 cores, aarch64`."""
+        cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
+        return f"{self.board or self.cpu_model or 'unknown CPU'}, {cores}, {self.machine}"
+
+
+def target_names() -> list[str]:
+    """Return the names of the targets that ship with edgekit."""
+    return sorted(path.stem for path in shelf("targets").glob("*.toml"))
+
+
+def load_target(name_or_path: str) -> Target:
+    """Return a target by its name, or from the user's own TOML file (a path ending in .toml).
+
+    Raises BadTarget in one line: with the nearest names, or the file and field that is wrong.
+    """
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+    elif name_or_path in target_names():
+        path = shelf("targets") / f"{name_or_path}.toml"
+    else:
+        known = did_you_mean("target", name_or_path, target_names())
+        raise BadTarget(f"{known} (or give a path to your own .toml)")
+    try:
+        return _decode(path.stem, path.read_bytes())
+    except FileNotFoundError:
+        raise BadTarget(f"no target profile at {path}: targets/rpi4.toml shows the shape") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise BadTarget(f"{path}: {_plain(error)}; targets/rpi4.toml shows the shape") from None
+
+
+def _decode(name: str, content: bytes) -> Target:
+    """Return the target a TOML text describes. Raises ValueError for what does not belong."""
+    table = msgspec.toml.decode(content)
+    if "name" in table:
+        raise ValueError("field 'name' does not belong: a target is named by its file")
+    for message in _unknown_fields(table, msgspec.inspect.type_info(Target), ""):
+        raise ValueError(message)
+    return msgspec.convert({**table, "name": name}, Target)
+
+
+def _unknown_fields(value: Any, info: msgspec.inspect.Type, where: str) -> Iterator[str]:
+    """Yield one message per key of `value` that the dataclass `info` has no field for."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        info = next(t for t in info.types if not isinstance(t, msgspec.inspect.NoneType))
+    if not isinstance(info, msgspec.inspect.DataclassType) or not isinstance(value, dict):
+        return
+    fields = {item.name: item.type for item in info.fields}
+    for key, inner in value.items():
+        if key not in fields:
+            yield did_you_mean("field", f"{where}{key}", [f"{where}{name}" for name in fields])
+        else:
+            yield from _unknown_fields(inner, fields[key], f"{where}{key}.")
+
+
+def _plain(error: Exception) -> str:
+    """Return msgspec's message in one line, with the field written as in the file."""
+    return re.sub(r" - at `\$\.?(.*)`", r" at field '\1'", " ".join(str(error).split()))
+
+
+def matches(target: Target, facts: DeviceFacts) -> list[str]:
+    """Return how a device's own report contradicts a target; empty where it can be that target."""
+    wanted = target.requires
+    if target.architecture and facts.machine != target.architecture:
+        # The rest would only repeat it: another architecture has other features and other names.
+        return [f"it is {facts.machine}, not {target.architecture}"]
+    reasons = []
+    if not facts.board.startswith(wanted.board):
+        reasons.append(f"it calls itself {facts.board or 'no board'}, not {wanted.board}")
+    if wanted.cpu_model not in facts.cpu_model:
+        reasons.append(f"its CPU is '{facts.cpu_model}', without '{wanted.cpu_model}' in its name")
+    present = set(facts.cpu_features)
+    if lacking := [name for name in wanted.features if name not in present]:
+        reasons.append(f"it lacks {', '.join(lacking)}")
+    if extra := [name for name in wanted.absent if name in present]:
+        reasons.append(f"it has {', '.join(extra)}, so its runtimes choose other kernels")
+    if facts.cores < wanted.cores:
+        reasons.append(f"it has {facts.cores} of {wanted.cores} cores")
+    return reasons
+
+
+def check_device(target: Target, facts: DeviceFacts, device: str) -> None:
+    """Raise BadTarget where the device is not the target: why, and what would reach it."""
+    reasons = matches(target, facts)
+    if not reasons:
+        return
+    ways = ["--device virtual (emulated: outputs and instruction counts, no times)"]
+    if not target.emulation or device.startswith("virtual"):
+        ways = []
+    ways.append("--device ssh://USER@HOST of such a machine")
+    if device == "local":
+        ways.append(f"--target {HOST} to measure this machine under its own name")
+    raise BadTarget(
+        f"{device} is not {target.name} ({target.title}): {'; '.join(reasons)}. "
+        f"Nothing was measured. Use {', or '.join(ways)}"
+    )
+
+
+def host_facts() -> DeviceFacts:
+    """Return what this machine reports of itself."""
+    from edgekit import runner
+
+    return msgspec.convert(runner.probe(), DeviceFacts)

@@ -1,0 +1,113 @@
+"""Manifests and model files are believed only when they hold together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgekit.artifact import (
+    MANIFEST,
+    Artifact,
+    Manifest,
+    OutputParity,
+    ParityRecord,
+    SourceRecord,
+    find_artifacts,
+    load_artifact,
+    record_files,
+    write_manifest,
+)
+from edgekit.errors import BadArtifact
+from edgekit.spec import InputSpec, OutputSpec
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    folder = tmp_path / "out" / "null-fp32"
+    folder.mkdir(parents=True)
+    (folder / "model.null").write_text("nothing")
+    return write_manifest(
+        folder,
+        Manifest(
+            "model",
+            "null",
+            "fp32",
+            record_files(folder, ["model.null"]),
+            SourceRecord("zoo", "model", "0" * 64, 1, 1, "random"),
+            InputSpec(8, 8),
+            "uint8",
+            (OutputSpec("age", "classification", ("young", "old")),),
+            None,
+            {"edgekit": "0"},
+            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
+        ),
+    )
+
+
+def test_a_manifest_comes_back_as_it_was_written(artifact: Artifact) -> None:
+    assert load_artifact(artifact.folder) == artifact
+    assert load_artifact(artifact.path) == artifact
+
+
+def test_the_manifest_holds_defaults_too(artifact: Artifact) -> None:
+    written = json.loads((artifact.folder / MANIFEST).read_text())
+    assert written["input"]["colour"] == "RGB"
+    assert written["input"]["layout"] == "NCHW"
+
+
+def test_a_folder_of_artifacts_gives_each_once(artifact: Artifact) -> None:
+    parent = artifact.folder.parent
+    shutil.copytree(artifact.folder, parent / "other")
+    shutil.copytree(artifact.folder, parent / ".out.partial-1" / "half")
+    found = find_artifacts([parent, artifact.folder, artifact.path])
+    assert [a.folder.name for a in found] == ["null-fp32", "other"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda m: m["files"][0].update(sha256="0" * 64), "not the file its manifest describes"),
+        (lambda m: m["files"][0].update(name="../model.null"), "outside its folder"),
+        (lambda m: m["files"][0].update(name="/etc/passwd"), "outside its folder"),
+        (lambda m: m.update(files=[]), "lists no files"),
+        (lambda m: m.update(schema=99), "update edgekit"),
+        (lambda m: m.update(backend=7), "damaged"),
+        (lambda m: m.pop("parity"), "damaged"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused(artifact: Artifact, change, complaint: str) -> None:
+    path = artifact.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BadArtifact, match=complaint):
+        load_artifact(artifact.folder)
+
+
+def test_a_linked_model_file_is_refused(artifact: Artifact, tmp_path: Path) -> None:
+    shutil.move(artifact.path, tmp_path / "elsewhere")
+    artifact.path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadArtifact, match="missing"):
+        load_artifact(artifact.folder)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(cut=st.integers(0, 5000), noise=st.binary(max_size=8))
+def test_damaged_manifest_bytes_never_give_a_traceback(
+    artifact: Artifact, cut: int, noise: bytes
+) -> None:
+    path = artifact.folder / MANIFEST
+    whole = msgspec.json.encode(artifact.manifest)
+    path.write_bytes(whole[:cut] + noise + whole[cut + 1 :])
+    try:
+        loaded = load_artifact(artifact.folder)
+    except BadArtifact as error:
+        assert "\n" not in str(error)
+    else:
+        assert loaded.manifest.files[0].sha256 == artifact.manifest.files[0].sha256

@@ -1,0 +1,358 @@
+"""`edgekit convert`, as a user runs it: real conversions, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Cli, one_line_error
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from user_models import Small
+
+from edgekit.artifact import find_artifacts, load_artifact
+from edgekit.contract import Baked, Flat, reference_input, uniform_zero_point
+from edgekit.spec import InputSpec
+from edgekit.zoo.checkpoint import save_weights
+
+HERE = Path(__file__).parent
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_six_artifacts_are_proven_against_the_model(converted: Path) -> None:
+    artifacts = {(a.manifest.backend, a.manifest.precision): a for a in find_artifacts([converted])}
+    assert set(artifacts) == {
+        (backend, precision)
+        for backend in ("onnx", "tflite", "openvino")
+        for precision in ("fp32", "int8")
+    } | {("null", "fp32")}
+    for (backend, precision), artifact in artifacts.items():
+        manifest = artifact.manifest
+        if backend == "null":
+            continue
+        assert manifest.parity.passed
+        assert len(manifest.parity.images) >= 16
+        if precision == "fp32":
+            assert manifest.parity.max_abs_diff <= 1e-4
+            assert manifest.calibration is None
+        else:
+            assert manifest.calibration is not None
+            assert len(manifest.calibration.samples) == 48
+            assert artifact.bytes < 0.4 * artifacts[backend, "fp32"].bytes
+        assert manifest.source.macs == 47_619_072
+        assert manifest.source.parameters == 871_178
+
+
+def test_int8_tflite_takes_pixel_minus_128(converted: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    artifact = load_artifact(converted / "tflite-int8")
+    assert artifact.manifest.feed == "int8"
+    (details,) = Interpreter(str(artifact.path)).get_input_details()
+    scale, zero_point = details["quantization"]
+    spec = artifact.manifest.input
+    for pixel in (0, 1, 128, 254, 255):
+        exact = (pixel - spec.mean[0]) / spec.std[0]
+        assert scale * ((pixel - 128) - zero_point) == pytest.approx(exact, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_converting_twice_gives_the_same_bytes(cli: Cli, tmp_path: Path, pictures: Path) -> None:
+    for name in ("one", "two"):
+        done = cli(
+            "convert",
+            "user_models:small",
+            "--calibration",
+            pictures,
+            "-o",
+            tmp_path / name,
+            cwd=HERE,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (find_artifacts([tmp_path / name]) for name in ("one", "two"))
+    assert [a.manifest.files for a in one] == [a.manifest.files for a in two]
+    assert len(one) == 6
+
+
+@pytest.mark.slow
+def test_a_channel_order_mean_and_crop_of_its_own_survive(
+    cli: Cli, out: Path, pictures: Path
+) -> None:
+    done = cli(
+        "convert", "user_models:imagenet", "--calibration", pictures, "-o", out, "--json", cwd=HERE
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {(r["backend"], r["precision"]): r for r in json.loads(done.stdout)["rows"]}
+    assert len(rows) == 6
+    assert all(r["max_abs_diff"] <= 1e-4 for (_, p), r in rows.items() if p == "fp32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pt2", ".onnx"])
+def test_every_kind_of_file_converts(cli: Cli, tmp_path: Path, out: Path, suffix: str) -> None:
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        "[input]\nheight = 32\nwidth = 32\nmean = [0, 0, 0]\nstd = [255, 255, 255]\n"
+        "[[outputs]]\nname = 'animal'\nkind = 'classification'\nlabels = ['cat', 'dog', 'owl']\n"
+    )
+    model = Small().eval()
+    path = tmp_path / f"mine{suffix}"
+    example = (torch.zeros(1, 3, 32, 32),)
+    if suffix == ".safetensors":
+        save_weights(model, path, {})
+    elif suffix == ".pt":
+        torch.save(model.state_dict(), path)
+    elif suffix == ".pt2":
+        torch.export.save(torch.export.export(model, example), path)
+    else:
+        torch.onnx.export(model, example, path, dynamo=True, verbose=False)
+    arch = ["--arch", "user_models:small"] if suffix in {".safetensors", ".pt"} else []
+    done = cli(
+        "convert", path, *arch, "--spec", spec, "--backend", "onnx", "--backend", "openvino",
+        "-o", out, cwd=HERE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(find_artifacts([out])) == 4
+
+
+@pytest.mark.slow
+def test_raw_input_keeps_the_float_network(cli: Cli, out: Path) -> None:
+    done = cli("convert", "user_models:small", "--raw-input", "-o", out, cwd=HERE)
+    assert done.returncode == 0, done.stderr
+    for artifact in find_artifacts([out]):
+        assert artifact.manifest.feed == "float32"
+
+
+BAD_CALLS = {
+    "unknown zoo name": (["multitask-cmm"], "did you mean multitask-cnn"),
+    "unknown variant": (["multitask-cnn:regresion"], "did you mean regression"),
+    "missing file": (["nowhere.pt2"], "no model file at nowhere.pt2"),
+    "unknown backend": (["multitask-cnn", "--backend", "onyx"], "did you mean onnx"),
+    "unknown precision": (["multitask-cnn", "--precision", "int9"], "did you mean int8"),
+    "precision not offered": (
+        ["multitask-cnn", "--backend", "onnx", "--precision", "fp16"],
+        "fp32",
+    ),
+    "no such calibration": (["multitask-cnn", "--calibration", "nowhere"], "does not exist"),
+    "no such recipe": (["multitask-cnn", "--recipe", "defalt"], "did you mean default"),
+    "no spec": (["user_models:no_spec"], "--spec"),
+    "no such function": (["user_models:nothing"], "has no 'nothing'"),
+    "no such module": (["no_module:thing"], "cannot import no_module"),
+    "not a module": (["user_models:not_a_function"], "not a torch.nn.Module"),
+    "spec contradicts": (["user_models:wrong_outputs"], "needs (1, 4)"),
+    "branches on pixels": (["user_models:branching"], "torch.export cannot trace"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_input_is_one_line_and_writes_nothing(cli: Cli, out: Path, case: str) -> None:
+    arguments, words = BAD_CALLS[case]
+    done = cli("convert", *arguments, "-o", out, "-q", cwd=HERE)
+    assert words in one_line_error(done)
+    assert os.listdir(out.parent) == []
+
+
+def test_an_unsupported_operator_is_named_with_its_layer(cli: Cli, out: Path) -> None:
+    done = cli("convert", "user_models:unsupported", "-o", out, "-q", cwd=HERE)
+    error = one_line_error(done)
+    assert error.count("aten._linalg_svd (layer 1)") == 3
+    assert os.listdir(out.parent) == []
+
+
+def test_a_crash_of_the_models_own_code_is_named(cli: Cli, out: Path) -> None:
+    done = cli("convert", "user_models:crash", "-o", out, "-q", cwd=HERE)
+    assert "SIGSEGV" in one_line_error(done, code=1)
+    assert os.listdir(out.parent) == []
+
+
+def test_an_existing_folder_is_kept(cli: Cli, out: Path) -> None:
+    out.mkdir()
+    (out / "precious").write_text("mine")
+    assert "--force" in one_line_error(cli("convert", "multitask-cnn", "-o", out))
+    assert os.listdir(out) == ["precious"]
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx", ".safetensors", ".pt", ".txt"])
+@pytest.mark.parametrize("content", [b"", b"not a model at all" * 20])
+def test_a_file_that_is_no_model_is_refused(
+    cli: Cli, tmp_path: Path, suffix: str, content: bytes
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    done = cli(
+        "convert", path, "--arch", "multitask-cnn", "--raw-input", "-o", tmp_path / "o", "-q"
+    )
+    assert str(path) in one_line_error(done)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_checkpoint_whose_shapes_differ_names_the_tensor(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_weights(Small(), path, {})
+    done = cli("convert", path, "--arch", "multitask-cnn", "-o", tmp_path / "out", "-q")
+    assert "mine.safetensors" in one_line_error(done)
+
+
+def test_tflite_from_onnx_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    torch.onnx.export(
+        Small().eval(), (torch.zeros(1, 3, 32, 32),), path, dynamo=True, verbose=False
+    )
+    done = cli("convert", path, "--backend", "tflite", "--raw-input", "-o", tmp_path / "out", "-q")
+    assert "leave out --backend tflite" in one_line_error(done)
+
+
+@pytest.mark.slow
+def test_one_failing_backend_costs_only_its_rows(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    torch.onnx.export(
+        Small().eval(), (torch.zeros(1, 3, 32, 32),), path, dynamo=True, verbose=False
+    )
+    done = cli("convert", path, "--raw-input", "-o", tmp_path / "out", "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert done.returncode == 2
+    assert {r["backend"]: r["status"] for r in rows} == {
+        "onnx": "proven",
+        "tflite": "failed",
+        "openvino": "proven",
+    }
+    assert len(find_artifacts([tmp_path / "out"])) == 4
+
+
+def test_a_kill_in_the_middle_leaves_no_half_artifact(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgekit",
+            "convert",
+            "multitask-cnn",
+            "--backend",
+            "onnx",
+            "-o",
+            out,
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "building" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.1)
+    assert not out.exists()
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgekit",
+            "convert",
+            "multitask-cnn",
+            "--backend",
+            "onnx",
+            "-o",
+            out,
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors and "Traceback" not in errors
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for a full disk: writing fails part-way, as it does there."""
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "sys.argv = 'edgekit convert multitask-cnn --backend onnx -q -o'.split()\n"
+        f"sys.argv.append({str(tmp_path / 'out')!r})\n"
+        "from edgekit.cli import main; main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    error = one_line_error(done)
+    assert "File too large" in error or "room" in error
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_backend_does_not_import_another(converted: Path) -> None:
+    """The heavy packages a build step's module graph pulls in, by backend."""
+    others = {
+        "onnx": {"openvino", "litert_torch", "ai_edge_litert", "nncf"},
+        "tflite": {"openvino", "nncf", "onnxruntime", "onnx"},
+        "openvino": {"litert_torch", "ai_edge_litert", "onnxruntime", "onnxslim"},
+    }
+    for backend, foreign in others.items():
+        code = (
+            "import sys; import edgekit.build; from edgekit.backends import load_backend\n"
+            f"load_backend('{backend}'); print(*sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        loaded = {name.split(".")[0] for name in done.stdout.split()}
+        assert not loaded & foreign
+        assert "torch" not in loaded
+
+
+sides = st.integers(4, 12)
+channel = st.floats(0, 255, allow_nan=False, width=32)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    height=sides,
+    width=sides,
+    mean=st.tuples(channel, channel, channel),
+    std=st.tuples(*[st.floats(0.5, 255, width=32)] * 3),
+    colour=st.sampled_from(["RGB", "BGR"]),
+    layout=st.sampled_from(["NCHW", "NHWC"]),
+)
+def test_the_baked_contract_equals_preprocessing_outside(
+    height, width, mean, std, colour, layout
+) -> None:
+    spec = InputSpec(height, width, mean, std, colour, layout)
+    pixels = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)
+    baked = Baked(Flat(torch.nn.Identity()), spec, normalise=True)
+    assert torch.allclose(baked(pixels)[0], reference_input(pixels, spec), rtol=1e-5, atol=1e-5)
+
+
+@given(mean=st.integers(0, 255), std=st.floats(1, 255), pixel=st.integers(0, 255))
+def test_the_input_zero_point_normalises_exactly(mean: int, std: float, pixel: int) -> None:
+    spec = InputSpec(4, 4, (float(mean),) * 3, (std,) * 3)
+    zero_point = uniform_zero_point(spec)
+    assert zero_point is not None
+    assert (pixel - 128 - zero_point) / std == pytest.approx((pixel - mean) / std)
+
+
+def test_uneven_normalisation_has_no_zero_point() -> None:
+    assert uniform_zero_point(InputSpec(4, 4, (1.0, 2.0, 3.0))) is None
+    assert uniform_zero_point(InputSpec(4, 4, (0.5,) * 3)) is None
+
+
+def test_a_spec_that_cannot_be_meant_is_refused() -> None:
+    with pytest.raises(ValueError, match="std"):
+        InputSpec(4, 4, std=(0.0, 1.0, 1.0))

@@ -1,0 +1,357 @@
+"""Training: resumes exactly, learns, masks what is not labelled, and writes down what it did."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from edgekit.data import Sample, SplitPlan, open_dataset
+from edgekit.errors import BadData, BadModel, EdgekitError
+from edgekit.spec import ADIENCE_AGE_LABELS, InputSpec, ModelSpec, OutputSpec
+from edgekit.training.augment import augment, normalise, plain
+from edgekit.training.inference import decisions
+from edgekit.training.loop import fit
+from edgekit.training.losses import masked_cross_entropy, masked_squared_error
+from edgekit.training.optimiser import schedule
+from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
+from edgekit.training.run import TrainOptions, TrainResult, fold_runs, train
+from edgekit.training.targets import age_distribution, class_targets, scale_targets
+
+INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
+SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
+RECIPE = Recipe(epochs=4, batch=8, average=0.5)
+
+
+class Tiny(nn.Module):
+    """Dropout and batch normalisation, so that a resumed run needs both restored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=4),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Flatten(),
+            nn.Linear(64, 2),
+        )
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.layers(image),)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+
+
+def jpeg(level: int, seed: int, size: int = 20) -> bytes:
+    noise = np.random.default_rng(seed).integers(-40, 40, (size, size, 3))
+    pixels = np.clip(level + noise, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def shades(tmp_path: Path) -> Path:
+    """Dark and light pictures, plainly separable; a few have no label."""
+    folder = tmp_path / "shades"
+    folder.mkdir()
+    rows = ["file,shade,split"]
+    for index in range(60):
+        light = index % 2
+        (folder / f"{index}.jpg").write_bytes(jpeg(90 + 80 * light, index))
+        label = "" if index % 10 == 9 else ("dark", "light")[light]
+        rows.append(f"{index}.jpg,{label},{'train' if index < 40 else 'val'}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_it_learns_and_logs_every_epoch(shades: Path, tmp_path: Path) -> None:
+    trained = fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path / "run")
+    assert trained.best_score == 100.0
+    assert not trained.network.training
+    log = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert log[0] == "epoch,loss,rate,shade,speed"
+    assert len(log) == 1 + RECIPE.epochs
+
+
+INTERRUPTED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import torch
+from test_training import RECIPE, SPEC, Tiny
+from edgekit.data import open_dataset
+from edgekit.training.loop import fit
+torch.set_num_threads(1)
+
+def tell(told):
+    if (told.epoch, told.done) == (3, 16):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+fit(Tiny(), SPEC, open_dataset(sys.argv[2]), RECIPE, Path(sys.argv[3]), tell=tell)
+"""
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(
+    shades: Path, tmp_path: Path
+) -> None:
+    unbroken = fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path / "unbroken")
+    broken = tmp_path / "broken"
+    killed = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(Path(__file__).parent), str(shades), str(broken)]
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len((broken / "log.csv").read_text().splitlines()) == 1 + 2
+    steps: list[tuple[int, int]] = []
+    resumed = fit(
+        Tiny(),
+        SPEC,
+        open_dataset(str(shades)),
+        RECIPE,
+        broken,
+        tell=lambda told: steps.append((told.epoch, told.done)),
+    )
+    assert steps[0][0] == 3
+    assert resumed.best_epoch == unbroken.best_epoch
+    for name, tensor in unbroken.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], tensor), name
+
+
+def test_a_checkpoint_of_other_options_or_a_damaged_one_is_refused(
+    shades: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(str(shades))
+    fit(Tiny(), SPEC, dataset, Recipe(epochs=1, batch=8), tmp_path)
+    with pytest.raises(BadModel, match="other options"):
+        fit(Tiny(), SPEC, dataset, RECIPE, tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
+    with pytest.raises(BadModel, match="not a checkpoint that can be resumed"):
+        fit(Tiny(), SPEC, dataset, RECIPE, tmp_path)
+
+
+def test_a_hostile_checkpoint_runs_nothing(shades: Path, tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'owned'}",)
+
+    torch.save({"schema": 1, "run": Hostile()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(BadModel):
+        fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_diverging_run_stops_with_a_remedy(shades: Path, tmp_path: Path) -> None:
+    recipe = Recipe(optimiser="sgd", learning_rate=1e38, epochs=2, batch=8, warmup=0)
+    with pytest.raises(EdgekitError, match="smaller learning rate"):
+        fit(Tiny(), SPEC, open_dataset(str(shades)), recipe, tmp_path)
+
+
+def test_without_labels_there_is_nothing_to_train(shades: Path, tmp_path: Path) -> None:
+    spec = ModelSpec(INPUT, (OutputSpec("colour", "classification", ("dark", "light")),))
+    with pytest.raises(BadData, match="no training image of shades has a label 'colour'"):
+        fit(Tiny(), spec, open_dataset(str(shades)), RECIPE, tmp_path)
+
+
+# Losses and targets
+
+
+def test_unlabelled_images_give_no_gradient() -> None:
+    logits = torch.randn(3, 4, requires_grad=True)
+    targets = torch.eye(4)[[0, 1, 2]]
+    loss = masked_cross_entropy(logits, targets, torch.tensor([1.0, 0.0, 1.0]))
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[1].any() and logits.grad[0].any()
+    labelled = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 2]))
+    torch.testing.assert_close(loss, labelled)
+
+
+def test_a_batch_without_labels_has_no_loss() -> None:
+    values = torch.randn(2, 1, requires_grad=True)
+    loss = masked_squared_error(values, torch.zeros(2, 1), torch.zeros(2))
+    loss.backward()
+    assert float(loss.detach()) == 0 and values.grad is not None and not values.grad.any()
+
+
+def sample(age: int, years: float | None = None) -> Sample:
+    return Sample("", "", {"age": age}, years)
+
+
+AGE = OutputSpec("age", "classification", ADIENCE_AGE_LABELS)
+
+
+def test_an_age_between_two_groups_is_shared_by_them() -> None:
+    chances = age_distribution(3.0, 0.06)
+    assert sum(chances) == pytest.approx(1)
+    assert chances[0] == pytest.approx(chances[1], abs=1e-3)
+    assert max(age_distribution(28.0, 0.06)) == age_distribution(28.0, 0.06)[4] > 0.9
+
+
+def test_soft_targets_take_in_ages_between_the_groups() -> None:
+    samples = [sample(4, 28.0), sample(-1, 22.0), sample(-1), sample(4)]
+    hard, hard_weights = class_targets(samples, AGE, Recipe())
+    soft, soft_weights = class_targets(samples, AGE, Recipe(age_softness=0.06, between_weight=0.5))
+    assert hard_weights.tolist() == [1, 0, 0, 1]
+    assert soft_weights.tolist() == [1, 0.5, 0, 1]
+    assert hard[0, 4] == soft[3, 4] == 1 > soft[0, 4]
+    values, _ = scale_targets(samples, AGE, Recipe(age_softness=0.06, between_weight=0.5))
+    assert values[0, 0] == values[3, 0] == 4
+    assert 3 < values[1, 0] < 4
+
+
+def test_balance_weighs_rare_classes_more_and_keeps_the_mean() -> None:
+    samples = [sample(4)] * 9 + [sample(0)]
+    _, weights = class_targets(samples, AGE, Recipe(balance=1.0))
+    assert weights[9] == pytest.approx(9 * weights[0])
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_regression_decides_by_rounding_half_up_and_clipping() -> None:
+    spec = ModelSpec(INPUT, (OutputSpec("age", "regression", ADIENCE_AGE_LABELS),))
+    values = torch.tensor([[-3.0], [0.49], [0.5], [2.5], [6.6], [99.0]])
+    assert decisions({"age": values}, spec)["age"].tolist() == [0, 0, 1, 3, 7, 7]
+
+
+# Augmentation
+
+STILL = Augmentation(mirror=False, shift=0.0)
+
+
+def test_no_augmentation_leaves_the_evaluated_pixels() -> None:
+    pixels = torch.randint(0, 256, (3, 20, 20, 3), dtype=torch.uint8)
+    spec = InputSpec(16, 16, resize_to=20)
+    torch.testing.assert_close(augment(pixels, spec, STILL), plain(pixels, spec), atol=1e-3, rtol=0)
+
+
+def test_mirroring_mirrors_some_and_shifting_moves() -> None:
+    pixels = torch.randint(0, 256, (32, 16, 16, 3), dtype=torch.uint8)
+    straight = plain(pixels, INPUT)
+    mirrored = augment(pixels, INPUT, Augmentation(shift=0.0))
+    flipped = (mirrored - straight.flip(3)).abs().amax((1, 2, 3)) < 1e-3
+    kept = (mirrored - straight).abs().amax((1, 2, 3)) < 1e-3
+    assert flipped.any() and kept.any() and bool((flipped | kept).all())
+
+
+def test_every_change_stays_in_range_and_differs_per_image() -> None:
+    how = Augmentation(True, 0.2, 0.1, 0.1, 20, 0.5, 0.5, 0.5, 0.2, 1.0)
+    pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8).repeat(8, 1, 1, 1)
+    changed = augment(pixels, INPUT, how)
+    assert changed.min() >= 0 and changed.max() <= 255
+    assert len({image.sum().item() for image in changed}) == 8
+
+
+def test_blue_first_networks_get_blue_first() -> None:
+    images = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1)
+    spec = InputSpec(1, 1, mean=(1, 2, 3), std=(1, 1, 1), colour="BGR")
+    assert normalise(images, spec).flatten().tolist() == [29, 18, 7]
+
+
+# Recipes
+
+
+def test_recipes_change_by_field() -> None:
+    recipe = adjusted("strong", ["epochs=3", "augmentation.zoom=0.2", "bfloat16=false"])
+    assert (recipe.epochs, recipe.augmentation.zoom, recipe.bfloat16) == (3, 0.2, False)
+    assert recipe.age_softness == adjusted("strong", []).age_softness
+    paper = adjusted(default_recipe("multitask-cnn"), [])
+    assert (paper.optimiser, paper.learning_rate, paper.batch) == ("adam", 1e-3, 32)
+    assert default_recipe("adiencenet") == "levi-hassner"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("storng", "epochs=1"),
+        ("paper", "epoch=1"),
+        ("paper", "epochs"),
+        ("paper", "epochs=0"),
+        ("paper", "epochs=many"),
+        ("paper", "augmentation.zoom=2"),
+        ("paper", "augmentation.a.b=2"),
+        ("paper", "schedule=linear"),
+    ],
+)
+def test_wrong_recipes_are_refused(name: str, change: str) -> None:
+    with pytest.raises(BadData):
+        adjusted(name, [change])
+
+
+def test_schedules() -> None:
+    cosine = Recipe(epochs=10, warmup=2)
+    assert schedule(cosine, 0) < 0.01 < schedule(cosine, 1) < schedule(cosine, 2) == 1
+    assert schedule(cosine, 10) == pytest.approx(0)
+    step = Recipe(epochs=9, warmup=0, schedule="step")
+    assert [schedule(step, epoch) for epoch in (0, 3, 6, 9)] == pytest.approx([1, 0.1, 0.01, 0.01])
+
+
+# Whole runs
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for index in range(40):
+        level = 60 if index % 2 else 190
+        name = f"{28 if index % 2 else 65}_{index % 2}_0_2017{index:013d}.jpg"
+        (folder / name).write_bytes(jpeg(level, index, 70))
+    return folder
+
+
+def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> None:
+    options = TrainOptions(
+        "multitask-cnn:regression",
+        str(faces),
+        tmp_path / "run",
+        SplitPlan("random"),
+        changes=("epochs=1", "batch=16"),
+        threads=1,
+    )
+    result = train(options)
+    saved = msgspec.json.decode((options.output / "result.json").read_bytes(), type=TrainResult)
+    assert saved == result
+    assert result.command == (
+        "edgekit train multitask-cnn:regression --data faces --protocol random --recipe paper "
+        "--set epochs=1 --set batch=16 --seed 0 --threads 1"
+    )
+    assert result.parameters == 867_074
+    assert {score.output for score in result.test.scores} == {"age", "gender"}
+    card = (options.output / "multitask-cnn.regression.md").read_text()
+    assert "non-commercial research only" in card and "must not be used" in card
+    weights = load_file(options.output / "multitask-cnn.regression.safetensors")
+    assert weights["heads.age.weight"].shape == (1, 512)
+    assert train(options) == result  # nothing left to train: the same result again
+
+
+def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_file({"nothing.alike": torch.zeros(1)}, start)
+    options = TrainOptions("multitask-cnn", str(faces), tmp_path / "run", start=start, threads=1)
+    with pytest.raises(BadModel, match="no tensor in common"):
+        train(options)
+    start.write_bytes(b"cut")
+    with pytest.raises(BadModel, match="not a readable safetensors"):
+        train(options)
+
+
+def test_all_folds_are_runs_of_their_own(tmp_path: Path) -> None:
+    runs = fold_runs(TrainOptions("multitask-cnn", "adience", tmp_path), range(5))
+    assert [run.output.name for run in runs] == [f"fold-{fold}" for fold in range(5)]
+    assert "--protocol folds --fold 4" in runs[4].command()

@@ -1,0 +1,80 @@
+"""Models a user might bring, named on the command line as `user_models:NAME`."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.spec import InputSpec, ModelSpec, OutputSpec
+
+LABELS = ("cat", "dog", "owl")
+SPEC = ModelSpec(InputSpec(32, 32), (OutputSpec("animal", "classification", LABELS),))
+IMAGENET = InputSpec(
+    32, 32, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), colour="BGR", resize_to=40
+)
+
+
+class Small(nn.Module):
+    """A classifier of three labels that answers a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4)
+        )
+        self.head = nn.Linear(128, 3)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"animal": 10 * self.head(self.features(image).flatten(1))}
+
+
+class Spectrum(nn.Module):
+    """Singular values: no backend has them."""
+
+    def forward(self, value: Tensor) -> Tensor:
+        return torch.linalg.svd(value)[1].flatten(1)[:, :3]
+
+
+class Branching(nn.Module):
+    """A forward that depends on the pixels, which torch.export refuses."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((2, 3)) if image.sum() > 0 else image.amax((2, 3))
+
+
+def small() -> tuple[nn.Module, ModelSpec]:
+    return Small(), SPEC
+
+
+def imagenet() -> tuple[nn.Module, ModelSpec]:
+    return Small(), ModelSpec(IMAGENET, SPEC.outputs)
+
+
+def no_spec() -> nn.Module:
+    return Small()
+
+
+def unsupported() -> tuple[nn.Module, ModelSpec]:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), Spectrum()), SPEC
+
+
+def branching() -> tuple[nn.Module, ModelSpec]:
+    return Branching(), SPEC
+
+
+def wrong_outputs() -> tuple[nn.Module, ModelSpec]:
+    four = (OutputSpec("animal", "classification", (*LABELS, "newt")),)
+    return Small(), ModelSpec(SPEC.input, four)
+
+
+def crash() -> nn.Module:
+    """A model whose code kills its own process, as a broken extension would."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return nn.Identity()
+
+
+not_a_function = 7
