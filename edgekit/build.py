@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import msgspec
 
 from edgekit import __version__
 from edgekit.artifact import Manifest, Precision, record_files, write_manifest
-from edgekit.backends import Built, load_backend
+from edgekit.backends import Backend, Built, load_backend
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
+from edgekit.guard import guard_int8
 from edgekit.steps import Report
-from edgekit.verify import artifact_outputs, compare_outputs, judge
+from edgekit.verify import Outputs, artifact_outputs, compare_outputs, judge
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class BuildRequest:
     precisions: tuple[Precision, ...]
     output: str
     min_agreement: float
+    max_drop: float | None = None
+    guard_minutes: float = 5.0
 
 
 def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -52,9 +55,7 @@ def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
     return {}
 
 
-def build_one(
-    request: BuildRequest, precision: Precision, keep_float: tuple[str, ...] = ()
-) -> Manifest:
+def build_one(request: BuildRequest, precision: Precision) -> Manifest:
     """Build and prove one artifact; on failure its folder is gone. Returns its manifest."""
     graph = request.graph
     folder = Path(request.output) / f"{request.backend}-{precision}"
@@ -63,10 +64,12 @@ def build_one(
     try:
         backend = load_backend(request.backend)
         try:
-            built = backend.build(graph, precision, folder, keep_float)
+            built = backend.build(graph, precision, folder, ())
+            if precision == "int8" and request.max_drop is not None:
+                built = _guard(request, backend, folder, built)
         except ImportError as error:
             raise MissingPackage(error.name or request.backend, backend.EXTRA) from None
-        manifest = _prove(request, precision, folder, built, keep_float)
+        manifest = _prove(request, precision, folder, built)
         write_manifest(folder, manifest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,13 +77,35 @@ def build_one(
     return manifest
 
 
-def _prove(
-    request: BuildRequest,
-    precision: Precision,
-    folder: Path,
-    built: Built,
-    keep_float: tuple[str, ...],
-) -> Manifest:
+def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) -> Built:
+    """Build again with the worst layers in float until the drop is small enough.
+
+    Raises ParityFailed where it stays above the limit.
+    """
+    graph, limit = request.graph, request.max_drop
+    guard = graph.guard_set()
+    assert guard is not None and limit is not None
+
+    def outputs(keep_float: tuple[str, ...]) -> Outputs:
+        made = backend.build(graph, "int8", folder, keep_float)
+        model = str(folder / made.files[0])
+        return artifact_outputs(model, backend.RUNTIME, made.feed, graph.spec, guard.pixels)
+
+    result = guard_int8(
+        outputs, built.int8_layers, guard, graph.spec.outputs, limit, 60 * request.guard_minutes
+    )
+    if result.drop > limit:
+        raise ParityFailed(
+            f"{request.backend} int8 drops {result.drop:.2f} points on {len(guard.pixels)} guard "
+            f"images, over {limit:g} ({result.reason}): raise --guard-minutes or --max-drop"
+        )
+    final = backend.build(graph, "int8", folder, result.keep_float)
+    kept = ", ".join(result.keep_float) or "none"
+    note = f"guard: drop {result.drop:.2f} points on {len(guard.pixels)} images; in float: {kept}"
+    return replace(final, notes=(*final.notes, note))
+
+
+def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Built) -> Manifest:
     """Return the manifest of what `built` wrote. Raises ParityFailed below the bar."""
     graph = request.graph
     backend = load_backend(request.backend)
@@ -107,7 +132,6 @@ def _prove(
             f"agreement {'-' if parity.agreement is None else format(parity.agreement, '.1%')} "
             f"on {len(parity.images)} images; the bar is {parity.bar}"
         )
-    kept = (f"kept in float by the guard: {', '.join(keep_float)}",) if keep_float else ()
     return Manifest(
         graph.model,
         request.backend,
@@ -120,7 +144,7 @@ def _prove(
         graph.calibration if precision == "int8" else None,
         tool_versions(backend.PACKAGES),
         parity,
-        built.notes + kept,
+        built.notes,
     )
 
 

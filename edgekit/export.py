@@ -18,6 +18,7 @@ from edgekit.calibration import DATA_FREE, Recipe, choose, load_samples
 from edgekit.errors import BadData, BadModel, UnsupportedModel
 from edgekit.files import sha256
 from edgekit.graph import ExportedGraph
+from edgekit.guard_images import save_guard_set
 from edgekit.images import content_hash, open_images
 from edgekit.sample_images import sample_images
 from edgekit.sources import (
@@ -55,6 +56,7 @@ class ExportRequest:
     calibration: str | None
     recipe: Recipe
     evaluation: tuple[str, ...] = ()
+    guard: str | None = None
 
 
 def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -81,6 +83,9 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     np.savez(folder / "reference.npz", **source.reference(parity))  # type: ignore[arg-type]
     say("preparing calibration")
     calibration = _calibrate(request, source, folder)
+    if request.guard is not None:
+        say("running the reference model for the guard")
+        save_guard_set(request.guard, source.spec, source.reference, folder / "guard.npz")
     say("exporting")
     source.save(folder)
     record = SourceRecord(

@@ -6,6 +6,7 @@ pixels that prove and calibrate it:
     parity.npy       uint8 N×H×W×C, decoded from image files
     reference.npz    the source model's outputs on them, by output name, float32
     calibration.npy  uint8 N×H×W×C, where an int8 artifact was asked for
+    guard.npz        pixels, model outputs (`output:NAME`) and labels (`label:NAME`), with a guard
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
+
+    from edgekit.guard import GuardSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,24 @@ class ExportedGraph:
 
         with np.load(self.folder / "reference.npz", allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
+
+    def guard_set(self) -> GuardSet | None:
+        """Return the images that guard int8's accuracy, or None where none were asked for."""
+        import numpy as np
+
+        from edgekit.guard import GuardSet
+
+        path = self.folder / "guard.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        names = [output.name for output in self.spec.outputs]
+        return GuardSet(
+            arrays["pixels"],
+            {name: arrays[f"output:{name}"] for name in names},
+            {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
+        )
 
     def baked_module(self, *, feed: Feed, normalise: bool = True) -> nn.Module:
         """Return the network behind the contract as a torch module taking that feed.

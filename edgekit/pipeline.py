@@ -40,6 +40,7 @@ class ConvertRequest:
 
     `calibration` is a folder, a zip or `data-free`; `images` (folder, zip or image) proves
     parity and defaults to calibration images that were not picked, or to the sample picture.
+    `max_drop`, in percentage points, guards int8 on `guard`, a labelled dataset or plain images.
     """
 
     source: SourceRequest
@@ -54,6 +55,9 @@ class ConvertRequest:
     min_agreement: float = INT8_AGREEMENT
     workers: int = 2
     evaluation: tuple[str, ...] = ()
+    max_drop: float | None = None
+    guard: str | None = None
+    guard_minutes: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
     for precision in request.precisions:
         if precision not in PRECISIONS:
             raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
+    if request.max_drop is not None and request.guard is None:
+        raise UserError("--max-drop needs --guard: labelled data, or images calibration never saw")
     if not request.precisions or not request.backends:
         raise UserError("nothing to convert: name at least one --backend and one --precision")
     plan = {
@@ -134,6 +140,7 @@ def export(request: ConvertRequest, scratch: Path, say: Say) -> ExportedGraph:
         request.calibration if "int8" in request.precisions else None,
         recipe,
         request.evaluation,
+        request.guard if request.max_drop is not None else None,
     )
     reply = run_step(
         "edgekit.export",
@@ -166,7 +173,15 @@ def build(
             rows.append(msgspec.convert({"backend": backend, **event}, Row))
 
     while left:
-        asked = BuildRequest(graph, backend, tuple(left), str(output), request.min_agreement)
+        asked = BuildRequest(
+            graph,
+            backend,
+            tuple(left),
+            str(output),
+            request.min_agreement,
+            request.max_drop,
+            request.guard_minutes,
+        )
         log = graph.folder / f"{backend}.log"
         try:
             run_step("edgekit.build", msgspec.to_builtins(asked, enc_hook=str), log, on_event, 1)

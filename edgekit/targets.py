@@ -7,19 +7,23 @@ a target's name only where the two do not contradict each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from edgekit.errors import BadTarget, did_you_mean
+from edgekit.errors import BadTarget, DeviceError, did_you_mean
 from edgekit.shelf import shelf
 
 HOST = "host"
 
 T = TypeVar("T")
+
+Said = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(gt=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Fact(Generic[T]):
     """
 
     value: T
-    source: str
+    source: Said
     verified: bool = True
     note: str = ""
 
@@ -59,21 +63,21 @@ class Hardware:
     `int8_gops` and `linpack_gflops` (double precision) were measured with all cores.
     """
 
-    soc: Fact[str] | None = None
-    core: Fact[str] | None = None
-    cores: Fact[int] | None = None
-    clock_mhz: Fact[int] | None = None
-    memory_megabytes: Fact[int] | None = None
-    memory_type: Fact[str] | None = None
-    stream_triad_mb_s: Fact[float] | None = None
-    copy_mb_s: Fact[float] | None = None
-    l1d_kilobytes: Fact[int] | None = None
-    l2_kilobytes: Fact[int] | None = None
-    l3_kilobytes: Fact[int] | None = None
-    fp32_macs_per_cycle: Fact[int] | None = None
-    int8_macs_per_cycle: Fact[int] | None = None
-    int8_gops: Fact[float] | None = None
-    linpack_gflops: Fact[float] | None = None
+    soc: Fact[Said] | None = None
+    core: Fact[Said] | None = None
+    cores: Fact[Count] | None = None
+    clock_mhz: Fact[Count] | None = None
+    memory_megabytes: Fact[Count] | None = None
+    memory_type: Fact[Said] | None = None
+    stream_triad_mb_s: Fact[Rate] | None = None
+    copy_mb_s: Fact[Rate] | None = None
+    l1d_kilobytes: Fact[Count] | None = None
+    l2_kilobytes: Fact[Count] | None = None
+    l3_kilobytes: Fact[Count] | None = None
+    fp32_macs_per_cycle: Fact[Count] | None = None
+    int8_macs_per_cycle: Fact[Count] | None = None
+    int8_gops: Fact[Rate] | None = None
+    linpack_gflops: Fact[Rate] | None = None
     dot_product: Fact[bool] | None = None
     fp16_arithmetic: Fact[bool] | None = None
 
@@ -92,8 +96,8 @@ class Emulation:
     variant: str
     revision: str
     midr: str
-    features: tuple[str, ...]
-    source: str
+    features: tuple[Said, ...]
+    source: Said
     verified: bool = True
 
     def __post_init__(self) -> None:
@@ -114,20 +118,20 @@ class Emulation:
 class Software:
     """What runs on a target; versions as major.minor, `runtimes` by the runner's names."""
 
-    os: Fact[str] | None = None
-    debian: Fact[str] | None = None
-    glibc: Fact[str] | None = None
-    python: Fact[str] | None = None
+    os: Fact[Said] | None = None
+    debian: Fact[Said] | None = None
+    glibc: Fact[Said] | None = None
+    python: Fact[Said] | None = None
     runtimes: Fact[tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word, '' for any."""
+    """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word."""
 
     name: str
-    title: str
-    architecture: str = ""
+    title: Said
+    architecture: Literal["aarch64", "x86_64", "any"]
     requires: Requirements = Requirements()
     hardware: Hardware = Hardware()
     emulation: Emulation | None = None
@@ -188,8 +192,8 @@ def load_target(name_or_path: str) -> Target:
         raise BadTarget(f"{known} (or give a path to your own .toml)")
     try:
         return _decode(path.stem, path.read_bytes())
-    except FileNotFoundError:
-        raise BadTarget(f"no target profile at {path}: targets/rpi4.toml shows the shape") from None
+    except OSError as error:
+        raise BadTarget(f"{path} cannot be read ({error.strerror}): give a target's file") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise BadTarget(f"{path}: {_plain(error)}; targets/rpi4.toml shows the shape") from None
 
@@ -223,25 +227,38 @@ def _plain(error: Exception) -> str:
     return re.sub(r" - at `\$\.?(.*)`", r" at field '\1'", " ".join(str(error).split()))
 
 
+def contradictions(target: Target, facts: Mapping[str, Any]) -> list[str]:
+    """Return `matches` for a runner's raw `probe`. Raises DeviceError where it is not one."""
+    try:
+        return matches(target, msgspec.convert(facts, DeviceFacts))
+    except msgspec.ValidationError as error:
+        raise DeviceError(
+            f"the device's report of itself is not a probe: {_plain(error)}"
+        ) from None
+
+
 def matches(target: Target, facts: DeviceFacts) -> list[str]:
-    """Return how a device's own report contradicts a target; empty where it can be that target."""
-    wanted = target.requires
-    if target.architecture and facts.machine != target.architecture:
+    """Return how a device's own report contradicts a target; empty where it can be that target.
+
+    Each line shows both sides: `cores: 2, rpi4 has 4`.
+    """
+    wanted, name = target.requires, target.name
+    if target.architecture not in {facts.machine, "any"}:
         # The rest would only repeat it: another architecture has other features and other names.
-        return [f"it is {facts.machine}, not {target.architecture}"]
-    reasons = []
+        return [f"architecture: {facts.machine!r}, {name} is {target.architecture!r}"]
+    found = []
     if not facts.board.startswith(wanted.board):
-        reasons.append(f"it calls itself {facts.board or 'no board'}, not {wanted.board}")
+        found.append(f"board: {facts.board!r}, {name} is {wanted.board!r}")
     if wanted.cpu_model not in facts.cpu_model:
-        reasons.append(f"its CPU is '{facts.cpu_model}', without '{wanted.cpu_model}' in its name")
+        found.append(f"CPU: {facts.cpu_model!r}, {name} has {wanted.cpu_model!r} in its name")
     present = set(facts.cpu_features)
-    if lacking := [name for name in wanted.features if name not in present]:
-        reasons.append(f"it lacks {', '.join(lacking)}")
-    if extra := [name for name in wanted.absent if name in present]:
-        reasons.append(f"it has {', '.join(extra)}, so its runtimes choose other kernels")
+    if lacking := [feature for feature in wanted.features if feature not in present]:
+        found.append(f"CPU features: without {', '.join(lacking)}, {name} has them")
+    if extra := [feature for feature in wanted.absent if feature in present]:
+        found.append(f"CPU features: with {', '.join(extra)}, {name} is without (other kernels)")
     if facts.cores < wanted.cores:
-        reasons.append(f"it has {facts.cores} of {wanted.cores} cores")
-    return reasons
+        found.append(f"cores: {facts.cores}, {name} has {wanted.cores}")
+    return found
 
 
 def check_device(target: Target, facts: DeviceFacts, device: str) -> None:
@@ -249,15 +266,25 @@ def check_device(target: Target, facts: DeviceFacts, device: str) -> None:
     reasons = matches(target, facts)
     if not reasons:
         return
-    ways = ["--device virtual (emulated: outputs and instruction counts, no times)"]
-    if not target.emulation or device.startswith("virtual"):
-        ways = []
-    ways.append("--device ssh://USER@HOST of such a machine")
-    if device == "local":
-        ways.append(f"--target {HOST} to measure this machine under its own name")
+    own = f", or --target {HOST} to measure this machine as itself" if device == "local" else ""
     raise BadTarget(
         f"{device} is not {target.name} ({target.title}): {'; '.join(reasons)}. "
-        f"Nothing was measured. Use {', or '.join(ways)}"
+        f"Nothing was measured: {how_to_reach(target)}{own}"
+    )
+
+
+def how_to_reach(target: Target) -> str:
+    """Return the devices that answer for a target, as the options to give."""
+    if target.name == HOST:
+        return "--device local (measured)"
+    if target.emulation:
+        return (
+            "--device virtual (emulated: outputs and instruction counts, no latency) "
+            "or --device ssh://pi@HOST (measured)"
+        )
+    return (
+        f"run edgekit on such a machine ({target.title}), "
+        "or give one as --device ssh://USER@HOST (measured)"
     )
 
 

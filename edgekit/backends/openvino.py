@@ -32,16 +32,12 @@ def build(
     model = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format](graph)
     for port, output in zip(model.outputs, graph.spec.outputs, strict=True):
         port.get_tensor().set_names({output.name})
-    layers: tuple[str, ...] = ()
+    layers: dict[str, str] = {}
     if precision == "int8":
-        layers = tuple(
-            op.get_friendly_name()
-            for op in model.get_ordered_ops()
-            if op.get_type_name() in _QUANTIZED
-        )
-        model = _quantize(graph, model, keep_float)
+        layers = _layers(model)
+        model = _quantize(graph, model, [layers[layer] for layer in keep_float])
     ov.save_model(model, folder / "model.xml", compress_to_fp16=precision == "fp16")
-    return Built(("model.xml", "model.bin"), graph.feed, int8_layers=layers)
+    return Built(("model.xml", "model.bin"), graph.feed, int8_layers=tuple(layers))
 
 
 def _from_torch(graph: ExportedGraph) -> Any:
@@ -85,7 +81,16 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     return steps.build()
 
 
-def _quantize(graph: ExportedGraph, model: Any, keep_float: tuple[str, ...]) -> Any:
+def _layers(model: Any) -> dict[str, str]:
+    """Return the name in this very model of each operator worth quantizing, by `Type#n`.
+
+    OpenVINO numbers names through a whole process: another conversion gives others.
+    """
+    operators = [op for op in model.get_ordered_ops() if op.get_type_name() in _QUANTIZED]
+    return {f"{op.get_type_name()}#{n}": op.get_friendly_name() for n, op in enumerate(operators)}
+
+
+def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     """Return the int8 model, by NNCF with its defaults (fast bias correction)."""
     import msgspec
     import nncf
@@ -100,7 +105,7 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: tuple[str, ...]) -> 
         model,
         nncf.Dataset([feed(image, contract) for image in pixels]),
         subset_size=len(pixels),
-        ignored_scope=nncf.IgnoredScope(names=list(keep_float)) if keep_float else None,
+        ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges
         ),

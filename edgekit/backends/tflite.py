@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import Precision
+from edgekit.artifact import Feed, Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel
 from edgekit.files import write_whole
@@ -27,8 +27,6 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
-
-_QUANTIZED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
 def build(
@@ -101,17 +99,18 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
             example = example_input(graph.spec, "float32")
             module = graph.baked_module(feed="float32", normalise=not folded)
         _convert(module, example, source)
+    reader = Interpreter(str(source))
+    layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
     for layer in keep_float:
         maker.update_quantization_recipe(
-            re.escape(layer),
+            f"^{re.escape(layers[layer])};$",
             qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
     if graph.raw_input:
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    reader = Interpreter(str(source))
     (signature, ends), *_ = reader.get_signature_list().items()
     name = ends["inputs"][0]
     samples = [_sample(image, graph, folded) for image in graph.calibration_pixels()]
@@ -134,8 +133,8 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         ranges[tensor]["min"] = np.full(shape, (0 - mean) / std, np.float32)
         ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
-    layers = tuple(dict.fromkeys(_output_names(reader)))
-    return Built((out.name,), "float32" if graph.raw_input else "int8", int8_layers=layers)
+    feed: Feed = "float32" if graph.raw_input else "int8"
+    return Built((out.name,), feed, int8_layers=tuple(layers))
 
 
 def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDArray[np.float32]:
@@ -154,14 +153,19 @@ def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDA
     return ((image[None].astype(np.float32) - mean) / std).astype(np.float32)
 
 
-def _output_names(interpreter: Any) -> list[str]:
-    """Return the output tensor names of the operators worth quantizing, in order."""
+def _layers(interpreter: Any) -> dict[str, str]:
+    """Return the quantizer's scope (its output tensors' names) of each operator, by `OP#n`.
+
+    Torch's layer names do not survive the exported program, so operators are told apart by kind
+    and place in the graph.
+    """
     names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
-    return [
-        names[op["outputs"][0]]
-        for op in interpreter._get_ops_details()
-        if op["op_name"] in _QUANTIZED
-    ]
+    scopes: dict[str, str] = {}
+    for index, op in enumerate(interpreter._get_ops_details()):
+        if op["op_name"] != "DELEGATE":
+            outputs = (names[output] for output in op["outputs"])
+            scopes[f"{op['op_name']}#{index}"] = ";".join(outputs)
+    return scopes
 
 
 def _convert(module: Any, example: Any, path: Path) -> None:

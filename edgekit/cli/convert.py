@@ -51,6 +51,15 @@ def convert(
     min_agreement: Annotated[
         float, typer.Option(help="Share of images whose decision must survive int8.", min=0, max=1)
     ] = 0.9,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Guard int8: the most it may drop, in points.", min=0)
+    ] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="What guards it: a labelled dataset, or plain images.")
+    ] = None,
+    guard_minutes: Annotated[
+        float, typer.Option(help="The most time the guard may take, per backend.", min=0)
+    ] = 5.0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -75,6 +84,9 @@ def convert(
         raw_input,
         force,
         min_agreement,
+        max_drop=max_drop,
+        guard=guard,
+        guard_minutes=guard_minutes,
     )
     with progress(quiet or as_json) as say:
         conversion = run(request, say)
@@ -123,5 +135,10 @@ def notes(conversion: Conversion, output: Path) -> list[str]:
         lines.append("random weights: good for timing, meaningless for accuracy")
     if graph.calibration:
         lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
+    lines += [
+        f"{artifact.manifest.backend} {artifact.manifest.precision}: {note}"
+        for artifact in conversion.artifacts
+        for note in artifact.manifest.notes
+    ]
     lines.append(f"{len(conversion.artifacts)} artifacts with their manifests in {output}")
     return lines

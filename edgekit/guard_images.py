@@ -1,0 +1,87 @@
+"""Gathers the images that guard int8's accuracy, with the source model's answers and labels."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.errors import BadData
+from edgekit.images import open_images
+from edgekit.runner import decode
+from edgekit.spec import InputSpec, ModelSpec
+from edgekit.verify import Outputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GUARD_IMAGES = 1000
+"""A tenth of a point each: enough to tell half a point, few enough to try layers one by one."""
+
+
+def save_guard_set(
+    text: str,
+    spec: ModelSpec,
+    reference: Callable[[NDArray[np.uint8]], Outputs],
+    path: Path,
+) -> None:
+    """Write guard.npz (see graph.py) from a dataset's validation split, or from plain images.
+
+    Raises BadData where there are no readable images.
+    """
+    import numpy as np
+
+    encoded, labels = _labelled(text, spec) if _is_dataset(text) else (_plain(text), [])
+    kept, pixels = [], []
+    for index, data in enumerate(encoded):
+        try:
+            pixels.append(_decode(data, spec.input))
+        except (OSError, ValueError):
+            continue
+        kept.append(index)
+    if not pixels:
+        raise BadData(f"no image of the guard set {text} can be decoded: give --guard another")
+    arrays: dict[str, NDArray[np.generic]] = {"pixels": np.stack(pixels)}
+    arrays |= {f"output:{name}": value for name, value in reference(arrays["pixels"]).items()}  # type: ignore[arg-type]
+    for output in spec.outputs if labels else ():
+        known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
+        arrays[f"label:{output.name}"] = known
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _is_dataset(text: str) -> bool:
+    from edgekit.data import open_dataset
+
+    try:
+        open_dataset(text)
+    except BadData:
+        return False
+    return True
+
+
+def _labelled(text: str, spec: ModelSpec) -> tuple[list[bytes], list[dict[str, int]]]:
+    """Return encoded images and labels of a dataset's validation split, drawn by a fixed seed."""
+    from edgekit.data import open_dataset
+
+    dataset = open_dataset(text).split("val")
+    for output in spec.outputs:
+        names = dataset.labels.get(output.name)
+        if names is not None and names != output.labels:
+            raise BadData(f"{text} labels {output.name} as {names}, the model as {output.labels}")
+    count = min(GUARD_IMAGES, len(dataset.samples))
+    samples = random.Random(0).sample(dataset.samples, count)
+    return [dataset.read(sample) for sample in samples], [dict(s.labels) for s in samples]
+
+
+def _plain(text: str) -> list[bytes]:
+    images = open_images(Path(text))
+    return [images.read(name) for name in images.names[:GUARD_IMAGES]]
+
+
+def _decode(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = decode(
+        data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1
+    )
+    return pixels

@@ -1,0 +1,384 @@
+"""Measures artifacts on a device: fresh processes, interleaved rounds, every sample kept.
+
+Each (artifact, round) is one job in a process of its own; within a round the artifacts run in a
+seeded random order, so that a slow minute of the machine hits no artifact more than another. A
+row is saved after each of its rounds, and the same plan asked for again continues where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgekit.artifact import Artifact
+from edgekit.backends import load_backend
+from edgekit.devices import RUNNER, Device, probe, put_artifact, put_runner, run_job
+from edgekit.errors import BadTarget, DeviceError, UserError, did_you_mean
+from edgekit.files import sha256
+from edgekit.images import ImageSet, content_hash
+from edgekit.results import Measurement, Round, artifact_facts, load_results, save, slug
+from edgekit.shelf import PACKAGE
+from edgekit.targets import DeviceFacts, Target, check_device
+
+if TYPE_CHECKING:
+    from edgekit.stats import Percentile
+
+Say = Callable[[str, str], None]
+"""Progress: (row, what happens to it); the last text of a row that went well is 'done'."""
+
+MAX_IMAGES = 24
+"""Inputs rotate over this many at most: enough to vary, few enough to copy to a board."""
+
+_PROGRAMS: dict[str, tuple[str, ...]] = {"torch": ("-m", "edgekit.torch_eager")}
+"""Runtimes that are not the runner's own, and the program that knows them, on this machine."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a benchmark: an artifact, the runner's name of a runtime, and the program."""
+
+    artifact: Artifact
+    runtime: str
+    program: tuple[str, ...] = (RUNNER,)
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What to measure and for how long.
+
+    Every process measures for `min_seconds`, and until all rounds together hold the samples
+    that `percentile` needs. `cores` are the numbers of the cores to run on; empty: any.
+    `timeout` is the most one process may take, in seconds. `command` is what the user typed.
+    """
+
+    entries: tuple[Entry, ...]
+    target: Target
+    images: ImageSet
+    results: Path
+    threads: int = 1
+    cores: tuple[int, ...] = ()
+    rounds: int = 3
+    min_seconds: float = 1.0
+    percentile: Percentile = "p90"
+    warmup_max_seconds: float = 5.0
+    timeout: float = 600.0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        from edgekit.stats import SHARES
+
+        if not self.entries:
+            raise UserError("nothing to measure: give artifacts that `edgekit convert` made")
+        if self.rounds < 3:
+            raise UserError(f"{self.rounds} rounds show no spread: ask for 3 or more")
+        if self.threads < 1:
+            raise UserError(f"{self.threads} threads: ask for 1 or more")
+        if self.cores and self.threads > len(set(self.cores)):
+            raise UserError(f"{self.threads} threads on {len(set(self.cores))} cores: add cores")
+        if self.percentile not in SHARES:
+            raise UserError(did_you_mean("percentile", self.percentile, list(SHARES)))
+        if not (math.isfinite(self.min_seconds) and self.min_seconds >= 0):
+            raise UserError(f"min-seconds is {self.min_seconds}: give 0 or more")
+
+    @property
+    def min_count(self) -> int:
+        """The samples each process must take."""
+        from edgekit.stats import SHARES, samples_needed
+
+        return math.ceil(samples_needed(SHARES[self.percentile]) / self.rounds)
+
+
+def entry(artifact: Artifact, runtime: str | None = None) -> Entry:
+    """Return the row of an artifact, in its backend's own runtime where none is named."""
+    name = runtime or load_backend(artifact.manifest.backend).RUNTIME
+    return Entry(artifact, name, _PROGRAMS.get(name, (RUNNER,)))
+
+
+def bench(
+    request: BenchRequest, device: Device, say: Say = lambda row, text: None
+) -> list[Measurement]:
+    """Measure every entry on `device` and return the rows, in the entries' order.
+
+    A row whose process dies, hangs or answers nonsense carries the reason in `error`; the others
+    go on. Raises BadTarget where the device is not the target or has no real clock, UserError
+    where another bench is writing the same results, DeviceError where the device is lost: what
+    was measured until then is saved and the same call continues it.
+    """
+    if device.provenance != "measured":
+        raise BadTarget(
+            f"{device.name} is emulated and has no times of its own: measure on a real "
+            f"{request.target.name} with --device ssh://USER@HOST"
+        )
+    for item in request.entries:
+        if item.program != (RUNNER,) and device.name != "local":
+            raise UserError(f"{item.runtime} runs on this machine only: leave it out")
+    with _only_bench(request.results), tempfile.TemporaryDirectory() as scratch:
+        put_runner(device)
+        facts = probe(device)
+        check_device(request.target, facts, device.name)
+        if request.threads > facts.cores:
+            raise UserError(f"{request.threads} threads, but {device.name} has {facts.cores} cores")
+        images, images_hash = _put_images(device, request.images, Path(scratch))
+        for index, item in enumerate(request.entries):
+            put_artifact(device, item.artifact, f"artifact-{index}")
+        plan = plan_hash(request, device, facts, images_hash)
+        rows = _continued(_new_rows(request, plan, device, facts, images_hash), request, plan)
+        for number in range(request.rounds):
+            for index in _order(len(rows), plan, number):
+                if rows[index].error is None and len(rows[index].rounds) == number:
+                    rows[index] = _measure(request, device, rows[index], index, images, say)
+                    save(rows[index], request.results)
+    return rows
+
+
+def plan_hash(request: BenchRequest, device: Device, facts: DeviceFacts, images: str) -> str:
+    """Return 12 hexadecimal digits that are equal only for what may be measured into one run.
+
+    The runner and the runtimes' versions belong to it: a row never mixes two of either.
+    """
+    plan = {
+        "entries": [[e.artifact.sha256, e.runtime, *e.program] for e in request.entries],
+        "runner": sha256(PACKAGE / RUNNER),
+        "target": request.target.name,
+        "device": [device.name, facts.machine, facts.board, facts.cpu_model, facts.cores],
+        "software": [facts.os, facts.python, facts.governor, facts.runtimes],
+        "images": images,
+        "threads": [request.threads, *request.cores],
+        "amount": [request.rounds, request.min_seconds, request.min_count],
+        "warm-up": request.warmup_max_seconds,
+    }
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def verdict(measurement: Measurement) -> str:
+    """Return `ok`, `failed: …` or `inconclusive: …` with every reason to doubt the numbers."""
+    from edgekit import stats
+
+    if measurement.error is not None:
+        return f"failed: {measurement.error}"
+    rounds, doubts = measurement.rounds, []
+    if len(rounds) < measurement.wanted_rounds:
+        doubts.append(f"{len(rounds)} of {measurement.wanted_rounds} rounds")
+    checks: dict[str, Callable[[Round], bool]] = {
+        "throttled": lambda r: was_throttled(r.throttled),
+        "did not settle in the warm-up": lambda r: not r.settled,
+        "drifted": lambda r: stats.drifts(r.invoke_s),
+    }
+    for words, check in checks.items():
+        found = [str(number) for number, item in enumerate(rounds, 1) if check(item)]
+        if found:
+            doubts.append(f"round {', '.join(found)} {words}")
+    spread = stats.rounds_spread([r.invoke_s for r in rounds])
+    if spread > stats.ROUNDS_APART:
+        doubts.append(f"the rounds' medians are {spread:.0%} apart")
+    return f"inconclusive: {'; '.join(doubts)}" if doubts else "ok"
+
+
+def was_throttled(readings: Sequence[str | None]) -> bool:
+    """Tell whether the Raspberry Pi's firmware held the clock back between these readings.
+
+    Bits 0 to 3 are under-voltage, capped clock, throttled and soft temperature limit now; bits 16
+    to 19 the same since boot, which count where they are new (Raspberry Pi documentation,
+    `vcgencmd get_throttled`).
+    """
+    flags = [int(text, 16) for text in readings if text and _is_hexadecimal(text)]
+    now = any(flag & 0xF for flag in flags)
+    return now or bool(flags and flags[-1] & ~flags[0] & 0xF0000)
+
+
+def summary_row(measurement: Measurement) -> dict[str, Any]:
+    """Return one table row: times in ms, memory in MB (10^6 bytes).
+
+    A percentile without its samples is None, and so is an interval of one round. `load_ms` and
+    `first_ms` are the middle one of the rounds; `peak_memory_mb` is the largest.
+    """
+    import numpy as np
+
+    from edgekit import stats
+
+    rounds = measurement.rounds
+    invoke = [r.invoke_s for r in rounds]
+    pooled = [sample for samples in invoke for sample in samples]
+    end_to_end = [sample for r in rounds for sample in r.end_to_end_s]
+    sure = stats.interval(invoke, "p50")
+    return {
+        "model": measurement.artifact.model,
+        "backend": measurement.artifact.backend,
+        "precision": measurement.artifact.precision,
+        "runtime": measurement.runtime,
+        "threads": measurement.threads,
+        "p50_ms": _ms(stats.percentile(pooled, "p50")),
+        "p50_low_ms": _ms(sure.low if sure else None),
+        "p50_high_ms": _ms(sure.high if sure else None),
+        "p90_ms": _ms(stats.percentile(pooled, "p90")),
+        "p99_ms": _ms(stats.percentile(pooled, "p99")),
+        "load_ms": _ms(float(np.median([r.load_s for r in rounds])) if rounds else None),
+        "first_ms": _ms(float(np.median([r.first_s for r in rounds])) if rounds else None),
+        "end_to_end_p50_ms": _ms(stats.percentile(end_to_end, "p50")),
+        "peak_memory_mb": max(r.peak_memory_bytes for r in rounds) / 1e6 if rounds else None,
+        "size_bytes": measurement.artifact.bytes,
+        "samples": len(pooled),
+        "rounds": len(rounds),
+        "verdict": verdict(measurement),
+        "provenance": measurement.provenance,
+        "target": measurement.target,
+        "device": measurement.device,
+    }
+
+
+def _measure(
+    request: BenchRequest,
+    device: Device,
+    row: Measurement,
+    index: int,
+    images: Sequence[str],
+    say: Say,
+) -> Measurement:
+    """Return `row` with one more round, or with the reason why there is none."""
+    number = len(row.rounds) + 1
+    say(row.title, f"round {number} of {request.rounds}")
+    job = {
+        "task": "bench",
+        "artifact": f"artifact-{index}",
+        "runtime": row.runtime,
+        "threads": request.threads,
+        "cores": list(request.cores),
+        "images": list(images),
+        "min_seconds": request.min_seconds,
+        "min_count": request.min_count,
+        "warmup_max_seconds": request.warmup_max_seconds,
+        "scenario": row.scenario,
+    }
+    program = request.entries[index].program
+    try:
+        event = run_job(device, job, timeout=request.timeout, program=program)[-1]
+        answer = _round(event, request.min_count)
+    except (DeviceError, ValueError) as error:
+        # Raises where the device itself is gone: then the row is not to blame and stays open.
+        probe(device)
+        reason = " ".join(str(error).split())
+        say(row.title, f"failed: {reason}")
+        return replace(row, error=f"round {number}: {reason}")
+    if number == request.rounds:
+        say(row.title, "done")
+    version = str(event.get("runtime_version", ""))
+    return replace(row, rounds=(*row.rounds, answer), runtime_version=version)
+
+
+def _round(event: dict[str, Any], min_count: int) -> Round:
+    """Return a runner's answer as a Round. Raises ValueError where it cannot be one."""
+    try:
+        answer = msgspec.convert(event, Round)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the runner's answer is not a round: {error}") from None
+    times = (answer.load_s, answer.first_s, *answer.warmup_s, *answer.invoke_s)
+    if not all(math.isfinite(t) and t >= 0 for t in (*times, *answer.end_to_end_s)):
+        raise ValueError("the runner's answer holds times that are none")
+    if min(len(answer.invoke_s), len(answer.end_to_end_s)) < min_count:
+        raise ValueError(f"the runner's answer has fewer than the {min_count} samples asked for")
+    return answer
+
+
+def _put_images(device: Device, images: ImageSet, scratch: Path) -> tuple[list[str], str]:
+    """Put the images on the device; return their names there and one hash over them all."""
+    names, hashes = [], []
+    for index, name in enumerate(images.names[:MAX_IMAGES]):
+        content = images.read(name)
+        names.append(f"images/{index:02d}{Path(name).suffix.lower()}")
+        hashes.append(content_hash(content))
+        file = scratch / names[-1]
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    device.put(scratch / "images", "images")
+    return names, hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _new_rows(
+    request: BenchRequest, plan: str, device: Device, facts: DeviceFacts, images: str
+) -> list[Measurement]:
+    """Return rows without rounds, of a run whose name no other has."""
+    now = datetime.now(UTC)
+    run = f"{now:%Y%m%dT%H%M%S.%fZ}-{plan}"
+    stems = [slug(f"{item.artifact.label} {item.runtime}") for item in request.entries]
+    same = [stems[:index].count(stem) for index, stem in enumerate(stems)]
+    labels = [f"{stem}.{n + 1}" if n else stem for stem, n in zip(stems, same, strict=True)]
+    return [
+        Measurement(
+            label=label,
+            run=run,
+            artifact=artifact_facts(item.artifact),
+            target=request.target.name,
+            device=device.name,
+            facts=facts,
+            provenance=device.provenance,
+            runtime=item.runtime,
+            runtime_version="",
+            threads=request.threads,
+            cores=request.cores,
+            images=images,
+            wanted_rounds=request.rounds,
+            min_seconds=request.min_seconds,
+            min_count=request.min_count,
+            created=now.isoformat(timespec="seconds"),
+            command=request.command,
+        )
+        for label, item in zip(labels, request.entries, strict=True)
+    ]
+
+
+def _continued(rows: list[Measurement], request: BenchRequest, plan: str) -> list[Measurement]:
+    """Return the rows of the plan's last run where it was interrupted, else `rows` as they are."""
+    runs = sorted(folder for folder in request.results.glob(f"*-{plan}") if folder.is_dir())
+    if not runs:
+        return rows
+    measurements, problems = load_results(runs[-1])
+    saved = {measurement.label: measurement for measurement in measurements}
+    merged = [saved.get(row.label, replace(row, run=runs[-1].name)) for row in rows]
+    return rows if problems or all(row.ended for row in merged) else merged
+
+
+def _order(count: int, plan: str, number: int) -> list[int]:
+    """Return the order of a round: random, and the same whenever the plan is run again."""
+    order = list(range(count))
+    random.Random(f"{plan}/{number}").shuffle(order)
+    return order
+
+
+@contextmanager
+def _only_bench(results: Path) -> Iterator[None]:
+    """Hold `results` for this process; the system lets go of it however the process ends."""
+    import fcntl
+
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another bench writes to {results}: two at once would disturb each other; wait"
+            ) from None
+        yield
+
+
+def _is_hexadecimal(text: str) -> bool:
+    try:
+        int(text, 16)
+    except ValueError:
+        return False
+    return True
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * seconds
