@@ -12,6 +12,7 @@ import typer
 
 from edgekit.cli.convert import convert
 from edgekit.cli.doctor import doctor
+from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.errors import EdgekitError
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (convert, predict, models, doctor):
+for command in (convert, evaluate, predict, models, doctor):
     app.command()(command)
 
 

@@ -13,9 +13,17 @@ if TYPE_CHECKING:
 Rows = Sequence[dict[str, Any]]
 
 
-def show(title: str, rows: Rows, *, as_json: bool, notes: Sequence[str] = ()) -> None:
+def show(
+    title: str,
+    rows: Rows,
+    *,
+    as_json: bool,
+    notes: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> None:
     """Print `rows`, all with the same keys; `notes` go under the table, or into the JSON's `notes`.
 
+    `columns` are those a person is shown, where all would be too many; JSON holds them all.
     Colour and width follow the terminal: none when piped.
     """
     if as_json:
@@ -28,13 +36,14 @@ def show(title: str, rows: Rows, *, as_json: bool, notes: Sequence[str] = ()) ->
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=240)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in rows[0] if rows else ():
+    shown = list(columns or (rows[0] if rows else ()))
+    for name in shown:
         right = all(isinstance(row[name], int | float | None) for row in rows)
         table.add_column(name, justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+        table.add_row(*(Text(_cell(row[name])) for name in shown))
     console.print(table)
     for note in notes:
         console.print(Text(f"  {note}"))

@@ -1,0 +1,297 @@
+"""Accuracy of artifacts on labelled images, in the very runtime that will serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from edgekit.accuracy import Score, Share, paired_difference
+from edgekit.artifact import Artifact
+from edgekit.backends import load_backend
+from edgekit.data import Dataset, SplitName, SplitPlan, open_dataset
+from edgekit.data.assessment import Assessment, assess
+from edgekit.data.decoded import Decoded, Frame, decode_all
+from edgekit.devices import open_device, put_artifact, put_runner, run_job
+from edgekit.errors import BadData
+from edgekit.files import sha256
+from edgekit.results import AccuracyRecord, Provenance
+from edgekit.spec import InputSpec, OutputSpec
+from edgekit.targets import Target
+from edgekit.verify import Outputs, decisions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TIMEOUT_S = 3600.0
+DEFAULT_PLAN = SplitPlan()
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Which artifacts to judge, on which side of which dataset, and where they run.
+
+    `limit` takes the first so many images of the split, in its recorded order, for slow devices.
+    `runtime` replaces the backend's own, by the runner's name. `workers` processes share the
+    images of an artifact, one thread each.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    data: str
+    target: Target
+    split: SplitName = "test"
+    plan: SplitPlan = DEFAULT_PLAN
+    limit: int | None = None
+    device: str = "local"
+    runtime: str | None = None
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
+
+    `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
+    cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
+    """
+
+    artifact: Artifact
+    provenance: Provenance
+    split: SplitName
+    assessment: Assessment
+    broken: int
+    agreement: Share | None
+    change: dict[str, Share]
+
+
+def evaluate(
+    request: EvaluateRequest, say: Say = lambda step, text: None
+) -> tuple[Evaluation, ...]:
+    """Return one evaluation an artifact, in order.
+
+    Raises BadData where the labels are not the model's or nothing can be decoded, DeviceError
+    where an artifact does not run.
+    """
+    say("data", "reading labels")
+    dataset = open_dataset(request.data, request.plan).split(request.split)
+    if request.limit is not None:
+        dataset = _first(dataset, request.limit)
+    chosen: list[dict[str, NDArray[np.int64]]] = []
+    decoded: list[Decoded] = []
+    provenances: list[Provenance] = []
+    for artifact in request.artifacts:
+        spec = artifact.manifest.input
+        _check_labels(dataset, artifact.manifest.outputs)
+        say("data", f"decoding {len(dataset.samples)} images to {spec.width}x{spec.height}")
+        images = decode_all(dataset, _frame(spec), request.workers)
+        say("run", artifact.label)
+        outputs, provenance = _outputs(request, artifact, _crop(images.pixels, spec))
+        chosen.append(_decide(outputs, artifact.manifest.outputs))
+        decoded.append(images)
+        provenances.append(provenance)
+    say("run", "done")
+    return tuple(
+        _judge(request, index, chosen, decoded[index], provenances[index])
+        for index in range(len(request.artifacts))
+    )
+
+
+def _judge(
+    request: EvaluateRequest,
+    index: int,
+    chosen: Sequence[dict[str, NDArray[np.int64]]],
+    images: Decoded,
+    provenance: Provenance,
+) -> Evaluation:
+    """Return one artifact's evaluation from every artifact's decisions."""
+    import numpy as np
+
+    from edgekit.accuracy import share
+
+    artifact, ours = request.artifacts[index], chosen[index]
+    assessment = assess(images.dataset, {name: list(value) for name, value in ours.items()})
+    reference = _fp32_of(request.artifacts, artifact)
+    agreement, change = None, {}
+    if reference is not None:
+        theirs = chosen[reference]
+        agreement = share(np.all([ours[name] == theirs[name] for name in ours], axis=0))
+        change = {
+            score.output: paired_difference(
+                ours[score.output], theirs[score.output], images.dataset.take(score.output)
+            )
+            for score in assessment.scores
+        }
+    return Evaluation(
+        artifact, provenance, request.split, assessment, len(images.broken), agreement, change
+    )
+
+
+def _fp32_of(artifacts: Sequence[Artifact], artifact: Artifact) -> int | None:
+    """Return the place of the fp32 artifact to compare with: same model and backend."""
+    wanted = (artifact.manifest.model, artifact.manifest.backend, "fp32")
+    for index, other in enumerate(artifacts):
+        manifest = other.manifest
+        if (
+            other is not artifact
+            and (manifest.model, manifest.backend, manifest.precision) == wanted
+        ):
+            return index
+    return None
+
+
+def _check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
+    """Raise BadData unless some output is labelled, and by the model's own class names."""
+    shared = [output for output in outputs if output.name in dataset.labels]
+    if not shared:
+        names = ", ".join(output.name for output in outputs)
+        raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
+    for output in shared:
+        if tuple(dataset.labels[output.name]) != tuple(output.labels):
+            raise BadData(
+                f"{dataset.name} labels {output.name} as {', '.join(dataset.labels[output.name])}; "
+                f"the model as {', '.join(output.labels)}: they must be the same, in order"
+            )
+
+
+def _first(dataset: Dataset, limit: int) -> Dataset:
+    return replace(dataset, samples=dataset.samples[:limit])
+
+
+def _frame(spec: InputSpec) -> Frame:
+    """Return the size images are decoded to before the centre crop, if the spec has one."""
+    height, width = (spec.resize_to or spec.height), (spec.resize_to or spec.width)
+    return Frame(height, width, spec.channels == 1)
+
+
+def _crop(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Return the centre height × width of N×H×W×C pixels, as `runner.decode` cuts it."""
+    top, left = (pixels.shape[1] - spec.height) // 2, (pixels.shape[2] - spec.width) // 2
+    return pixels[:, top : top + spec.height, left : left + spec.width]
+
+
+def _decide(outputs: Outputs, specs: Sequence[OutputSpec]) -> dict[str, NDArray[np.int64]]:
+    """Return the class index of every image by output name, for outputs that decide something."""
+    decided = {spec.name: decisions(outputs[spec.name], spec) for spec in specs}
+    return {name: value for name, value in decided.items() if value is not None}
+
+
+def _outputs(
+    request: EvaluateRequest, artifact: Artifact, pixels: NDArray[np.uint8]
+) -> tuple[Outputs, Provenance]:
+    """Run the images through the artifact, shared out over as many devices of the same kind."""
+    import numpy as np
+
+    shards = [shard for shard in np.array_split(pixels, request.workers) if len(shard)]
+    with ThreadPoolExecutor(len(shards)) as pool:
+        parts = list(pool.map(lambda shard: _shard(request, artifact, shard), shards))
+    names = [output.name for output in artifact.manifest.outputs]
+    outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in names}
+    return outputs, parts[0][1]
+
+
+def _shard(
+    request: EvaluateRequest, artifact: Artifact, pixels: NDArray[np.uint8]
+) -> tuple[Outputs, Provenance]:
+    import numpy as np
+
+    job: dict[str, Any] = {
+        "task": "outputs",
+        "artifact": "artifact",
+        "runtime": request.runtime or load_backend(artifact.manifest.backend).RUNTIME,
+        "threads": 1,
+        "pixels": "pixels.npy",
+        "save": "outputs.npz",
+    }
+    device = open_device(request.device, request.target)
+    try:
+        with TemporaryDirectory(prefix="edgekit-") as scratch:
+            np.save(Path(scratch) / "pixels.npy", pixels)
+            device.put(Path(scratch) / "pixels.npy", "pixels.npy")
+            put_runner(device)
+            put_artifact(device, artifact, "artifact")
+            run_job(device, job, timeout=TIMEOUT_S)
+            device.fetch("outputs.npz", Path(scratch) / "outputs.npz")
+            with np.load(Path(scratch) / "outputs.npz", allow_pickle=False) as saved:
+                return {name: saved[name] for name in saved.files}, device.provenance
+    finally:
+        device.close()
+
+
+def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
+    """Return what is saved of an evaluation and printed by the report."""
+    manifest, assessment = evaluation.artifact.manifest, evaluation.assessment
+    shares: dict[str, float] = {}
+    for score in assessment.scores:
+        if score.output in {"age", "gender"}:
+            shares |= _bounds(f"{score.output}_accuracy", score.exact)
+            if score.one_off is not None:
+                shares |= _bounds(f"{score.output}_1off", score.one_off)
+    saved = AccuracyRecord(
+        model=manifest.model,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        artifact=evaluation.artifact.sha256,
+        dataset=assessment.dataset,
+        dataset_sha256=sha256(Path(data)) if Path(data).is_file() else "",
+        split=evaluation.split,
+        protocol=assessment.protocol,
+        images=assessment.images,
+        provenance=evaluation.provenance,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+    )
+    return replace(saved, **shares)
+
+
+def _bounds(name: str, share: Share) -> dict[str, float]:
+    return {name: share.percent, f"{name}_low": share.low, f"{name}_high": share.high}
+
+
+def row(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as a table row: shares in per cent, changes in points."""
+    manifest = evaluation.artifact.manifest
+    cells: dict[str, Any] = {
+        "model": manifest.model,
+        "backend": manifest.backend,
+        "precision": manifest.precision,
+        "images": evaluation.assessment.images,
+    }
+    for score in evaluation.assessment.scores:
+        cells |= _share_cells(f"{score.output}_accuracy", score.exact)
+        if score.one_off is not None:
+            cells |= _share_cells(f"{score.output}_1off", score.one_off)
+        cells[f"{score.output}_lowest_recall"] = _rounded(score.lowest_recall)
+        cells[f"{score.output}_change_points"] = _points(evaluation, score)
+    if evaluation.agreement is not None:
+        cells["agreement_with_fp32"] = _rounded(evaluation.agreement.percent)
+    else:
+        cells["agreement_with_fp32"] = None
+    cells |= {
+        "split": evaluation.split,
+        "protocol": evaluation.assessment.protocol,
+        "provenance": evaluation.provenance,
+    }
+    return cells
+
+
+def _share_cells(name: str, share: Share) -> dict[str, Any]:
+    cells: dict[str, Any] = {key: _rounded(value) for key, value in _bounds(name, share).items()}
+    return {**cells, f"{name}_count": share.count}
+
+
+def _points(evaluation: Evaluation, score: Score) -> str | None:
+    change = evaluation.change.get(score.output)
+    if change is None:
+        return None
+    return f"{change.percent:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 2)
