@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgekit.errors import BadResults
@@ -79,17 +80,15 @@ def compare(first: Measurement, second: Measurement) -> Comparison:
 
 def _titles(first: Measurement, second: Measurement) -> tuple[str, str]:
     """Return what to call the two, with as little as tells them apart."""
-    pair = (first, second)
-    for name in (
+    names: tuple[Callable[[Measurement], str], ...] = (
         lambda m: m.title,
-        lambda m: f"{m.title} {m.runtime} {m.runtime_version}",
+        lambda m: f"{m.title} in {m.runtime} {m.runtime_version}",
         lambda m: f"{m.title} of {m.run}",
-        lambda m: f"{m.run}/{m.label}",
-    ):
-        one, other = map(name, pair)
-        if one != other:
-            break
-    return one, other
+    )
+    for name in names:
+        if name(first) != name(second):
+            return name(first), name(second)
+    return f"{first.run}/{first.label}", f"{second.run}/{second.label}"
 
 
 def _plus_minus(ratio: Interval) -> str:

@@ -227,7 +227,7 @@ def _shard(
 def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
     """Return what is saved of an evaluation and printed by the report."""
     manifest, assessment = evaluation.artifact.manifest, evaluation.assessment
-    shares: dict[str, float] = {}
+    shares: dict[str, Any] = {}
     for score in assessment.scores:
         if score.output in {"age", "gender"}:
             shares |= _bounds(f"{score.output}_accuracy", score.exact)

@@ -16,7 +16,6 @@ import msgspec
 from edgekit.artifact import CalibrationRecord, SourceRecord
 from edgekit.calibration import DATA_FREE, Recipe, choose, load_samples
 from edgekit.errors import BadData, BadModel, UnsupportedModel
-from edgekit.files import sha256
 from edgekit.graph import ExportedGraph
 from edgekit.guard_images import save_guard_set
 from edgekit.images import content_hash, open_images
@@ -224,7 +223,7 @@ def _load_onnx(request: ExportRequest) -> _Source:
         "onnx",
         path.stem,
         spec,
-        sha256(path),
+        onnx_source.content_hash(model),
         onnx_source.count_parameters(model),
         None,
         "given",

@@ -48,6 +48,13 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     return (1, *sizes[1:]), len(model.graph.output)
 
 
+def content_hash(model: Any) -> str:
+    """Return the SHA-256 of the graph with its weights, wherever the file keeps them."""
+    import hashlib
+
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
 def count_parameters(model: Any) -> int:
     """Return the number of float weights stored in the graph."""
     import math

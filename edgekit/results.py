@@ -1,328 +1,270 @@
-"""Saved measurements: raw samples with all that is needed to judge, compare and report them.
+"""Saved results: one JSON file a measurement or accuracy record, read back with no model at hand.
 
-    edgekit-results/<run>/run.json          the plan's hash and whether the run is finished
-    edgekit-results/<run>/<label>.json      one measurement, rewritten whole after every round
-    edgekit-results/**/accuracy-<...>.json  one accuracy record
-
-A report is rebuilt from these files alone: a measurement carries what it needs of the manifest.
+edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which all else follows
+edgekit-results/accuracy/<label>.json     an AccuracyRecord
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, Precision
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.targets import DeviceFacts
 
+RESULTS = Path("edgekit-results")
+"""The folder results are saved to where none is named."""
+
 # 1: the first.
 SCHEMA = 1
 
-RESULTS = Path("edgekit-results")
-RUN = "run.json"
-ACCURACY_PREFIX = "accuracy-"
-
 Provenance = Literal["measured", "emulated", "predicted", "published"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFacts:
-    """What a report needs of an artifact; see artifact.py for the fields.
-
-    `max_abs_diff` and `agreement` (a share of `parity_images`, 0 to 1) are the parity with the
-    torch model.
-    """
+    """What a measurement keeps of its artifact. `parity_agreement` is a share, 0 to 1."""
 
     sha256: str
+    model: str
+    backend: str
+    precision: Precision
     bytes: int
     parameters: int
     macs: int | None
     weights: Literal["trained", "random", "given"]
-    parity_images: int
-    max_abs_diff: float | None
-    agreement: float | None
-    tools: dict[str, str]
+    parity_max_abs_diff: float | None
+    parity_agreement: float | None
+    parity_passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One fresh process: raw samples in seconds, in the order they were taken.
+    """What one fresh process measured: every sample, in seconds and in order.
 
-    `clock_mhz`, `temperature_c` and `throttled` were sampled before the first inference, after the
-    warm-up, after `invoke_s` and after `end_to_end_s`; None is what the device does not tell.
+    `clock_mhz`, `temperature_c` and `throttled` were read before the first call, after the
+    warm-up, after the invokes and after the end-to-end calls; None where the device cannot tell.
+    `throttled` is the Raspberry Pi firmware's flags, in hexadecimal.
     """
 
-    index: int
-    position: int
-    started: str
     load_s: float
     first_s: float
     warmup_s: tuple[float, ...]
-    settled: bool
     invoke_s: tuple[float, ...]
     end_to_end_s: tuple[float, ...]
+    settled: bool
     peak_memory_bytes: int
-    clock_mhz: tuple[float | None, ...] = ()
-    temperature_c: tuple[float | None, ...] = ()
-    throttled: tuple[str | None, ...] = ()
+    clock_mhz: tuple[float | None, ...]
+    temperature_c: tuple[float | None, ...]
+    throttled: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One artifact in one runtime on one device.
+    """One artifact on one device: the raw samples of its rounds and all that is needed to judge.
 
-    `images` is the hash of the images the inputs rotated over; `cores` the processors the process
-    was held to; `rounds_planned` how many rounds a whole measurement has.
+    `run` is shared by what was measured together, interleaved. `images` is one hash over the
+    images the inputs rotated over. `cores` empty: all that the device has. `error` says why the
+    artifact has no further rounds; the rounds before it stay.
     """
 
-    run: str
     label: str
-    model: str
-    backend: str
-    precision: str
-    runtime: str
-    runtime_version: str
-    scenario: Literal["single_stream"]
-    provenance: Provenance
+    run: str
+    artifact: ArtifactFacts
     target: str
     device: str
     facts: DeviceFacts
+    provenance: Provenance
+    runtime: str
+    runtime_version: str
     threads: int
     cores: tuple[int, ...]
     images: str
-    artifact: ArtifactFacts
-    rounds_planned: int
-    rounds: tuple[Round, ...]
-    edgekit: str
-    command: tuple[str, ...] = ()
+    wanted_rounds: int
+    min_seconds: float
+    min_count: int
+    created: str
+    command: str
+    rounds: tuple[Round, ...] = ()
+    error: str | None = None
+    scenario: Literal["single_stream"] = "single_stream"
+    kind: Literal["measurement"] = "measurement"
     schema: int = SCHEMA
 
     @property
-    def invoke(self) -> list[tuple[float, ...]]:
-        """Seconds of each inference, input tensor to output tensors, per round."""
-        return [item.invoke_s for item in self.rounds]
+    def title(self) -> str:
+        """`multitask-cnn:classification onnx int8`."""
+        return f"{self.artifact.model} {self.artifact.backend} {self.artifact.precision}"
 
     @property
-    def end_to_end(self) -> list[tuple[float, ...]]:
-        """Seconds from image bytes to decisions, per round."""
-        return [item.end_to_end_s for item in self.rounds]
-
-    @property
-    def peak_memory_bytes(self) -> int:
-        """The largest peak resident memory of any round."""
-        return max((item.peak_memory_bytes for item in self.rounds), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with its 95 % interval, in per cent."""
-
-    value: float
-    low: float
-    high: float
+    def ended(self) -> bool:
+        """Whether nothing is left to measure: all rounds are there, or it failed."""
+        return self.error is not None or len(self.rounds) >= self.wanted_rounds
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracyRecord:
-    """One artifact's (or model's) accuracy on one labelled set.
+    """How often a model or artifact was right on one split of a labelled set.
 
-    `backend` is `torch` for the model itself. `protocol` says how the split was made, `dataset`
-    what was judged ('UTKFace mapped to Adience bins'); `n` counts images.
+    Shares are in per cent with their 95 % intervals; None for an output the model lacks.
+    `artifact` is the sha256 of what was run, None for the torch model itself.
     """
 
     model: str
     backend: str
-    precision: str
+    precision: Precision
+    artifact: str | None
     dataset: str
+    dataset_sha256: str
     split: str
     protocol: str
-    n: int
-    age_accuracy: Interval | None
-    age_1off: Interval | None
-    gender_accuracy: Interval | None
+    images: int
     provenance: Provenance
+    created: str
     command: str
-    artifact_sha256: str = ""
+    age_accuracy: float | None = None
+    age_accuracy_low: float | None = None
+    age_accuracy_high: float | None = None
+    age_1off: float | None = None
+    age_1off_low: float | None = None
+    age_1off_high: float | None = None
+    gender_accuracy: float | None = None
+    gender_accuracy_low: float | None = None
+    gender_accuracy_high: float | None = None
+    kind: Literal["accuracy"] = "accuracy"
     schema: int = SCHEMA
+
+    @property
+    def label(self) -> str:
+        """The stem of its file."""
+        parts = (self.model, self.backend, self.precision, self.dataset, self.split, self.protocol)
+        return slug(" ".join(parts))
+
+
+Record = TypeVar("Record", Measurement, AccuracyRecord)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One plan's execution: what makes it the same plan, and whether it came to its end."""
+class _Head:
+    """What tells the files apart, read before the rest."""
 
-    id: str
-    plan: str
-    started: str
-    finished: bool
-    schema: int = SCHEMA
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was found, and one line on each file that could not be read."""
-
-    measurements: tuple[Measurement, ...]
-    accuracy: tuple[AccuracyRecord, ...]
-    damaged: tuple[str, ...] = ()
+    kind: str
+    schema: int
 
 
 def artifact_facts(artifact: Artifact) -> ArtifactFacts:
-    """Return what a report needs of an artifact."""
+    """Return what a measurement keeps of `artifact`."""
     manifest = artifact.manifest
-    proven = bool(manifest.parity.outputs)
+    compared = bool(manifest.parity.outputs)
     return ArtifactFacts(
-        sha256=artifact.sha256,
-        bytes=artifact.bytes,
-        parameters=manifest.source.parameters,
-        macs=manifest.source.macs,
-        weights=manifest.source.weights,
-        parity_images=len(manifest.parity.images),
-        max_abs_diff=manifest.parity.max_abs_diff if proven else None,
-        agreement=manifest.parity.agreement,
-        tools=dict(manifest.tools),
+        artifact.sha256,
+        manifest.model,
+        manifest.backend,
+        manifest.precision,
+        artifact.bytes,
+        manifest.source.parameters,
+        manifest.source.macs,
+        manifest.source.weights,
+        manifest.parity.max_abs_diff if compared else None,
+        manifest.parity.agreement,
+        manifest.parity.passed,
     )
 
 
-def file_name(label: str) -> str:
-    """Return a label as a file name: `multitask-cnn:regression onnx fp32` with dashes, and .json."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.") + ".json"
+def comparability(measurement: Measurement) -> dict[str, object]:
+    """Return, by name, the facts that must be equal before two measurements are compared.
+
+    Models, backends, precisions, runtimes and their versions are not among them: they are what
+    one compares.
+    """
+    facts = measurement.facts
+    return {
+        "target": measurement.target,
+        "provenance": measurement.provenance,
+        "scenario": measurement.scenario,
+        "threads": measurement.threads,
+        "pinned cores": measurement.cores,
+        "images": measurement.images[:12],
+        "machine": facts.machine,
+        "board": facts.board,
+        "CPU model": facts.cpu_model,
+        "CPU cores": facts.cores,
+        "memory": facts.memory_bytes,
+        "governor": facts.governor,
+    }
 
 
-def save(folder: Path, measurement: Measurement) -> Path:
-    """Write a measurement whole into its run's folder and return its path."""
-    path = folder / file_name(measurement.label)
-    write_whole(path, msgspec.json.encode(measurement) + b"\n")
+def slug(text: str) -> str:
+    """Return `text` as a file stem: letters, digits, dots, `_` and `-` only."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"
+
+
+def save(record: Measurement | AccuracyRecord, folder: Path) -> Path:
+    """Write a record to its place under `folder`, whole; an older file of it is replaced."""
+    place = record.run if isinstance(record, Measurement) else "accuracy"
+    path = folder / place / f"{record.label}.json"
+    write_whole(path, msgspec.json.encode(record) + b"\n")
     return path
 
 
-def save_run(folder: Path, run: Run) -> None:
-    """Write run.json whole."""
-    write_whole(folder / RUN, msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
+    """Return every measurement under `folder`, sorted by path, and one line per unreadable file.
 
-
-def load(path: Path, kind: type[T]) -> T:
-    """Return the Measurement, Run or AccuracyRecord saved at `path`.
-
-    Raises BadResults in one line: missing, damaged, of a newer schema, or not such a record.
+    Raises BadResults where `folder` does not exist.
     """
-    try:
-        content = path.read_bytes()
-        schema = msgspec.json.decode(content, type=dict[str, Any]).get("schema")
-        if not isinstance(schema, int):
-            raise BadResults(f"{path} is not a result of edgekit's: it has no schema number")
-        if schema > SCHEMA:
-            raise BadResults(f"{path} has schema {schema}, newer than {SCHEMA}: update edgekit")
-        return msgspec.json.decode(content, type=kind)
-    except FileNotFoundError:
-        raise BadResults(f"no result at {path}: run `edgekit bench` first") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadResults(f"{path} is damaged ({error}): delete it and measure again") from None
+    return _load(folder, "measurement", Measurement)
 
 
-def load_all(paths: Iterable[Path]) -> Loaded:
-    """Return every measurement and accuracy record at `paths` (files, or folders searched through).
+def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
+    """Return every accuracy record under `folder`, as load_results does measurements."""
+    return _load(folder, "accuracy", AccuracyRecord)
 
-    A file that cannot be read costs one line in `damaged`, never the others. Raises BadResults
-    where a path does not exist.
-    """
-    measurements: list[Measurement] = []
-    accuracy: list[AccuracyRecord] = []
-    damaged: list[str] = []
-    for file in dict.fromkeys(_files(paths)):
+
+def load_measurement(path: Path) -> Measurement:
+    """Return the measurement saved in the file `path`. Raises BadResults in one line."""
+    return _decode(path, Measurement)
+
+
+def _load(folder: Path, kind: str, record: type[Record]) -> tuple[list[Record], list[str]]:
+    if not folder.is_dir():
+        raise BadResults(f"no results at {folder}: make some with `edgekit bench`")
+    records: list[Record] = []
+    problems: list[str] = []
+    for path in sorted(folder.rglob("[!.]*.json")):
         try:
-            if file.name.startswith(ACCURACY_PREFIX):
-                accuracy.append(load(file, AccuracyRecord))
-            else:
-                measurements.append(load(file, Measurement))
+            if _head(path).kind == kind:
+                records.append(_decode(path, record))
         except BadResults as error:
-            damaged.append(str(error))
-    return Loaded(tuple(measurements), tuple(accuracy), tuple(damaged))
+            problems.append(str(error))
+    return records, problems
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*.json") if p.name != RUN and p.is_file())
-        elif path.exists():
-            yield path
-        else:
-            raise BadResults(f"no results at {path}: run `edgekit bench` first")
+def _head(path: Path) -> _Head:
+    head = _decoded(path, _Head)
+    if head.schema > SCHEMA:
+        raise BadResults(f"{path} has schema {head.schema}, newer than {SCHEMA}: update edgekit")
+    return head
 
 
-def inconclusive(measurement: Measurement) -> tuple[str, ...]:
-    """Return why a measurement must not be ranked, each with the remedy; empty where it may."""
-    rounds = measurement.rounds
-    reasons = []
-    if len(rounds) < measurement.rounds_planned:
-        missing = f"{len(rounds)} of {measurement.rounds_planned} rounds"
-        reasons.append(f"{missing}: run the same bench again to finish it")
-    if unsettled := sum(not item.settled for item in rounds):
-        reasons.append(f"did not settle in {unsettled} rounds: stop other programs, warm up longer")
-    if any(_throttled(item) for item in rounds):
-        reasons.append("throttled: cool the board and feed it from a stronger supply")
-    return tuple(reasons)
+def _decode(path: Path, record: type[Record]) -> Record:
+    _head(path)
+    return _decoded(path, record)
 
 
-def doubts(measurement: Measurement) -> tuple[str, ...]:
-    """Return what a reader should know beside the numbers, `inconclusive` first."""
-    from edgekit.stats import DRIFT_LIMIT, drift
-
-    found = list(inconclusive(measurement))
-    change = drift(measurement.invoke)
-    if abs(change) > DRIFT_LIMIT:
-        found.append(f"drifted by {change:+.0%} or more within every round: warm up longer")
-    clocks = [mhz for item in measurement.rounds for mhz in item.clock_mhz if mhz]
-    if clocks and min(clocks) < 0.9 * max(clocks):
-        span = f"{min(clocks):.0f} to {max(clocks):.0f} MHz"
-        found.append(f"clock moved from {span}: use the performance governor")
-    return tuple(found)
+_T = TypeVar("_T")
 
 
-def _throttled(item: Round) -> bool:
-    """Tell whether the Raspberry Pi's firmware held the clock back during a round.
-
-    Bits 0 to 3 of its flags are under-voltage, capped, throttled and soft limit now; bits 16 to 19
-    the same since boot, which count where they appeared during the round (vcgencmd's manual).
-    """
-    flags = [int(text, 16) for text in item.throttled if text]
-    return any(flag & 0xF for flag in flags) or bool(flags and (flags[-1] & ~flags[0]) & 0xF0000)
-
-
-def differences(a: Measurement, b: Measurement) -> list[str]:
-    """Return the facts that keep two measurements from being compared, each with both values.
-
-    (The idea is pyperf's checked metadata.) Models, backends, precisions and runtime versions may
-    differ: they are what one compares.
-    """
-    checked = {
-        "provenance": (a.provenance, b.provenance),
-        "scenario": (a.scenario, b.scenario),
-        "threads": (a.threads, b.threads),
-        "cores used": (a.cores, b.cores),
-        "images": (a.images[:12], b.images[:12]),
-        "machine": (a.facts.machine, b.facts.machine),
-        "board": (a.facts.board, b.facts.board),
-        "CPU": (a.facts.cpu_model, b.facts.cpu_model),
-        "CPU features": (set(a.facts.cpu_features), set(b.facts.cpu_features)),
-        "cores": (a.facts.cores, b.facts.cores),
-        "memory": (a.facts.memory_bytes, b.facts.memory_bytes),
-        "operating system": (a.facts.os, b.facts.os),
-        "governor": (a.facts.governor, b.facts.governor),
-        "Python": (a.facts.python, b.facts.python),
-    }
-    return [_difference(name, *pair) for name, pair in checked.items() if pair[0] != pair[1]]
-
-
-def _difference(name: str, a: object, b: object) -> str:
-    if isinstance(a, set) and isinstance(b, set):
-        return f"{name} ({', '.join(sorted(a ^ b))} on one side only)"
-    return f"{name} ({a or 'not told'} and {b or 'not told'})"
+def _decoded(path: Path, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise BadResults(f"no result at {path}: make one with `edgekit bench`") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise BadResults(f"{path} is damaged ({reason}): measure again or remove it") from None

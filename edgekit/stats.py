@@ -139,9 +139,14 @@ def student_t(degrees: int) -> float:
     """Return Student's t for a two-sided 95 % interval, exact to three decimals."""
     if degrees <= len(_T_95):
         return _T_95[degrees - 1]
+    # Cornish and Fisher's expansion, its first three terms (Abramowitz and Stegun 26.7.5).
     z = 1.959964
-    # Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5), its first two terms.
-    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, 1))
 
 
 def _sorted_logs(rounds: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

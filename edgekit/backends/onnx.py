@@ -94,6 +94,12 @@ def _from_onnx(graph: ExportedGraph) -> Any:
             value.name = output.name
     if graph.raw_input:
         return model
+    # The network's own input gets a name nothing else has: it may be called as ours is.
+    network_input = "edgekit_network_input"
+    for node in net.node:
+        for place, name in enumerate(node.input):
+            if name == source.name:
+                node.input[place] = network_input
     nodes = [helper.make_node("Cast", [INPUT], ["edgekit_float"], to=TensorProto.FLOAT)]
     last, channel_axis = "edgekit_float", 3
     if spec.layout == "NCHW":
@@ -111,7 +117,7 @@ def _from_onnx(graph: ExportedGraph) -> Any:
         array = np.array(values, np.float32).reshape(shape)
         net.initializer.append(numpy_helper.from_array(array, name))
     nodes.append(helper.make_node("Sub", [last, "edgekit_mean"], ["edgekit_centred"]))
-    nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [source.name]))
+    nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [network_input]))
     for index, node in enumerate(nodes):
         net.node.insert(index, node)
     pixels = helper.make_tensor_value_info(

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-
-HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_change_points")
+HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_lowest_recall")
 """Endings of the columns that only --json prints; the intervals would crowd a terminal."""
 
 
