@@ -153,7 +153,8 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     spec = complete_spec(spec, shape, len(program.graph_signature.user_outputs), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
-    module.train = module.eval = lambda mode=True: module  # type: ignore[method-assign]
+    setattr(module, "train", lambda mode=True: module)  # noqa: B010
+    setattr(module, "eval", lambda: module)  # noqa: B010
     return LoadedModule(module, spec, path.stem, "given", sha256(path))
 
 

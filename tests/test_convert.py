@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -120,16 +119,18 @@ def test_every_kind_of_file_converts(cli: Cli, tmp_path: Path, out: Path, suffix
         torch.onnx.export(model, example, path, dynamo=True, verbose=False)
     arch = ["--arch", "user_models:small"] if suffix in {".safetensors", ".pt"} else []
     done = cli(
-        "convert", path, *arch, "--spec", spec, "--backend", "onnx", "--backend", "openvino",
-        "-o", out, cwd=HERE,
+        "convert", path, *arch, "--spec", spec, "--backend", "onnx", "-o", out, cwd=HERE,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(find_artifacts([out])) == 4
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert len(find_artifacts([out])) == 2
 
 
 @pytest.mark.slow
 def test_raw_input_keeps_the_float_network(cli: Cli, out: Path) -> None:
-    done = cli("convert", "user_models:small", "--raw-input", "-o", out, cwd=HERE)
+    done = cli(
+        "convert", "user_models:small", "--raw-input", "--backend", "tflite", "--backend",
+        "openvino", "-o", out, cwd=HERE,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for artifact in find_artifacts([out]):
         assert artifact.manifest.feed == "float32"
@@ -231,52 +232,31 @@ def test_one_failing_backend_costs_only_its_rows(cli: Cli, tmp_path: Path) -> No
     assert len(find_artifacts([tmp_path / "out"])) == 4
 
 
-def test_a_kill_in_the_middle_leaves_no_half_artifact(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def start_convert(out: Path) -> subprocess.Popen[str]:
+    """Start a conversion and return when its backend is at work."""
+    command = [sys.executable, "-m", "edgekit", "convert", "user_models:small", "-o", str(out)]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "edgekit",
-            "convert",
-            "multitask-cnn",
-            "--backend",
-            "onnx",
-            "-o",
-            out,
-        ],
+        [*command, "--backend", "onnx", "--precision", "fp32"],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=HERE,
     )
     assert process.stderr is not None
     for line in process.stderr:
         if "building" in line:
-            break
+            return process
+    raise AssertionError("it ended before it built anything")
+
+
+def test_a_kill_in_the_middle_leaves_no_half_artifact(tmp_path: Path) -> None:
+    process = start_convert(tmp_path / "out")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(0.1)
-    assert not out.exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "edgekit",
-            "convert",
-            "multitask-cnn",
-            "--backend",
-            "onnx",
-            "-o",
-            out,
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    process.stderr.readline()
+    process = start_convert(tmp_path / "out")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -285,19 +265,21 @@ def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE stands in for a full disk: writing fails part-way, as it does there."""
-    code = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-        "sys.argv = 'edgekit convert multitask-cnn --backend onnx -q -o'.split()\n"
-        f"sys.argv.append({str(tmp_path / 'out')!r})\n"
-        "from edgekit.cli import main; main()\n"
+    """A real full disk: 2 MB of memory file system, mounted for this process alone."""
+    (tmp_path / "disk").mkdir()
+    script = (
+        "mount -t tmpfs -o size=2m tmpfs disk && export TMPDIR=$PWD/disk && "
+        f"{sys.executable} -m edgekit convert multitask-cnn --backend onnx --precision fp32 "
+        "-q -o disk/out; code=$?; ls -A disk >left; exit $code"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    error = one_line_error(done)
-    assert "File too large" in error or "room" in error
-    assert os.listdir(tmp_path) == []
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "no space left" in one_line_error(done)
+    assert (tmp_path / "left").read_text() == ""
 
 
 def test_one_backend_does_not_import_another(converted: Path) -> None:
