@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.bench import bench, compare
 from edgekit.cli.convert import convert
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (convert, evaluate, predict, models, doctor):
+for command in (convert, bench, compare, evaluate, predict, models, doctor):
     app.command()(command)
 
 

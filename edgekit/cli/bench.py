@@ -1,0 +1,131 @@
+"""`edgekit bench` and `edgekit compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.results import Measurement
+
+RESULTS = Path("edgekit-results")
+
+SHOWN = (
+    "model", "backend", "precision", "p50_ms", "p50_low_ms", "p50_high_ms", "p90_ms", "load_ms",
+    "first_ms", "end_to_end_p50_ms", "peak_memory_mb", "provenance", "verdict",
+)  # fmt: skip
+"""The columns a person is shown; --json prints them all."""
+
+
+def bench(
+    artifacts: Annotated[list[Path], typer.Argument(help="Artifacts, or folders of them.")],
+    target: Annotated[str, typer.Option(help="Target profile, by name or TOML file.")] = "host",
+    device: Annotated[
+        str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images the inputs rotate over; the sample picture's crops.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of every runtime.", min=1)] = 1,
+    cores: Annotated[str, typer.Option(help="Cores to run on, like 0,1; any where empty.")] = "",
+    rounds: Annotated[int, typer.Option(help="Fresh processes per artifact, 3 or more.")] = 3,
+    min_seconds: Annotated[
+        float, typer.Option(help="Least time every process measures for, in seconds.")
+    ] = 1.0,
+    percentile: Annotated[
+        str, typer.Option(help="Take the samples this one needs: p50, p90, p95 or p99.")
+    ] = "p90",
+    runtime: Annotated[
+        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the saved measurements.")] = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Time artifacts on a device: fresh processes, interleaved rounds, every sample saved.
+
+    The same call after Ctrl-C or a kill goes on with what is missing.
+    Example: edgekit bench out/mtc --target host --threads 1
+    """
+    import shlex
+    import sys
+
+    from edgekit.artifact import find_artifacts
+    from edgekit.cli.output import progress, show
+    from edgekit.devices import open_device
+    from edgekit.errors import UserError
+    from edgekit.images import open_images
+    from edgekit.measure import BenchRequest, entry, summary_row
+    from edgekit.measure import bench as run
+    from edgekit.sample_images import sample_images
+    from edgekit.targets import load_target
+
+    profile = load_target(target)
+    words = [word.strip() for word in cores.split(",") if word.strip()]
+    if not all(word.isdigit() for word in words):
+        raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
+    found = find_artifacts(artifacts)
+    request = BenchRequest(
+        tuple(entry(artifact, runtime) for artifact in found),
+        profile,
+        open_images(images) if images else sample_images(),
+        results,
+        threads,
+        tuple(map(int, words)),
+        rounds,
+        min_seconds,
+        percentile,  # type: ignore[arg-type]
+        command=shlex.join(["edgekit", *sys.argv[1:]]),
+    )
+    opened = open_device(device or profile.default_device, profile)
+    try:
+        with progress(quiet or as_json) as say:
+            rows = run(request, opened, say)
+    finally:
+        opened.close()
+    table = [summary_row(row) for row in rows]
+    title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
+    show(title, table, as_json=as_json, notes=notes(rows, results), columns=SHOWN)
+    if any(row.error for row in rows):
+        raise typer.Exit(1)
+
+
+def notes(rows: list[Measurement], results: Path) -> list[str]:
+    """Return what a reader of the table must know."""
+    lines = ["p50, p90: one inference, milliseconds; low and high: 95 % interval of the p50"]
+    if any(row.artifact.backend == "null" for row in rows):
+        lines.append("null answers zeros: its time is the harness's own")
+    if any(row.artifact.backend == "torch" for row in rows):
+        lines.append("torch is the reference in PyTorch eager; no board runs it")
+    if any(row.artifact.weights == "random" for row in rows):
+        lines.append("random weights: the times hold, accuracy would mean nothing")
+    lines.append(f"raw samples of run {rows[0].run} in {results / rows[0].run}")
+    return lines
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A saved measurement's JSON file.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say how many times as fast one measurement is as another, or that no one can tell.
+
+    Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
+    """
+    from edgekit.cli.output import show
+    from edgekit.compare import compare as run
+    from edgekit.results import load_measurement
+
+    result = run(load_measurement(first), load_measurement(second))
+    row = {
+        "first": result.first,
+        "second": result.second,
+        "times_as_fast": result.ratio.value,
+        "low": result.ratio.low,
+        "high": result.ratio.high,
+        "differs": result.differs,
+        "paired": result.paired,
+    }
+    show("Comparison", [row], as_json=as_json, notes=(result.sentence, *result.doubts))

@@ -1,0 +1,120 @@
+"""Decoded images, kept as one uint8 array in the user's cache folder so each is decoded once.
+
+The pixels are those of `runner.decode`, the one path that training, accuracy and boards share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.data.dataset import BROKEN, Dataset, Sample
+from edgekit.errors import BadData
+from edgekit.files import write_whole
+from edgekit.runner import decode
+from edgekit.shelf import cache_folder
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size images are decoded to: height × width, three channels RGB or one grey."""
+
+    height: int
+    width: int
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A dataset's readable images: `pixels[i]` (uint8, H × W × C) is that of `samples[i]`.
+
+    `pixels` is mapped from the cache, read-only. `broken` names the images that could not be
+    decoded; they are in neither.
+    """
+
+    dataset: Dataset
+    pixels: NDArray[np.uint8]
+    broken: tuple[str, ...]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The readable samples, in the order of `pixels`."""
+        return self.dataset.samples
+
+
+def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
+    """Return every image decoded at `frame`, from the cache where it is there.
+
+    `workers` threads decode at once (Pillow releases the interpreter lock). The cache's key is
+    the images' hashes, the frame and Pillow's version. Broken images are noted in the dataset's
+    decisions. Raises BadData where no image can be decoded.
+    """
+    pixels_path = cache_folder() / "decoded" / f"{_key(dataset, frame)}.npy"
+    broken_path = pixels_path.with_suffix(".json")
+    if not (pixels_path.is_file() and broken_path.is_file()):
+        _fill(dataset, frame, workers, pixels_path, broken_path)
+    broken = set(msgspec.json.decode(broken_path.read_bytes(), type=list[str]))
+    for name in sorted(broken - set(dataset.decisions.files.get(BROKEN, ()))):
+        dataset.decisions.note(BROKEN, name)
+    readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
+    if not readable:
+        raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
+    pixels: NDArray[np.uint8] = np.load(pixels_path, mmap_mode="r", allow_pickle=False)
+    return Decoded(
+        replace(dataset, samples=readable), pixels[: len(readable)], tuple(sorted(broken))
+    )
+
+
+def _fill(
+    dataset: Dataset, frame: Frame, workers: int, pixels_path: Path, broken_path: Path
+) -> None:
+    """Decode everything into the two cache files; broken images leave no row behind."""
+
+    def one(sample: Sample) -> NDArray[np.uint8] | None:
+        try:
+            pixels: NDArray[np.uint8] = decode(
+                dataset.read(sample), frame.height, frame.width, grey=frame.grey
+            )
+        except (OSError, ValueError):
+            return None
+        return pixels
+
+    shape = (len(dataset.samples), frame.height, frame.width, 1 if frame.grey else 3)
+    pixels_path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=pixels_path.parent, suffix=".partial")
+    os.close(handle)
+    try:
+        array = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
+        row, broken = 0, []
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(dataset.samples), CHUNK):  # bounds what waits in memory
+                chunk = dataset.samples[start : start + CHUNK]
+                for sample, pixels in zip(chunk, pool.map(one, chunk), strict=True):
+                    if pixels is None:
+                        broken.append(sample.name)
+                    else:
+                        array[row] = pixels
+                        row += 1
+        array.flush()
+        write_whole(broken_path, msgspec.json.encode(broken))
+        Path(aside).replace(pixels_path)
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def _key(dataset: Dataset, frame: Frame) -> str:
+    digest = hashlib.sha256(f"{frame} Pillow {metadata.version('Pillow')}".encode())
+    for sample in dataset.samples:
+        digest.update(f"{sample.sha256} {sample.name}\n".encode())
+    return f"{frame.width}x{frame.height}-{digest.hexdigest()[:24]}"

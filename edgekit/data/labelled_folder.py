@@ -1,0 +1,127 @@
+"""Any images with labels: a folder or zip with a `labels.csv`.
+
+The CSV (UTF-8, comma-separated, with a header) has a column `file`, relative to itself, and one
+column per output, holding class names. An empty cell is no label. `split` (train, val or test)
+and `group` (images that must not part) are optional. An `age` column of Adience's groups may
+hold whole years too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import get_args
+
+from edgekit.data.age_bins import strict_age_class
+from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, SplitName, hash_files
+from edgekit.data.splits import SplitPlan, choose, random_split
+from edgekit.data.stores import ImageStore
+from edgekit.errors import BadData
+from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
+
+LABELS_FILE = "labels.csv"
+RESERVED = ("file", "split", "group")
+FACE_LABELS = {"age": ADIENCE_AGE_LABELS, "gender": GENDER_LABELS}
+
+
+def looks_labelled(names: list[str]) -> bool:
+    """Tell whether one `labels.csv` is among these files, at the top or one folder down."""
+    return _labels_file(names) is not None
+
+
+def open_labelled_folder(
+    name: str,
+    store: ImageStore,
+    plan: SplitPlan,
+    labels: Mapping[str, tuple[str, ...]] | None = None,
+) -> Dataset:
+    """Return the images of `labels.csv` under the split it gives, or a random one by group.
+
+    `labels` are the class names of each output, in class order; without it `age` and `gender`
+    are read as the faces' and any other column's classes are its values, sorted. A value that
+    is no class is counted and left unlabelled. Raises BadData for a CSV that cannot be read.
+    """
+    path = _labels_file(store.names()) or LABELS_FILE
+    header, rows = _read_csv(store, path)
+    protocol = choose(plan, name, ("given", "random") if "split" in header else ("random",))
+    outputs = [column for column in header if column not in RESERVED]
+    known = {column: _classes(column, rows, labels) for column in outputs}
+    decisions = Decisions()
+    samples: dict[str, Sample] = {}
+    for row in rows:
+        file = path.removesuffix(LABELS_FILE) + row["file"]
+        if file in samples:
+            decisions.note("row left out: its image is listed already", file)
+        else:
+            samples[file] = _sample(file, row, known, decisions)
+    hashes = hash_files(store, list(samples), decisions)
+    present = [replace(samples[file], sha256=value) for file, value in hashes.items()]
+    if not present:
+        raise BadData(f"{name}: none of the files that {path} lists is there: check its paths")
+    if protocol == "given":
+        title = f"{name}, its own split"
+    else:
+        present = list(random_split(present, plan.seed))
+        title = f"{name}, random split by group, seed {plan.seed}"
+    return Dataset(name, title, known, tuple(present), store, decisions)
+
+
+def _labels_file(names: list[str]) -> str | None:
+    found = [n for n in names if n.split("/")[-1] == LABELS_FILE and n.count("/") <= 1]
+    return found[0] if len(found) == 1 else None
+
+
+def _read_csv(store: ImageStore, path: str) -> tuple[list[str], list[dict[str, str]]]:
+    try:
+        reader = csv.DictReader(io.StringIO(store.read(path).decode("utf-8-sig")), strict=True)
+        read = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"{path} is not a UTF-8 CSV file: {error}") from error
+    if any(None in row for row in read):
+        raise BadData(f"{path} has a row with more cells than its header: quote commas in values")
+    rows = [{key: (value or "").strip() for key, value in row.items()} for row in read]
+    header = list(reader.fieldnames or [])
+    if "file" not in header or not set(header) - set(RESERVED):
+        raise BadData(f"{path} needs a column 'file' and one column per output: add them")
+    return header, [row for row in rows if row["file"]]
+
+
+def _classes(
+    column: str, rows: list[dict[str, str]], labels: Mapping[str, tuple[str, ...]] | None
+) -> tuple[str, ...]:
+    if labels is not None and column in labels:
+        return labels[column]
+    return FACE_LABELS.get(column) or tuple(sorted({row[column] for row in rows} - {""}))
+
+
+def _sample(
+    file: str,
+    row: dict[str, str],
+    known: Mapping[str, tuple[str, ...]],
+    decisions: Decisions,
+) -> Sample:
+    """Return a row's sample, its hash still empty."""
+    indices = {}
+    years = None
+    for column, classes in known.items():
+        value = row[column]
+        if value in classes:
+            indices[column] = classes.index(value)
+            continue
+        indices[column] = UNLABELLED
+        if not value:
+            decisions.note(f"no label for {column}", file)
+        elif column == "age" and classes == ADIENCE_AGE_LABELS and value.isdecimal():
+            years = float(value)
+            indices[column] = strict_age_class(int(value))
+            if indices[column] == UNLABELLED:
+                decisions.note("age outside the eight groups: not scored", file)
+        else:
+            decisions.note(f"unknown label '{value}' for {column}: unlabelled", file)
+    side = row.get("split", "")
+    if side and side not in get_args(SplitName):
+        decisions.note(f"unknown split '{side}': on no side", file)
+        side = ""
+    return Sample(file, "", indices, years, row.get("group", ""), split=side)  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""Where a dataset's encoded images are: a folder, or a zip archive read in place."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from edgekit.errors import BadData
+
+MAX_BYTES = 64 * 2**20
+"""An image file larger than this is refused unread."""
+
+
+class ImageStore(Protocol):
+    """Files by name; names are relative, with forward slashes."""
+
+    def names(self) -> list[str]:
+        """Return the name of every file, sorted."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; raises OSError where it is missing, damaged or over MAX_BYTES."""
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A folder and everything under it."""
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """Return the relative path of every file, sorted."""
+        files = (path for path in self.root.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in files)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; a name that leads out of the folder is an OSError too."""
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise OSError(f"{name} lies outside {self.root}")
+        if path.stat().st_size > MAX_BYTES:
+            raise OSError(f"{name} is larger than {MAX_BYTES} bytes")
+        return path.read_bytes()
+
+
+@dataclass(frozen=True)
+class ZipStore:
+    """A zip archive; threads may read it at once. Raises BadData where it is not one."""
+
+    path: Path
+
+    def names(self) -> list[str]:
+        """Return the name of every member that is not a folder, sorted."""
+        return sorted(name for name in self._archive.namelist() if not name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        """Return a member's bytes."""
+        try:
+            member = self._archive.getinfo(name)
+            if member.file_size > MAX_BYTES:
+                raise OSError(f"{name} is larger than {MAX_BYTES} bytes")
+            return self._archive.read(member)
+        except (KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            # RuntimeError: encrypted, or packed by a method that Python does not know.
+            raise OSError(f"{name} cannot be read from {self.path}: {error}") from error
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise BadData(
+                f"{self.path} is not a readable zip archive ({error}): fetch it again"
+            ) from error

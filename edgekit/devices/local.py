@@ -1,0 +1,65 @@
+"""The device `local`: this machine and this Python, in a process group of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from edgekit.devices import Completed, WorkFolder
+from edgekit.errors import DeviceTimeout
+
+if TYPE_CHECKING:
+    from edgekit.targets import Target
+
+
+class LocalDevice(WorkFolder):
+    """This machine; `close` removes its work folder."""
+
+    name = "local"
+    provenance: Literal["measured", "emulated"] = "measured"
+
+    def __init__(self) -> None:
+        super().__init__(self.name)
+
+    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+        """Run this Python with `arguments`; its process group is gone when this returns."""
+        # Files, not pipes: a child that outlives the program would hold a pipe open.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.path,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+            try:
+                exit_code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise DeviceTimeout(
+                    f"{self.name}: {shlex.join(arguments)!r} took more than {timeout:g} s "
+                    "and was ended"
+                ) from None
+            finally:
+                # Not only after a time limit: Ctrl-C, or a child that outlived its parent.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            seconds = time.perf_counter() - start
+            out.seek(0)
+            err.seek(0)
+            return Completed(exit_code, out.read(), err.read(), seconds)
+
+
+def open_device(address: str, target: Target) -> LocalDevice:
+    """Return this machine, whatever the target: what it reports is compared before measuring."""
+    return LocalDevice()
