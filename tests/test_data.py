@@ -288,7 +288,15 @@ def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"file\n0.jpg\n", b"image,label\n", b"\xff\xfe", b'file,age\n"0.jpg,1', b""]
+    "content",
+    [
+        b"file\n0.jpg\n",
+        b"image,label\n",
+        b"\xff\xfe",
+        b'file,age\n"0.jpg,1',
+        b"",
+        b"file,age\n0.jpg,1,2\n",
+    ],
 )
 def test_a_bad_labels_file_is_refused(tmp_path: Path, content: bytes) -> None:
     put(tmp_path / "d" / "labels.csv", content)
@@ -333,6 +341,8 @@ def test_broken_images_and_bombs_are_listed_not_decoded(flowers: Path) -> None:
     put(flowers / "2.jpg", bomb())
     decoded = decode_all(open_dataset(str(flowers)), Frame(8, 8))
     assert decoded.broken == ("1.jpg", "2.jpg")
+    again = decode_all(decoded.dataset, Frame(8, 8)).dataset.decisions
+    assert again.files["image left out: cannot be decoded"] == ["1.jpg", "2.jpg"]
     assert [s.name for s in decoded.samples] == ["0.jpg", "3.jpg", "4.jpg", "5.jpg"]
     np.testing.assert_array_equal(decoded.pixels[1], decode(jpeg(3), 8, 8))
 

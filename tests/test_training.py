@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,17 +19,21 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from edgekit import zoo
 from edgekit.data import Sample, SplitPlan, open_dataset
 from edgekit.errors import BadData, BadModel, EdgekitError
 from edgekit.spec import ADIENCE_AGE_LABELS, InputSpec, ModelSpec, OutputSpec
 from edgekit.training.augment import augment, normalise, plain
+from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions
+from edgekit.training.kernels import ByteDropout, accelerate
 from edgekit.training.loop import fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
-from edgekit.training.run import TrainOptions, TrainResult, fold_runs, train
+from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.training.targets import age_distribution, class_targets, scale_targets
+from edgekit.zoo.checkpoint import save_weights
 
 INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
 SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
@@ -141,6 +147,10 @@ def test_a_checkpoint_of_other_options_or_a_damaged_one_is_refused(
     fit(Tiny(), SPEC, dataset, Recipe(epochs=1, batch=8), tmp_path)
     with pytest.raises(BadModel, match="other options"):
         fit(Tiny(), SPEC, dataset, RECIPE, tmp_path)
+    other = Tiny()
+    torch.nn.init.zeros_(other.get_parameter("layers.5.bias"))
+    with pytest.raises(BadModel, match="other options"):
+        fit(other, SPEC, dataset, Recipe(epochs=1, batch=8), tmp_path)
     (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
     with pytest.raises(BadModel, match="not a checkpoint that can be resumed"):
         fit(Tiny(), SPEC, dataset, RECIPE, tmp_path)
@@ -351,7 +361,61 @@ def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) ->
         train(options)
 
 
+def test_an_extreme_learning_machine_is_fitted_to_given_features(
+    faces: Path, tmp_path: Path
+) -> None:
+    options = TrainOptions("cnn-elm:gender", str(faces), tmp_path / "run", threads=1)
+    with pytest.raises(BadModel, match="--from"):
+        train(options)
+    start = tmp_path / "adiencenet.gender.safetensors"
+    network = zoo.build("adiencenet", "gender")
+    with torch.no_grad():  # a light picture must move features that start as good as equal
+        network.get_parameter("features.fc6.weight").mul_(50)
+    save_weights(network, start, {})
+    result = train(replace(options, start=start))
+    assert "--from adiencenet.gender.safetensors" in result.command
+    assert result.test.scores[0].exact.percent == 100.0
+    weights = load_file(tmp_path / "run" / "cnn-elm.gender.safetensors")
+    given = network.state_dict()["features.conv1.weight"]
+    assert torch.equal(weights["features.conv1.weight"], given)
+
+
 def test_all_folds_are_runs_of_their_own(tmp_path: Path) -> None:
     runs = fold_runs(TrainOptions("multitask-cnn", "adience", tmp_path), range(5))
     assert [run.output.name for run in runs] == [f"fold-{fold}" for fold in range(5)]
     assert "--protocol folds --fold 4" in runs[4].command()
+
+
+def test_folds_are_summed_up_by_mean_and_deviation(faces: Path, tmp_path: Path) -> None:
+    options = TrainOptions(
+        "multitask-cnn", str(faces), tmp_path, changes=("epochs=1", "batch=16"), threads=1
+    )
+    plans = [SplitPlan("random", seed=seed) for seed in (1, 2)]
+    runs = [train(replace(options, plan=plan, output=tmp_path / str(plan.seed))) for plan in plans]
+    age, _ = across_folds(runs)
+    one, other = (run.test.scores[0].exact.percent for run in runs)
+    assert (age.output, age.folds) == ("age", 2)
+    assert age.mean == pytest.approx((one + other) / 2)
+    assert age.deviation == pytest.approx(abs(one - other) / 2**0.5)
+
+
+def test_fast_layers_compute_the_same() -> None:
+    network = zoo.build("multitask-cnn", "classification")
+    fast = accelerate(deepcopy(network))
+    images = torch.randn(2, 3, 64, 64)
+    for one, other in zip(network(images), fast(images), strict=True):
+        assert torch.equal(one, other)
+    assert list(fast.state_dict()) == list(network.state_dict())
+    assert sum(type(layer) is ByteDropout for layer in fast.modules()) == 5
+
+
+@pytest.mark.parametrize("shape", [(40, 500), (8, 5, 21, 20)])
+def test_byte_dropout_drops_its_share_and_keeps_the_mean(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    value = torch.ones(shape, requires_grad=True)
+    dropped = ByteDropout(0.25).train()(value)
+    dropped.sum().backward()
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert value.grad is not None and torch.equal(value.grad, dropped.detach())
+    assert torch.equal(ByteDropout(0.25).eval()(value), value)
