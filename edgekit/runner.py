@@ -27,6 +27,9 @@ import numpy as np
 MAX_PIXELS = 50_000_000
 """Larger images are refused: a few kilobytes of PNG can hold gigabytes of pixels."""
 
+MAX_SAMPLES = 20_000
+"""Of one process; what takes under 50 µs a call would fill files with samples that add nothing."""
+
 Array = Any
 """A NumPy array; spelled Any because NumPy 1 and 2 type it differently."""
 
@@ -366,10 +369,13 @@ def _time(action: Callable[[Any], Any], argument: Any) -> float:
 def _collect(
     action: Callable[[Any], Any], arguments: Sequence[Any], seconds: float, count: int
 ) -> List[float]:
-    """Return one duration per call, rotating over `arguments`, until both minima are reached."""
+    """Return one duration per call, rotating over `arguments`, until both minima are reached.
+
+    The minimum time gives way at MAX_SAMPLES.
+    """
     samples: List[float] = []
     end = time.perf_counter() + seconds
-    while len(samples) < count or time.perf_counter() < end:
+    while len(samples) < count or (time.perf_counter() < end and len(samples) < MAX_SAMPLES):
         samples.append(_time(action, arguments[len(samples) % len(arguments)]))
     return samples
 

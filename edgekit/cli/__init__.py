@@ -16,6 +16,7 @@ from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.report import report
 from edgekit.errors import EdgekitError
 
 INTERRUPTED = 130
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (convert, bench, compare, evaluate, predict, models, doctor):
+for command in (convert, bench, compare, evaluate, report, predict, models, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,53 @@
+"""The report: the paper's tables II and III and the artifacts, rebuilt from saved results alone.
+
+results folder ──┐
+benchmarks/    ──┼─ saved.py → accuracy.py, parameters.py, latency.py, artifacts.py → Table
+zoo/systems.toml ┘                                            Table → formats.py → files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edgekit.report.formats import FORMATS, format_named
+from edgekit.report.table import Table
+
+__all__ = ["FORMATS", "Table", "build_tables", "write_report"]
+
+
+def build_tables(results: Path) -> tuple[Table, ...]:
+    """Return every table that the saved results under `results` give.
+
+    Raises BadResults where there are none, or where one contradicts the target it names.
+    """
+    from edgekit.report.accuracy import accuracy_table
+    from edgekit.report.artifacts import artifacts_table
+    from edgekit.report.latency import latency_table
+    from edgekit.report.parameters import parameters_table
+    from edgekit.report.saved import load_saved
+
+    saved = load_saved(results)
+    return (
+        accuracy_table(saved.accuracy),
+        parameters_table(),
+        latency_table(saved.measurements),
+        artifacts_table(saved.measurements, saved.problems),
+    )
+
+
+def write_report(tables: Iterable[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write each table in each format as `folder/<table>.<ending>`, whole, and return the paths.
+
+    Files of an earlier report are replaced. Raises UserError, before anything is written, for a
+    format that does not exist.
+    """
+    from edgekit.files import write_whole
+
+    chosen = [format_named(name) for name in dict.fromkeys(formats)]
+    paths = []
+    for table in tables:
+        for item in chosen:
+            paths.append(folder / f"{table.name}{item.suffix}")
+            write_whole(paths[-1], item.render(table))
+    return paths

@@ -1,0 +1,48 @@
+"""What a torch network answers on decoded images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgekit.accuracy import exact_percent
+from edgekit.data.decoded import Decoded
+from edgekit.spec import ModelSpec
+from edgekit.training.augment import normalise, plain
+
+BATCH = 128
+
+
+def predict(network: nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
+    """Return each output (N, ...) float32 of images decoded at the input's size, in eval mode."""
+    network.eval()
+    rows: list[tuple[Tensor, ...]] = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), BATCH):
+            frames = torch.from_numpy(np.array(pixels[start : start + BATCH]))
+            images = normalise(plain(frames, spec.input), spec.input)
+            rows.append(network(images.contiguous(memory_format=torch.channels_last)))
+    columns = zip(*rows, strict=True)
+    return {o.name: torch.cat(c).float() for o, c in zip(spec.outputs, columns, strict=True)}
+
+
+def decisions(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, NDArray[np.int64]]:
+    """Return each output's class index per image, decided as `spec.OutputSpec` says."""
+    return {
+        output.name: (
+            outputs[output.name].argmax(1)
+            if output.kind == "classification"
+            else (outputs[output.name][:, 0] + 0.5).floor().clamp(0, len(output.labels) - 1)
+        )
+        .to(torch.int64)
+        .numpy()
+        for output in spec.outputs
+    }
+
+
+def validate(network: nn.Module, spec: ModelSpec, images: Decoded) -> dict[str, float]:
+    """Return each output's exact accuracy in per cent, by output name."""
+    chosen = decisions(predict(network, spec, images.pixels), spec)
+    return {name: exact_percent(c, images.dataset.take(name)) for name, c in chosen.items()}

@@ -1,0 +1,208 @@
+"""One training run, from options to weights, a model card and a recorded result."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from edgekit import __version__, zoo
+from edgekit.data import Dataset, SplitPlan, open_dataset
+from edgekit.data.assessment import Assessment, assess
+from edgekit.data.decoded import decode_all
+from edgekit.errors import DISTRIBUTION, BadModel
+from edgekit.files import sha256, write_whole
+from edgekit.spec import ModelSpec
+from edgekit.training.card import model_card
+from edgekit.training.elm import fit_elm
+from edgekit.training.inference import decisions, predict
+from edgekit.training.loop import Told, Trained, fit, frame_of
+from edgekit.training.recipe import Recipe, adjusted
+from edgekit.zoo.checkpoint import save_weights
+
+SCHEMA = 1
+
+TRAINERS = {"cnn-elm": fit_elm}
+"""What trains a system that is not trained by gradient descent."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `edgekit train` is asked for.
+
+    `model` is a zoo source (`multitask-cnn:regression`); `recipe` a name and `changes` its
+    `FIELD=VALUE` changes; `output` the folder of checkpoint, log, weights, card and result.
+    `start` are weights to begin from: every tensor whose name and shape the network has too.
+    `threads` are torch's, `workers` decode images the first time they are needed.
+    """
+
+    model: str
+    data: str
+    output: Path
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    recipe: str = "paper"
+    changes: tuple[str, ...] = ()
+    start: Path | None = None
+    seed: int = 0
+    threads: int = 2
+    workers: int = 2
+
+    def command(self) -> str:
+        """Return the command that repeats this run; of paths only the last part is kept."""
+        words = ["edgekit", "train", self.model, "--data", Path(self.data).name]
+        if self.plan.protocol:
+            words += ["--protocol", self.plan.protocol]
+        if self.plan.protocol == "folds":
+            words += ["--fold", str(self.plan.fold)]
+        words += ["--recipe", self.recipe]
+        words += [word for change in self.changes for word in ("--set", change)]
+        if self.start is not None:
+            words += ["--from", self.start.name]
+        words += ["--seed", str(self.seed), "--threads", str(self.threads)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run, as `result.json` records it.
+
+    `validation` is the mean over the outputs of exact accuracy in per cent, of the epoch chosen
+    by it; the test side was evaluated once, after that choice. `start` is the file of the weights
+    it began from, or empty; `decisions` counts what was left out or left unlabelled, and why.
+    """
+
+    schema: int
+    model: str
+    variant: str
+    command: str
+    parameters: int
+    weights_sha256: str
+    best_epoch: int
+    validation: float
+    images_per_second: float
+    start: str
+    recipe: Recipe
+    seed: int
+    versions: dict[str, str]
+    decisions: dict[str, int]
+    test: Assessment
+
+
+def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: None) -> TrainResult:
+    """Train, choose by validation, evaluate the test side once and write everything down.
+
+    A run that was interrupted goes on where its folder's checkpoint stands.
+    """
+    torch.set_num_threads(options.threads)
+    name, variant = zoo.resolve(options.model)
+    spec = zoo.spec(name, variant)
+    recipe = adjusted(options.recipe, options.changes)
+    labels = {output.name: output.labels for output in spec.outputs}
+    dataset = open_dataset(options.data, options.plan, labels=labels)
+    network = zoo.build(name, variant, options.seed)
+    if options.start is not None:
+        begin_from(network, options.start)
+    elif name in TRAINERS:
+        raise BadModel(f"{name} is fitted to a trained network's features: give them with --from")
+    with torch.random.fork_rng(devices=[]):
+        trained = TRAINERS.get(name, fit)(
+            network,
+            spec,
+            dataset,
+            recipe,
+            options.output,
+            seed=options.seed,
+            workers=options.workers,
+            tell=tell,
+        )
+    return conclude(options, spec, dataset, recipe, trained)
+
+
+def begin_from(network: nn.Module, path: Path) -> None:
+    """Copy into a network every tensor of a safetensors file that it has too, name and shape.
+
+    Raises BadModel where the file cannot be read or shares nothing with the network.
+    """
+    try:
+        given = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadModel(f"{path} is not a readable safetensors file: {error}") from error
+    own = network.state_dict()
+    shared = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+    if not shared:
+        raise BadModel(f"{path} has no tensor in common with the network: check --from")
+    network.load_state_dict(own | shared)
+
+
+def conclude(
+    options: TrainOptions, spec: ModelSpec, dataset: Dataset, recipe: Recipe, trained: Trained
+) -> TrainResult:
+    """Evaluate a trained network on the test side; write weights, card and result."""
+    name, variant = zoo.resolve(options.model)
+    weights = options.output / f"{name}.{variant}.safetensors"
+    note = {
+        "command": options.command(),
+        "recipe": asdict(recipe),
+        "seed": options.seed,
+        "best_epoch": trained.best_epoch,
+        "validation": trained.best_score,
+        "data": dataset.protocol,
+        "versions": versions(),
+    }
+    save_weights(trained.network, weights, {"model": name, "variant": variant, "training": note})
+    test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
+    result = TrainResult(
+        SCHEMA,
+        name,
+        variant,
+        options.command(),
+        sum(parameter.numel() for parameter in trained.network.parameters()),
+        sha256(weights),
+        trained.best_epoch,
+        trained.best_score,
+        trained.images_per_second,
+        options.start.name if options.start else "",
+        recipe,
+        options.seed,
+        versions(),
+        dict(dataset.decisions.counts),
+        test,
+    )
+    write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
+    write_whole(weights.with_suffix(".md"), card_of(result))
+    return result
+
+
+def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int) -> Assessment:
+    """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
+    images = decode_all(dataset, frame_of(spec.input), workers)
+    return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
+
+
+def card_of(result: TrainResult) -> str:
+    """Return a result's model card."""
+    recipe = result.recipe
+    start = f"the weights in {result.start}" if result.start else "random weights"
+    lines = [
+        f"{recipe.epochs} epochs from {start}, batch {recipe.batch}, {recipe.optimiser} at "
+        f"{recipe.learning_rate:g} ({recipe.schedule}), seed {result.seed}",
+        f"weights of epoch {result.best_epoch}, chosen by the validation side alone "
+        f"(mean exact accuracy {result.validation:.1f} %)",
+        f"with {', '.join(f'{name} {value}' for name, value in result.versions.items())}",
+    ]
+    title = f"{result.model}:{result.variant}"
+    return model_card(title, result.parameters, result.command, result.test, lines)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that training depends on."""
+    packages = ("torch", "numpy", "Pillow")
+    return {DISTRIBUTION: __version__, **{name: metadata.version(name) for name in packages}}

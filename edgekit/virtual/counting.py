@@ -1,0 +1,118 @@
+"""Exact instructions per inference, counted by a plugin in the emulator.
+
+The count of an inference is the difference of two readings within one run, taken at the marks
+around it (marked.py): loading is not in it, and it is the same number run after run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.errors import DeviceError
+from edgekit.shelf import PACKAGE
+from edgekit.virtual.qemu import Qemu
+
+_SOURCE = PACKAGE / "virtual" / "plugin.c"
+
+
+@dataclass(frozen=True)
+class InstructionCount:
+    """The aarch64 instructions of one inference, on one thread, by kind.
+
+    `vector_mac`: vector multiply-accumulates (mla, fmla, smlal, sdot, …); `load_store`: every load
+    and store; `other`: the rest. Each is the median of `inferences` after the first, which sets
+    things up; `spread` is (largest − smallest) / median of their totals.
+    """
+
+    per_inference: int
+    vector_mac: int
+    load_store: int
+    other: int
+    inferences: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """A straight run of instructions: its 32-bit words and how often it ran per inference."""
+
+    address: int
+    code: bytes
+    executions: float
+
+
+def plugin(qemu: Qemu, folder: Path) -> Path:
+    """Return the counting plugin, compiled into `folder` at first use.
+
+    Raises DeviceError where there is no C compiler, or a QEMU without plugins.
+    """
+    if not qemu.plugins:
+        raise DeviceError(
+            f"QEMU {qemu.version} was built without plugins: instructions are not counted"
+        )
+    source = _SOURCE.read_bytes()
+    path = folder / f"plugin-{hashlib.sha256(source).hexdigest()[:12]}.so"
+    if path.is_file():
+        return path
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise DeviceError(
+            "no C compiler (cc) to build the counting plugin with: instructions are not counted; "
+            "install gcc or clang"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        built = Path(aside) / path.name
+        flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-shared", "-fPIC"]
+        answer = subprocess.run(
+            [compiler, *flags, "-o", str(built), str(_SOURCE)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode:
+            reason = (answer.stderr.strip().splitlines() or ["no reason given"])[0]
+            raise DeviceError(f"the counting plugin did not compile: {reason}")
+        built.replace(path)
+    return path
+
+
+def options(plugin_path: Path, counts: Path, blocks: Path | None = None) -> list[str]:
+    """Return the QEMU options that count into `counts`, and code blocks into `blocks`."""
+    kept = f",blocks={blocks}" if blocks else ""
+    return ["-plugin", f"{plugin_path},out={counts}{kept}"]
+
+
+def read_counts(path: Path) -> InstructionCount:
+    """Return what the plugin counted; raises DeviceError for fewer than two inferences.
+
+    One line per inference: instructions, vector multiply-accumulates, loads and stores, blocks.
+    """
+    lines = path.read_text().splitlines() if path.is_file() else []
+    rows = [[int(value) for value in line.split()] for line in lines][1:]
+    if not rows:
+        raise DeviceError("the counting plugin saw fewer than two inferences: nothing to count")
+    totals = [row[0] for row in rows]
+    # The row in the middle, whole: medians column by column would not add up.
+    middle = sorted(rows)[(len(rows) - 1) // 2]
+    total, macs, memory = middle[:3]
+    spread = (max(totals) - min(totals)) / statistics.median(totals)
+    return InstructionCount(total, macs, memory, total - macs - memory, len(rows), spread)
+
+
+def read_blocks(path: Path, inferences: int) -> tuple[Block, ...]:
+    """Return the code that ran, the block with the most instructions executed first."""
+    blocks = []
+    for line in path.read_text().splitlines():
+        count, address, words = line.split()
+        code = b"".join(
+            int(words[at : at + 8], 16).to_bytes(4, "little") for at in range(0, len(words), 8)
+        )
+        blocks.append(Block(int(address, 16), code, int(count) / inferences))
+    return tuple(sorted(blocks, key=lambda b: -len(b.code) * b.executions))

@@ -1,0 +1,216 @@
+/*
+ * Counts the aarch64 instructions of each inference, in QEMU's user mode.
+ *
+ *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE] PROGRAM
+ *
+ * The program marks the beginning and the end of an inference by the system call getppid, which
+ * does nothing and which nothing else of a runtime makes. Each pair of marks becomes one line of
+ * `out`: instructions, vector multiply-accumulates, loads and stores, translated blocks run.
+ * `blocks` gets one line per block that ran between the marks, after the first pair: how often,
+ * its address, its code in hexadecimal.
+ *
+ * No QEMU header is packaged. What is declared here is the part of the plugin API (version 1,
+ * QEMU 4.2 to 8.2) that this file uses; see QEMU's documentation, "TCG Plugins".
+ */
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef uint64_t plugin_id;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+
+typedef void (*on_translation)(plugin_id, struct qemu_plugin_tb *);
+typedef void (*on_execution)(unsigned int vcpu, void *userdata);
+typedef void (*on_syscall)(plugin_id, unsigned int vcpu, int64_t number, uint64_t, uint64_t,
+                           uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+typedef void (*on_exit)(plugin_id, void *userdata);
+
+extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, on_translation);
+extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, on_execution, int flags,
+                                                 void *userdata);
+extern void qemu_plugin_register_vcpu_syscall_cb(plugin_id, on_syscall);
+extern void qemu_plugin_register_atexit_cb(plugin_id, on_exit, void *userdata);
+extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
+extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+/* In user mode the "hardware" address of an instruction is where its bytes lie in this process. */
+extern void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
+
+EXPORT int qemu_plugin_version = 1;
+
+enum { NO_REGISTERS = 0, GETPPID_AARCH64 = 173 };
+
+struct totals {
+    uint64_t instructions, vector_macs, loads_stores, blocks;
+};
+
+struct block {
+    struct block *next;
+    uint64_t count, count_at_begin, counted;
+    uint64_t address;
+    uint32_t instructions, vector_macs, loads_stores;
+    uint32_t code[];
+};
+
+static struct block *blocks;
+static FILE *out, *blocks_out;
+static struct totals at_begin;
+static uint64_t marks;
+
+/* One word of A64 code: Arm ARM C4.1, "Advanced SIMD ..." tables; bits 28..24 name the group. */
+static int is_vector_mac(uint32_t word)
+{
+    uint32_t unsigned_bit = word >> 29 & 1;
+
+    if ((word & 0x9f000400) == 0x0f000000) { /* vector by indexed element */
+        uint32_t opcode = word >> 12 & 15;
+        /* mla to sqdmlsl; sdot to sqrdmlsh; with the U bit fmlal2, fmlsl2, sqrdmlah */
+        return opcode <= 7 || opcode >= 14 ||
+               (unsigned_bit && (opcode == 8 || opcode == 12 || opcode == 13));
+    }
+    if ((word & 0x9f000000) != 0x0e000000) {
+        return 0;
+    }
+    if ((word & 0x00200400) == 0x00200400) { /* three same */
+        uint32_t opcode = word >> 11 & 31;
+        /* mla, mls; fmla, fmls, fmlal2, fmlsl2; fmlal, fmlsl */
+        return opcode == 18 || opcode == 25 || (opcode == 29 && !unsigned_bit);
+    }
+    if ((word & 0x00208400) == 0x00008400) { /* three same, extra */
+        uint32_t opcode = word >> 11 & 15;
+        return opcode != 12 && opcode != 14; /* sqrdmlah to bfmlal; those two are fcadd */
+    }
+    if ((word & 0x0060c400) == 0x00400400) { /* three same, half precision */
+        return (word >> 11 & 7) == 1 && !unsigned_bit; /* fmla, fmls */
+    }
+    if ((word & 0x00200c00) == 0x00200000) { /* three different */
+        uint32_t opcode = word >> 12 & 15;
+        /* smlal, umlal, smlsl, umlsl; sqdmlal, sqdmlsl */
+        return opcode == 8 || opcode == 10 || ((opcode == 9 || opcode == 11) && !unsigned_bit);
+    }
+    return 0;
+}
+
+static int is_load_or_store(uint32_t word)
+{
+    return (word & 0x0a000000) == 0x08000000;
+}
+
+static void executed(unsigned int vcpu, void *userdata)
+{
+    struct block *block = userdata;
+
+    (void)vcpu;
+    __atomic_fetch_add(&block->count, 1, __ATOMIC_RELAXED);
+}
+
+static void translated(plugin_id id, struct qemu_plugin_tb *tb)
+{
+    size_t length = qemu_plugin_tb_n_insns(tb);
+    struct block *block = calloc(1, sizeof *block + length * sizeof block->code[0]);
+
+    (void)id;
+    if (!block) {
+        fputs("edgekit plugin: out of memory\n", stderr);
+        exit(1);
+    }
+    block->address = qemu_plugin_tb_vaddr(tb);
+    block->instructions = (uint32_t)length;
+    for (size_t index = 0; index < length; index++) {
+        void *bytes = qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, index));
+        uint32_t word;
+
+        memcpy(&word, bytes, sizeof word);
+        block->code[index] = word;
+        block->vector_macs += (uint32_t)is_vector_mac(word);
+        block->loads_stores += (uint32_t)is_load_or_store(word);
+    }
+    block->next = __atomic_load_n(&blocks, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&blocks, &block->next, block, 0, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED)) {
+    }
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, executed, NO_REGISTERS, block);
+}
+
+static struct totals sum(void)
+{
+    struct totals all = {0, 0, 0, 0};
+
+    for (struct block *block = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); block;
+         block = block->next) {
+        uint64_t count = __atomic_load_n(&block->count, __ATOMIC_RELAXED);
+        all.instructions += count * block->instructions;
+        all.vector_macs += count * block->vector_macs;
+        all.loads_stores += count * block->loads_stores;
+        all.blocks += count;
+    }
+    return all;
+}
+
+static void marked(plugin_id id, unsigned int vcpu, int64_t number, uint64_t a1, uint64_t a2,
+                   uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
+{
+    (void)id, (void)vcpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7;
+    (void)a8;
+    if (number != GETPPID_AARCH64) {
+        return;
+    }
+    struct totals now = sum();
+    if (marks % 2 == 0) {
+        at_begin = now;
+    } else {
+        fprintf(out, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+                now.instructions - at_begin.instructions, now.vector_macs - at_begin.vector_macs,
+                now.loads_stores - at_begin.loads_stores, now.blocks - at_begin.blocks);
+    }
+    for (struct block *block = blocks; blocks_out && block; block = block->next) {
+        if (marks % 2 == 0) {
+            block->count_at_begin = block->count;
+        } else if (marks > 1) {
+            block->counted += block->count - block->count_at_begin;
+        }
+    }
+    marks++;
+}
+
+static void ended(plugin_id id, void *userdata)
+{
+    (void)id, (void)userdata;
+    for (struct block *block = blocks; blocks_out && block; block = block->next) {
+        if (block->counted) {
+            fprintf(blocks_out, "%" PRIu64 " %" PRIx64 " ", block->counted, block->address);
+            for (uint32_t index = 0; index < block->instructions; index++) {
+                fprintf(blocks_out, "%08" PRIx32, block->code[index]);
+            }
+            fputc('\n', blocks_out);
+        }
+    }
+    if (fclose(out) || (blocks_out && fclose(blocks_out))) {
+        perror("edgekit plugin");
+    }
+}
+
+EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)
+{
+    (void)info;
+    for (int index = 0; index < argc; index++) {
+        if (!strncmp(argv[index], "out=", 4)) {
+            out = fopen(argv[index] + 4, "w");
+        } else if (!strncmp(argv[index], "blocks=", 7)) {
+            blocks_out = fopen(argv[index] + 7, "w");
+        }
+    }
+    if (!out) {
+        fputs("edgekit plugin: no out=FILE that can be written\n", stderr);
+        return 1;
+    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_vcpu_syscall_cb(id, marked);
+    qemu_plugin_register_atexit_cb(id, ended, NULL);
+    return 0;
+}
