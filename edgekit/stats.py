@@ -146,7 +146,8 @@ def student_t(degrees: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / degrees**power for power, term in enumerate(terms, 1))
+    value: float = z + sum(term / degrees**power for power, term in enumerate(terms, 1))
+    return value
 
 
 def _sorted_logs(rounds: Sequence[ArrayLike]) -> list[NDArray[np.float64]]:

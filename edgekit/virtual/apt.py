@@ -7,8 +7,11 @@ release's name exchanged; apt checks every package against that release's signed
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +19,9 @@ from pathlib import Path
 
 from edgekit.errors import DeviceError
 from edgekit.files import sha256, write_whole
+
+FULL_BYTES = 4 * 1024 * 1024
+"""A disk with less than this left counts as full: no tool here needs less to go on."""
 
 _ALIASES = frozenset({"stable", "oldstable", "testing", "unstable", "sid"})
 _SUITE_END = re.compile(r"(-updates|-security|/updates)?$")
@@ -102,7 +108,7 @@ class Apt:
         return tuple(into / package.file for package in wanted)
 
     def _apt(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        process = subprocess.Popen(
             ["apt-get", *arguments],
             cwd=folder or self.folder,
             env={
@@ -111,10 +117,25 @@ class Apt:
                 "LC_ALL": "C",
                 **_proxies(),
             },
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            start_new_session=True,
         )
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    stdout, stderr = process.communicate(timeout=1)
+                    break
+                # On a full disk apt-get update waits for ever.
+                if shutil.disk_usage(self.folder).free < FULL_BYTES:
+                    raise DeviceError(f"apt-get {arguments[0]}: No space left on device")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
     def _configuration(self) -> str:
         """Return an apt.conf that stands for the host's whole configuration."""
@@ -272,8 +293,6 @@ def _require_apt() -> None:
 
 def _proxies() -> dict[str, str]:
     """Return the environment's proxy settings, which apt honours."""
-    import os
-
     return {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
 
 

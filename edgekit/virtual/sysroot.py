@@ -35,8 +35,6 @@ from edgekit.virtual.qemu import Qemu
 LAYOUT = 1
 _RECORD = "edgekit.json"
 _SITE: dict[Place, str] = {"main": "opt/edgekit/main", "numpy1": "opt/edgekit/numpy1"}
-# A disk with less than this left counts as full: no tool needs less to go on.
-_FULL_BYTES = 8 * 1024 * 1024
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, the steps done and the steps in all."""
@@ -262,7 +260,7 @@ def _disk_said() -> Iterator[None]:
         yield
     except (OSError, EdgekitError) as error:
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        if full or "No space left" in str(error) or shutil.disk_usage(home()).free < _FULL_BYTES:
+        if full or "No space left" in str(error) or shutil.disk_usage(home()).free < apt.FULL_BYTES:
             raise DeviceError(
                 f"no space left on the disk of {home()}: a first board needs about 1.2 GB; "
                 "free some, or set XDG_CACHE_HOME to another disk"
