@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.accuracy import Score, Share, paired_difference
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend
+from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, open_dataset
 from edgekit.data.assessment import Assessment, assess
 from edgekit.data.decoded import Decoded, Frame, decode_all
@@ -204,7 +204,7 @@ def _shard(
     job: dict[str, Any] = {
         "task": "outputs",
         "artifact": "artifact",
-        "runtime": request.runtime or load_backend(artifact.manifest.backend).RUNTIME,
+        "runtime": runtime_for(artifact.manifest.backend, request.runtime),
         "threads": 1,
         "pixels": "pixels.npy",
         "save": "outputs.npz",

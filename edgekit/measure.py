@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend
+from edgekit.backends import runtime_for
 from edgekit.devices import RUNNER, Device, probe, put_artifact, put_runner, run_job
 from edgekit.errors import BadTarget, DeviceError, UserError, did_you_mean
 from edgekit.files import sha256
@@ -102,7 +102,7 @@ class BenchRequest:
 
 def entry(artifact: Artifact, runtime: str | None = None) -> Entry:
     """Return the row of an artifact, in its backend's own runtime where none is named."""
-    name = runtime or load_backend(artifact.manifest.backend).RUNTIME
+    name = runtime_for(artifact.manifest.backend, runtime)
     return Entry(artifact, name, _PROGRAMS.get(name, (RUNNER,)))
 
 

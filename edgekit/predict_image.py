@@ -12,7 +12,7 @@ from typing import Any
 
 from edgekit import runner
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend
+from edgekit.backends import load_backend, runtime_for
 from edgekit.errors import BadData, EdgekitError, MissingPackage
 
 
@@ -31,7 +31,7 @@ def predict_images(
     job = {
         "task": "predict",
         "artifact": str(artifact.folder),
-        "runtime": runtime or backend.RUNTIME,
+        "runtime": runtime_for(artifact.manifest.backend, runtime),
         "images": [str(image) for image in images],
     }
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:

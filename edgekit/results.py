@@ -2,6 +2,7 @@
 
 edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which all else follows
 edgekit-results/accuracy/<label>.json     an AccuracyRecord
+edgekit-results/emulation/<label>.json    an EmulationRecord
 """
 
 from __future__ import annotations
@@ -147,7 +148,48 @@ class AccuracyRecord:
         return slug(" ".join(parts))
 
 
-Record = TypeVar("Record", Measurement, AccuracyRecord)
+@dataclass(frozen=True, slots=True)
+class EmulationRecord:
+    """What an emulated board proved of one artifact in one runtime. There is no time in it.
+
+    `failure` is empty, or one line on what it died of. Distances and `agreement` (a share, 0 to 1)
+    are from the host's outputs on the same `images`. Instructions are those of one inference on
+    one thread; None where they were not counted, and `not_counted` says why.
+    """
+
+    artifact: ArtifactFacts
+    target: str
+    device: str
+    runtime: str
+    runtime_version: str
+    failure: str
+    images: int
+    identical: bool
+    max_abs_diff: float | None
+    agreement: float | None
+    peak_memory_bytes: int
+    board_bytes: int
+    instructions_per_inference: int | None
+    vector_mac: int | None
+    load_store: int | None
+    other: int | None
+    spread: float | None
+    not_counted: str
+    created: str
+    command: str
+    provenance: Literal["emulated"] = "emulated"
+    kind: Literal["emulation"] = "emulation"
+    schema: int = SCHEMA
+
+    @property
+    def label(self) -> str:
+        """The stem of its file."""
+        artifact = self.artifact
+        parts = (artifact.model, artifact.backend, artifact.precision, self.runtime, self.target)
+        return slug(" ".join(parts))
+
+
+Record = TypeVar("Record", Measurement, AccuracyRecord, EmulationRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +247,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"
 
 
-def save(record: Measurement | AccuracyRecord, folder: Path) -> Path:
+def save(record: Measurement | AccuracyRecord | EmulationRecord, folder: Path) -> Path:
     """Write a record to its place under `folder`, whole; an older file of it is replaced."""
-    place = record.run if isinstance(record, Measurement) else "accuracy"
+    place = record.run if isinstance(record, Measurement) else record.kind
     path = folder / place / f"{record.label}.json"
     write_whole(path, msgspec.json.encode(record) + b"\n")
     return path
@@ -224,6 +266,11 @@ def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
 def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
     """Return every accuracy record under `folder`, as load_results does measurements."""
     return _load(folder, "accuracy", AccuracyRecord)
+
+
+def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
+    """Return every emulation record under `folder`, as load_results does measurements."""
+    return _load(folder, "emulation", EmulationRecord)
 
 
 def load_measurement(path: Path) -> Measurement:

@@ -213,6 +213,14 @@ RUNTIMES: Dict[str, Loader] = {
     "null": load_null,
 }
 
+BACKEND_RUNTIMES = {
+    "onnx": ["onnxruntime"],
+    "tflite": ["ai_edge_litert", "tflite_runtime"],
+    "openvino": ["openvino"],
+    "null": ["null"],
+}
+"""What can load a backend's artifacts, the default first."""
+
 
 def runtime_version(name: str) -> str:
     """Return the installed version of a runtime's distribution, or '' where it is not installed."""
@@ -467,13 +475,7 @@ def _print(event: Dict[str, Any]) -> None:
 
 def _artifact_job(folder: str) -> Dict[str, Any]:
     """Return a job's artifact and the first installed runtime that its backend can use."""
-    backend = json.loads((Path(folder) / "manifest.json").read_text())["backend"]
-    choices = {
-        "onnx": ["onnxruntime"],
-        "tflite": ["ai_edge_litert", "tflite_runtime"],
-        "openvino": ["openvino"],
-        "null": ["null"],
-    }[backend]
+    choices = BACKEND_RUNTIMES[json.loads((Path(folder) / "manifest.json").read_text())["backend"]]
     installed = [name for name in choices if runtime_version(name)]
     return {
         "artifact": folder,

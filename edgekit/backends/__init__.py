@@ -62,6 +62,21 @@ def backend_names() -> list[str]:
     return sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
 
 
+def runtime_for(backend: str, wanted: str | None) -> str:
+    """Return the runner's name of the runtime for a backend: `wanted`, where it is one of its own.
+
+    Another backend's `wanted`, or None, gives the default. Raises UserError for an unknown one.
+    """
+    from edgekit.runner import BACKEND_RUNTIMES
+
+    known = [runtime for runtimes in BACKEND_RUNTIMES.values() for runtime in runtimes]
+    if wanted is not None and wanted not in known:
+        raise UserError(did_you_mean("runtime", wanted, known))
+    if wanted in BACKEND_RUNTIMES.get(backend, []):
+        return str(wanted)
+    return load_backend(backend).RUNTIME
+
+
 def load_backend(name: str) -> Backend:
     """Return a backend by name. Raises UserError with the nearest names."""
     if name not in backend_names():

@@ -12,6 +12,7 @@ import typer
 
 from edgekit.cli.bench import bench, compare
 from edgekit.cli.convert import convert
+from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
@@ -30,6 +31,7 @@ app = typer.Typer(
 
 for command in (convert, bench, compare, evaluate, report, predict, models, doctor):
     app.command()(command)
+app.add_typer(device)
 
 
 def _version(wanted: bool) -> None:

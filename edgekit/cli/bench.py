@@ -40,19 +40,30 @@ def bench(
     runtime: Annotated[
         str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
     ] = None,
+    gate: Annotated[
+        Path | None, typer.Option(help="Emulated: fail where an artifact costs more than in this.")
+    ] = None,
+    max_increase: Annotated[
+        float, typer.Option(help="What the gate allows, in per cent of the instructions.", min=0)
+    ] = 1.0,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Emulated: write these costs for --gate to hold to.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the saved measurements.")] = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Time artifacts on a device: fresh processes, interleaved rounds, every sample saved.
 
-    The same call after Ctrl-C or a kill goes on with what is missing.
+    The same call after Ctrl-C or a kill goes on with what is missing. A board that is not here is
+    emulated: outputs and exact instruction counts of the real ARM runtimes, and no time.
     Example: edgekit bench out/mtc --target host --threads 1
     """
     import shlex
     import sys
 
     from edgekit.artifact import find_artifacts
+    from edgekit.cli.emulate import emulated
     from edgekit.cli.output import progress, show
     from edgekit.devices import open_device
     from edgekit.errors import UserError
@@ -67,10 +78,19 @@ def bench(
     if not all(word.isdigit() for word in words):
         raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
     found = find_artifacts(artifacts)
+    pictures = open_images(images) if images else sample_images()
+    reached = device or profile.default_device
+    if reached == "virtual":
+        emulated(
+            profile, found, pictures, runtime, results, gate, max_increase, write_baseline, as_json
+        )
+        return
+    if gate or write_baseline:
+        raise UserError("the gate counts instructions: give it --device virtual and a board")
     request = BenchRequest(
         tuple(entry(artifact, runtime) for artifact in found),
         profile,
-        open_images(images) if images else sample_images(),
+        pictures,
         results,
         threads,
         tuple(map(int, words)),
@@ -79,7 +99,7 @@ def bench(
         percentile,  # type: ignore[arg-type]
         command=shlex.join(["edgekit", *sys.argv[1:]]),
     )
-    opened = open_device(device or profile.default_device, profile)
+    opened = open_device(reached, profile)
     try:
         with progress(quiet or as_json) as say:
             rows = run(request, opened, say)

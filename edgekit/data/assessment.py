@@ -49,3 +49,17 @@ def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike], seed: int = 0) 
     right = np.all([np.asarray(predicted[n]) == known for n, known in labelled.items()], axis=0)
     joint = float(100 * right[both].mean()) if len(labelled) > 1 and both.any() else None
     return Assessment(dataset.name, dataset.protocol, len(dataset.samples), scores, gaps, joint)
+
+
+def shares(assessment: Assessment) -> dict[str, float]:
+    """Return the shares by the names that records and tables use, in per cent.
+
+    `age_accuracy`, `age_1off` and `gender_accuracy`, each with `_low` and `_high`.
+    """
+    named: dict[str, float] = {}
+    for item in assessment.scores:
+        for name, value in (("accuracy", item.exact), ("1off", item.one_off)):
+            if value is not None:
+                key = f"{item.output}_{name}"
+                named |= {key: value.percent, f"{key}_low": value.low, f"{key}_high": value.high}
+    return named

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from torch import nn
 
 from edgekit import __version__, zoo
 from edgekit.data import Dataset, SplitPlan, open_dataset
-from edgekit.data.assessment import Assessment, assess
+from edgekit.data.assessment import Assessment, assess, shares
 from edgekit.data.decoded import decode_all
 from edgekit.errors import DISTRIBUTION, BadModel
 from edgekit.files import sha256, write_whole
+from edgekit.results import AccuracyRecord
 from edgekit.spec import ModelSpec
 from edgekit.training.card import model_card
 from edgekit.training.elm import fit_elm
@@ -39,7 +41,7 @@ class TrainOptions:
     """What `edgekit train` is asked for.
 
     `model` is a zoo source (`multitask-cnn:regression`); `recipe` a name and `changes` its
-    `FIELD=VALUE` changes; `output` the folder of checkpoint, log, weights, card and result.
+    `FIELD=VALUE` changes; `output` the folder that gets checkpoint, log and results.
     `start` are weights to begin from: every tensor whose name and shape the network has too.
     `threads` are torch's, `workers` decode images the first time they are needed.
     """
@@ -145,7 +147,11 @@ def begin_from(network: nn.Module, path: Path) -> None:
 def conclude(
     options: TrainOptions, spec: ModelSpec, dataset: Dataset, recipe: Recipe, trained: Trained
 ) -> TrainResult:
-    """Evaluate a trained network on the test side; write weights, card and result."""
+    """Evaluate a trained network on the test side and write down all that comes of it.
+
+    Weights (`<model>.<variant>.safetensors`), model card (`.md`), `result.json` and, as the
+    report reads it, `accuracy.json`.
+    """
     name, variant = zoo.resolve(options.model)
     weights = options.output / f"{name}.{variant}.safetensors"
     note = {
@@ -178,6 +184,10 @@ def conclude(
     )
     write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
     write_whole(weights.with_suffix(".md"), card_of(result))
+    accuracy = accuracy_record(result, Path(options.data))
+    write_whole(
+        options.output / "accuracy.json", msgspec.json.format(msgspec.json.encode(accuracy))
+    )
     return result
 
 
@@ -185,6 +195,27 @@ def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int
     """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
     images = decode_all(dataset, frame_of(spec.input), workers)
     return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
+
+
+def accuracy_record(result: TrainResult, data: Path) -> AccuracyRecord:
+    """Return the test side's shares as the report reads them, beside those of artifacts."""
+    known = shares(result.test)
+    wanted = {item.name for item in fields(AccuracyRecord)}
+    return AccuracyRecord(
+        model=f"{result.model}:{result.variant}",
+        backend="torch",
+        precision="fp32",
+        artifact=None,
+        dataset=result.test.dataset,
+        dataset_sha256=sha256(data) if data.is_file() else "",
+        split="test",
+        protocol=result.test.protocol,
+        images=result.test.images,
+        provenance="measured",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=result.command,
+        **{name: value for name, value in known.items() if name in wanted},  # type: ignore[arg-type]
+    )
 
 
 def card_of(result: TrainResult) -> str:

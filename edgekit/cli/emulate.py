@@ -1,0 +1,77 @@
+"""The half of `edgekit bench` that answers for a board that is not here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.images import ImageSet
+    from edgekit.targets import Target
+
+SHOWN = (
+    "model", "backend", "precision", "runtime", "loads", "identical", "max_abs_diff", "agreement",
+    "instructions_per_inference", "vector_mac", "load_store", "peak_memory_mb", "provenance",
+)  # fmt: skip
+IMAGES = 8
+"""Outputs are compared on so many; an emulated inference takes a tenth of a second or more."""
+
+
+def emulated(
+    target: Target,
+    artifacts: Sequence[Artifact],
+    images: ImageSet,
+    runtime: str | None,
+    results: Path,
+    gate: Path | None,
+    max_increase: float,
+    baseline: Path | None,
+    as_json: bool,
+) -> None:
+    """Print and save what the virtual board proves; exit 1 where one died or the gate fails."""
+    from tempfile import TemporaryDirectory
+
+    from edgekit.cli.output import show
+    from edgekit.emulate import emulate, read_baseline, row, write_baseline
+    from edgekit.emulate import gate as hold
+    from edgekit.results import save
+
+    accepted = read_baseline(gate) if gate else None
+    chosen = [a for a in artifacts if a.manifest.backend != "torch"]
+    command = shlex.join(["edgekit", *sys.argv[1:]])
+    with TemporaryDirectory(prefix="edgekit-") as scratch:
+        files = []
+        for index, name in enumerate(images.names[:IMAGES]):
+            files.append(Path(scratch) / f"{index}{Path(name).suffix}")
+            files[-1].write_bytes(images.read(name))
+        records = emulate(target, chosen, files, runtime=runtime, command=command)
+    for record in records:
+        save(record, results)
+    notes = [
+        f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
+        f"{len(files)} images, and exact instruction counts; no time is measured",
+        *(
+            f"{r.artifact.backend} {r.artifact.precision}: {r.failure}"
+            for r in records
+            if r.failure
+        ),
+        *sorted({r.not_counted for r in records if r.not_counted}),
+    ]
+    failed = any(record.failure for record in records)
+    for verdict in hold(records, accepted, max_increase) if accepted is not None else []:
+        failed |= verdict.passed is False
+        state = {True: "passed", False: "FAILED", None: "no baseline"}[verdict.passed]
+        change = "" if verdict.change_percent is None else f", {verdict.change_percent:+.2f} %"
+        notes.append(f"gate {state}: {verdict.label}{change}")
+    if baseline is not None:
+        notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
+    rows = [row(record) for record in records]
+    show(f"{target.title}, emulated", rows, as_json=as_json, notes=notes, columns=SHOWN)
+    if failed:
+        raise typer.Exit(1)

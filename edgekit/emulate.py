@@ -1,0 +1,191 @@
+"""A bench for a board that is not here: real ARM runtimes on an emulated CPU, and the cost gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgekit.artifact import Artifact
+from edgekit.backends import runtime_for
+from edgekit.errors import BadResults
+from edgekit.files import write_whole
+from edgekit.results import EmulationRecord, artifact_facts
+from edgekit.targets import Target
+
+if TYPE_CHECKING:
+    from edgekit.virtual.verification import Proof
+
+
+def emulate(
+    target: Target,
+    artifacts: Sequence[Artifact],
+    images: Sequence[Path],
+    *,
+    runtime: str | None = None,
+    workers: int = 2,
+    command: str = "",
+) -> tuple[EmulationRecord, ...]:
+    """Run each artifact on the target's virtual board and return what that proves, in order.
+
+    Raises BadTarget for a target that is no board, DeviceError where its virtual board is not
+    installed (with the command that does it). An artifact that dies there is a record with its
+    failure.
+    """
+    from edgekit.virtual.board import board_of
+    from edgekit.virtual.sysroot import installed
+    from edgekit.virtual.verification import verify
+
+    runtimes = {a.manifest.backend: runtime_for(a.manifest.backend, runtime) for a in artifacts}
+    sysroot = installed(board_of(target))
+    proofs = verify(sysroot, artifacts, images, runtimes=runtimes, workers=workers)
+    return tuple(
+        _record(target, artifact, proof, command)
+        for artifact, proof in zip(artifacts, proofs, strict=True)
+    )
+
+
+def _record(target: Target, artifact: Artifact, proof: Proof, command: str) -> EmulationRecord:
+    shares = [output.agreement for output in proof.outputs if output.agreement is not None]
+    distances = [output.max_abs_diff for output in proof.outputs]
+    cost = proof.instructions
+    return EmulationRecord(
+        artifact=artifact_facts(artifact),
+        target=target.name,
+        device=f"virtual:{proof.board}",
+        runtime=proof.runtime,
+        runtime_version=proof.runtime_version,
+        failure=proof.failure,
+        images=proof.images,
+        identical=proof.identical,
+        max_abs_diff=max(distances, default=None),
+        agreement=min(shares, default=None),
+        peak_memory_bytes=proof.peak_memory_bytes,
+        board_bytes=proof.footprint.bytes,
+        instructions_per_inference=cost.per_inference if cost else None,
+        vector_mac=cost.vector_mac if cost else None,
+        load_store=cost.load_store if cost else None,
+        other=cost.other if cost else None,
+        spread=cost.spread if cost else None,
+        not_counted=proof.not_counted,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+    )
+
+
+def row(record: EmulationRecord) -> dict[str, Any]:
+    """Return a record as a table row; memory in MB (10^6 bytes)."""
+    artifact = record.artifact
+    return {
+        "model": artifact.model,
+        "backend": artifact.backend,
+        "precision": artifact.precision,
+        "runtime": record.runtime,
+        "runtime_version": record.runtime_version,
+        "loads": not record.failure,
+        "failure": record.failure or None,
+        "images": record.images,
+        "identical": record.identical,
+        "max_abs_diff": record.max_abs_diff,
+        "agreement": record.agreement,
+        "instructions_per_inference": record.instructions_per_inference,
+        "vector_mac": record.vector_mac,
+        "load_store": record.load_store,
+        "other": record.other,
+        "spread": record.spread,
+        "peak_memory_mb": record.peak_memory_bytes / 1e6 if record.peak_memory_bytes else None,
+        "size_bytes": artifact.bytes,
+        "board_bytes": record.board_bytes,
+        "provenance": record.provenance,
+        "target": record.target,
+        "device": record.device,
+    }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One line of a cost baseline: what an inference cost when it was accepted."""
+
+    target: str
+    model: str
+    backend: str
+    precision: str
+    runtime: str
+    instructions_per_inference: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What tells one line from another."""
+        return (self.target, self.model, self.backend, self.precision, self.runtime)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate says of one artifact; `passed` is None where the baseline has no such line."""
+
+    label: str
+    baseline: int | None
+    now: int | None
+    change_percent: float | None
+    passed: bool | None
+
+
+def costs(records: Sequence[EmulationRecord]) -> list[Cost]:
+    """Return the counted records as baseline lines, by key."""
+    lines = [
+        Cost(
+            record.target,
+            record.artifact.model,
+            record.artifact.backend,
+            record.artifact.precision,
+            record.runtime,
+            record.instructions_per_inference,
+        )
+        for record in records
+        if record.instructions_per_inference is not None
+    ]
+    return sorted(lines, key=lambda line: line.key)
+
+
+def read_baseline(path: Path) -> list[Cost]:
+    """Return a baseline's lines. Raises BadResults where it is missing or damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Cost])
+    except OSError as error:
+        raise BadResults(
+            f"no baseline at {path} ({error.strerror}): make one with --write-baseline {path}"
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadResults(f"baseline {path} is damaged ({error}): write it again") from None
+
+
+def write_baseline(path: Path, records: Sequence[EmulationRecord]) -> int:
+    """Put the records' costs into the baseline, keeping its other lines; return how many."""
+    kept = {line.key: line for line in (read_baseline(path) if path.exists() else [])}
+    fresh = {line.key: line for line in costs(records)}
+    lines = [line for _, line in sorted((kept | fresh).items())]
+    write_whole(path, msgspec.json.format(msgspec.json.encode(lines), indent=1) + b"\n")
+    return len(fresh)
+
+
+def gate(
+    records: Sequence[EmulationRecord], baseline: Sequence[Cost], max_increase: float
+) -> list[Gate]:
+    """Hold each record to the baseline: at most `max_increase` per cent more instructions.
+
+    A record that died, or was not counted, fails where the baseline has its line.
+    """
+    accepted = {line.key: line.instructions_per_inference for line in baseline}
+    verdicts = []
+    for record in records:
+        artifact, now = record.artifact, record.instructions_per_inference
+        key = (record.target, artifact.model, artifact.backend, artifact.precision, record.runtime)
+        before = accepted.get(key)
+        change = 100 * (now / before - 1) if before and now else None
+        passed = None if before is None else change is not None and change <= max_increase
+        verdicts.append(Gate(" ".join(key), before, now, change, passed))
+    return verdicts
