@@ -363,20 +363,6 @@ def test_without_a_compiler_everything_but_the_count_is_there(
     assert proof.instructions is None and "install gcc or clang" in proof.not_counted
 
 
-def test_outputs_do_not_depend_on_how_images_are_shared_out(
-    rpi4: Sysroot, artifacts: dict[str, Artifact]
-) -> None:
-    artifact = artifacts["tflite-int8"]
-    spec = artifact.manifest.input
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (5, spec.height, spec.width, 3), dtype=np.uint8)
-    one = verification.emulated_outputs(rpi4, artifact, pixels, workers=1)
-    two = verification.emulated_outputs(rpi4, artifact, pixels, workers=2)
-    for output in artifact.manifest.outputs:
-        assert one[output.name].shape == (5, len(output.labels))
-        assert np.array_equal(one[output.name], two[output.name])
-
-
 def test_images_are_decoded_on_the_board_as_here(device: VirtualDevice, images: list[Path]) -> None:
     put_runner(device)
     code = (

@@ -5,7 +5,7 @@
 One thread, multitask-cnn:classification, the `strong` recipe, images per second of the process's
 own CPU time, so that a busy machine does not blur the share. `bound` repeats one ready batch;
 `whole` is one epoch's steps as training does them: shuffled from the decoded cache, augmented,
-with the running mean of the weights. The three plain layouts show what was chosen and why.
+with the running mean of the weights. The three bounds of torch's own layers show what was chosen and why.
 """
 
 from __future__ import annotations
@@ -30,18 +30,25 @@ from edgekit.training.recipe import STRONG
 STEPS = 15
 
 
-def images_per_second(step: Callable[[], None]) -> float:
-    """Return the rate of the median step after three to warm up."""
-    seconds = []
+Step = Callable[[], None]
+
+
+def images_per_second(steps: dict[str, Step]) -> dict[str, float]:
+    """Return the rate of each one's median step; they take turns, after three to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(STEPS + 3):
-        start = time.process_time()
-        step()
-        seconds.append(time.process_time() - start)
-    return round(STRONG.batch / sorted(seconds[3:])[STEPS // 2], 1)
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            seconds[name].append(time.process_time() - start)
+    return {
+        name: round(STRONG.batch / sorted(values[3:])[STEPS // 2], 1)
+        for name, values in seconds.items()
+    }
 
 
-def bound(fast: bool, channels_last: bool, bfloat16: bool) -> float:
-    """Return images/s of forward, backward and update on one ready batch."""
+def bound(fast: bool, channels_last: bool, bfloat16: bool) -> Step:
+    """Return forward, backward and update on one ready batch."""
     network = zoo.build("multitask-cnn", "classification").train()
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = (accelerate(network) if fast else network).to(memory_format=layout)
@@ -58,11 +65,11 @@ def bound(fast: bool, channels_last: bool, bfloat16: bool) -> float:
         sum(losses, torch.zeros(())).backward()
         optimiser.step()
 
-    return images_per_second(step)
+    return step
 
 
-def whole(data: str) -> float:
-    """Return images/s of training as it runs."""
+def whole(data: str) -> Step:
+    """Return a step of training as it runs."""
     spec = zoo.spec("multitask-cnn", "classification")
     train = decode_all(open_dataset(data).split("train"), frame_of(spec.input, STRONG.margin))
     batches = _batches(train, spec, STRONG)
@@ -77,19 +84,19 @@ def whole(data: str) -> float:
         _step(network, spec, STRONG, batches, pixels, rows, optimiser)
         average_weights(averaged, network, STRONG.average, 100)
 
-    return images_per_second(step)
+    return step
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    reached, possible = whole(sys.argv[1]), bound(True, True, True)
-    record = {
-        "whole": reached,
-        "bound": possible,
-        "share": round(reached / possible, 3),
-        "bound, torch's own layers": bound(False, True, True),
-        "bound, torch's own layers, float32": bound(False, True, False),
-        "bound, torch's own layers, float32, channels first": bound(False, False, False),
-    }
-    print(json.dumps(record, indent=2))
+    rates = images_per_second(
+        {
+            "whole": whole(sys.argv[1]),
+            "bound": bound(True, True, True),
+            "bound, torch's own layers": bound(False, True, True),
+            "bound, torch's own layers, float32": bound(False, True, False),
+            "bound, torch's own layers, float32, channels first": bound(False, False, False),
+        }
+    )
+    print(json.dumps(rates | {"share": round(rates["whole"] / rates["bound"], 3)}, indent=2))

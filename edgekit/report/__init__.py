@@ -32,7 +32,7 @@ def build_tables(results: Path) -> tuple[Table, ...]:
         accuracy_table(saved.accuracy),
         parameters_table(),
         latency_table(saved.measurements),
-        artifacts_table(saved.measurements, saved.problems),
+        artifacts_table(saved.measurements, saved.emulations, saved.problems),
     )
 
 

@@ -87,7 +87,7 @@ def _row(system: System | None, record: AccuracyRecord | None) -> dict[str, Cell
 def _ordered(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
     return sorted(
         records,
-        key=lambda r: (r.model, r.dataset, r.protocol, r.split, r.artifact is not None, r.label),
+        key=lambda r: (r.model, r.dataset, r.protocol, r.split, r.backend != "torch", r.label),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgekit.measure import summary_row
 from edgekit.report.saved import has_times, table_order
 from edgekit.report.table import Cell, Table
-from edgekit.results import Measurement
+from edgekit.results import EmulationRecord, Measurement
 
 _REAL_TIME = (
     "p50_ms",
@@ -51,18 +51,27 @@ _NOTES = (
     "11, p90 64, p99 662) is left out",
     "load and first are the middle one of the rounds; end_to_end is image bytes to answer; memory "
     "is the process's peak (VmHWM), in 10^6 bytes",
+    "emulated rows: real ARM runtimes on an emulated CPU; the verdict compares their outputs with "
+    "the host's, instructions are exact, memory is the program's own peak",
     "provenance: measured is that device in real time; emulated numbers have no times; the "
     "backend null is the harness's own cost",
     "weights random: drawn from a seed, which is fine for latency and says nothing of accuracy",
 )
 
 
-def artifacts_table(measurements: Sequence[Measurement], problems: Sequence[str]) -> Table:
-    """Return a row per measurement; `problems` of loading them go below, so that none is silent.
+def artifacts_table(
+    measurements: Sequence[Measurement],
+    emulations: Sequence[EmulationRecord],
+    problems: Sequence[str],
+) -> Table:
+    """Return a row per measurement and per emulation.
 
-    `measurements` must have passed `saved.check_target`.
+    `problems` of loading them go below, so that none is silent. `measurements` must have passed
+    `saved.check_target`.
     """
-    rows = tuple(_row(m) for m in sorted(measurements, key=table_order))
+    measured = (_row(m) for m in sorted(measurements, key=table_order))
+    emulated = (_emulated_row(record) for record in emulations)
+    rows = (*measured, *emulated)
     notes = (*_NOTES, *problems)
     return Table("artifacts", "Artifacts", COLUMNS, rows, notes)
 
@@ -81,3 +90,37 @@ def _row(measurement: Measurement) -> dict[str, Cell]:
     if not has_times(measurement):
         facts |= dict.fromkeys(_REAL_TIME)
     return {column: facts[column] for column in COLUMNS}
+
+
+def _emulated_row(record: EmulationRecord) -> dict[str, Cell]:
+    artifact = record.artifact
+    facts: dict[str, Cell] = dict.fromkeys(COLUMNS)
+    facts |= {
+        "model": artifact.model,
+        "backend": artifact.backend,
+        "precision": artifact.precision,
+        "weights": artifact.weights,
+        "size_bytes": artifact.bytes,
+        "parity_max_abs_diff": artifact.parity_max_abs_diff,
+        "parity_agreement": artifact.parity_agreement,
+        "peak_memory_mb": record.peak_memory_bytes / 1e6 if record.peak_memory_bytes else None,
+        "instructions_per_inference": record.instructions_per_inference,
+        "verdict": _likeness(record),
+        "provenance": record.provenance,
+        "target": record.target,
+        "device": record.device,
+        "machine": record.device,
+        "runtime": record.runtime,
+        "threads": 1,
+        "samples": record.images,
+    }
+    return facts
+
+
+def _likeness(record: EmulationRecord) -> str:
+    """Return how the board's outputs compare with the host's, or what it died of."""
+    if record.failure:
+        return f"failed: {record.failure}"
+    if record.identical:
+        return "outputs identical to the host's"
+    return f"outputs within {record.max_abs_diff:.2g} of the host's"

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import BadResults
-from edgekit.results import AccuracyRecord, Measurement, load_accuracy, load_results
+from edgekit.results import (
+    AccuracyRecord,
+    EmulationRecord,
+    Measurement,
+    load_accuracy,
+    load_emulation,
+    load_results,
+)
 from edgekit.shelf import shelf
 from edgekit.targets import load_target, matches, target_names
 
@@ -17,6 +24,7 @@ class Saved:
 
     measurements: tuple[Measurement, ...]
     accuracy: tuple[AccuracyRecord, ...]
+    emulations: tuple[EmulationRecord, ...]
     problems: tuple[str, ...]
 
 
@@ -28,8 +36,9 @@ def load_saved(folder: Path) -> Saved:
     """
     measurements, damaged = load_results(folder)
     own, damaged_accuracy = load_accuracy(folder)
-    damaged = list(dict.fromkeys((*damaged, *damaged_accuracy)))
-    if not measurements and not own:
+    emulations, damaged_emulations = load_emulation(folder)
+    damaged = list(dict.fromkeys((*damaged, *damaged_accuracy, *damaged_emulations)))
+    if not (measurements or own or emulations):
         reason = f" ({damaged[0]})" if damaged else ""
         raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
     for measurement in measurements:
@@ -40,6 +49,7 @@ def load_saved(folder: Path) -> Saved:
     return Saved(
         tuple(measurements),
         tuple(accuracy[label] for label in sorted(accuracy)),
+        tuple(emulations),
         (*damaged, *_unchecked(measurements)),
     )
 

@@ -23,8 +23,6 @@ from edgekit.virtual.locks import Lock
 from edgekit.virtual.sysroot import Sysroot, home
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgekit.verify import Outputs
 
 _MARKED = PACKAGE / "virtual" / "marked.py"
@@ -113,31 +111,6 @@ def verify(
         return tuple(job.result() for job in jobs)
 
 
-def emulated_outputs(
-    sysroot: Sysroot,
-    artifact: Artifact,
-    pixels: NDArray[Any],
-    *,
-    runtime: str = "",
-    workers: int = 2,
-    timeout: float = 3600,
-) -> Outputs:
-    """Return the ARM binaries' outputs on decoded images, (N, H, W, C) uint8, by output name.
-
-    The images are shared out over `workers` emulator processes. Accuracy on labelled images comes
-    of these. Raises DeviceError, in one line, where the artifact dies.
-    """
-    import numpy as np
-
-    name = runtime or DEFAULT_RUNTIMES[artifact.manifest.backend]
-    shards = [shard for shard in np.array_split(pixels, workers) if len(shard)]
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(
-            pool.map(lambda shard: _shard_outputs(sysroot, artifact, shard, name, timeout), shards)
-        )
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
 def footprint(artifact: Artifact, lock: Lock, runtime: str) -> Footprint:
     """Return what a board needs for this artifact in this runtime."""
     place = "numpy1" if runtime == "tflite_runtime" else "main"
@@ -194,18 +167,6 @@ def _host_outputs(artifact: Artifact, images: list[Path], runtime: str, timeout:
         return _saved(host)
 
 
-def _shard_outputs(
-    sysroot: Sysroot, artifact: Artifact, pixels: NDArray[Any], runtime: str, timeout: float
-) -> Outputs:
-    import numpy as np
-
-    with closing(VirtualDevice(sysroot)) as device:
-        _lay_out(device, artifact, [])
-        np.save(device.path / "pixels.npy", pixels)
-        _run(device, _job(runtime, None), timeout)
-        return _saved(device)
-
-
 def _lay_out(device: Device, artifact: Artifact, images: list[Path]) -> None:
     """Put the runner, the artifact and the images on a device."""
     put_runner(device)
@@ -214,16 +175,15 @@ def _lay_out(device: Device, artifact: Artifact, images: list[Path]) -> None:
         device.put(image, f"image-{index}")
 
 
-def _job(runtime: str, images: int | None) -> dict[str, Any]:
-    """Return an `outputs` job for that many image files, or for pixels.npy."""
-    names = [f"image-{index}" for index in range(images or 0)]
+def _job(runtime: str, images: int) -> dict[str, Any]:
+    """Return an `outputs` job for that many image files."""
     return {
         "task": "outputs",
         "artifact": "artifact",
         "runtime": runtime,
         "threads": 1,
         "save": _OUTPUTS,
-        **({"pixels": "pixels.npy"} if images is None else {"images": names}),
+        "images": [f"image-{index}" for index in range(images)],
     }
 
 
