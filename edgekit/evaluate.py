@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edgekit.accuracy import Score, Share, paired_difference
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.data import Dataset, SplitName, SplitPlan, open_dataset
-from edgekit.data.assessment import Assessment, assess
+from edgekit.data import UNLABELLED, Dataset, SplitName, SplitPlan, open_dataset
+from edgekit.data.assessment import Assessment, assess, shares
 from edgekit.data.decoded import Decoded, Frame, decode_all
 from edgekit.devices import open_device, put_artifact, put_runner, run_job
 from edgekit.errors import BadData
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3600.0
 DEFAULT_PLAN = SplitPlan()
+FACE_OUTPUTS = ("age_", "gender_")
+"""What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
 
 Say = Callable[[str, str], None]
 
@@ -63,6 +65,7 @@ class Evaluation:
     """
 
     artifact: Artifact
+    device: str
     provenance: Provenance
     split: SplitName
     assessment: Assessment
@@ -129,7 +132,14 @@ def _judge(
             for score in assessment.scores
         }
     return Evaluation(
-        artifact, provenance, request.split, assessment, len(images.broken), agreement, change
+        artifact,
+        request.device,
+        provenance,
+        request.split,
+        assessment,
+        len(images.broken),
+        agreement,
+        change,
     )
 
 
@@ -152,6 +162,10 @@ def _check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
     if not shared:
         names = ", ".join(output.name for output in outputs)
         raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
+    known = [name for s in dataset.samples for name in s.labels if s.labels[name] != UNLABELLED]
+    if not any(output.name in known for output in shared):
+        reasons = "; ".join(line.strip() for line in dataset.decisions.lines(1))
+        raise BadData(f"{dataset.name} labels no image with a class of the model's ({reasons})")
     for output in shared:
         if tuple(dataset.labels[output.name]) != tuple(output.labels):
             raise BadData(
@@ -227,12 +241,8 @@ def _shard(
 def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
     """Return what is saved of an evaluation and printed by the report."""
     manifest, assessment = evaluation.artifact.manifest, evaluation.assessment
-    shares: dict[str, Any] = {}
-    for score in assessment.scores:
-        if score.output in {"age", "gender"}:
-            shares |= _bounds(f"{score.output}_accuracy", score.exact)
-            if score.one_off is not None:
-                shares |= _bounds(f"{score.output}_1off", score.one_off)
+    named: dict[str, Any] = shares(assessment)
+    faces = {name: value for name, value in named.items() if name.startswith(FACE_OUTPUTS)}
     saved = AccuracyRecord(
         model=manifest.model,
         backend=manifest.backend,
@@ -246,8 +256,9 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
         provenance=evaluation.provenance,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
+        device=evaluation.device,
     )
-    return replace(saved, **shares)
+    return replace(saved, **faces)
 
 
 def _bounds(name: str, share: Share) -> dict[str, float]:

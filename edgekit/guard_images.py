@@ -1,4 +1,4 @@
-"""Gathers the images that guard int8's accuracy, with the source model's answers and labels."""
+"""Gathers the images int8 is held to, with answers and labels, and those it must not see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import BadData
-from edgekit.images import open_images
+from edgekit.images import content_hash, open_images
 from edgekit.runner import decode
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.verify import Outputs
@@ -49,6 +49,16 @@ def save_guard_set(
         known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
         arrays[f"label:{output.name}"] = known
     np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def evaluation_hashes(text: str) -> tuple[str, ...]:
+    """Return the SHA-256 of every image of a dataset's test split, or of all plain images."""
+    if _is_dataset(text):
+        from edgekit.data import open_dataset
+
+        return tuple(sample.sha256 for sample in open_dataset(text).split("test").samples)
+    images = open_images(Path(text))
+    return tuple(content_hash(images.read(name)) for name in images.names)
 
 
 def _is_dataset(text: str) -> bool:

@@ -129,6 +129,7 @@ class AccuracyRecord:
     provenance: Provenance
     created: str
     command: str
+    device: str = "local"
     age_accuracy: float | None = None
     age_accuracy_low: float | None = None
     age_accuracy_high: float | None = None
@@ -144,8 +145,8 @@ class AccuracyRecord:
     @property
     def label(self) -> str:
         """The stem of its file."""
-        parts = (self.model, self.backend, self.precision, self.dataset, self.split, self.protocol)
-        return slug(" ".join(parts))
+        artifact = (self.model, self.backend, self.precision)
+        return slug(" ".join((*artifact, self.dataset, self.split, self.protocol, self.device)))
 
 
 @dataclass(frozen=True, slots=True)

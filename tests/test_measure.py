@@ -31,7 +31,7 @@ from edgekit.devices import Completed, open_device
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadTarget, DeviceError, UserError
 from edgekit.images import ImageSet, open_images
-from edgekit.measure import BenchRequest, Entry, bench, entry, summary_row, verdict, was_throttled
+from edgekit.measure import BenchRequest, bench, entry, summary_row, verdict, was_throttled
 from edgekit.results import Measurement, load_results, save
 from edgekit.spec import InputSpec, OutputSpec
 from edgekit.targets import load_target
@@ -409,8 +409,10 @@ def test_real_artifacts_and_torch_eager_are_measured_side_by_side(
 
 
 def test_torch_rows_stay_on_this_machine(request_: BenchRequest, device: Any) -> None:
-    torch_row = Entry(request_.entries[0].artifact, "torch", ("-m", "edgekit.torch_eager"))
-    assert entry(torch_row.artifact, "torch") == torch_row
+    null = request_.entries[0].artifact
+    torch_row = entry(replace(null, manifest=replace(null.manifest, backend="torch")))
+    assert torch_row.runtime == "torch"
+    assert torch_row.program == ("-m", "edgekit.torch_eager")
     device.name = "ssh://pi@board"
     with pytest.raises(UserError, match="this machine only"):
         bench(replace(request_, entries=(torch_row,)), device)

@@ -5,7 +5,7 @@
 One thread, multitask-cnn:classification, the `strong` recipe, images per second of the process's
 own CPU time, so that a busy machine does not blur the share. `bound` repeats one ready batch;
 `whole` is one epoch's steps as training does them: shuffled from the decoded cache, augmented,
-with the running mean of the weights. The three bounds of torch's own layers show what was chosen and why.
+with the running mean of the weights. The bounds of torch's own layers show what was gained.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.report import report
+from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
 
 INTERRUPTED = 130
@@ -29,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (convert, bench, compare, evaluate, report, predict, models, doctor):
+COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)
 

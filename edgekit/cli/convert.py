@@ -60,6 +60,9 @@ def convert(
     guard_minutes: Annotated[
         float, typer.Option(help="The most time the guard may take, per backend.", min=0)
     ] = 5.0,
+    evaluation: Annotated[
+        str | None, typer.Option(help="Data you will judge by: the linter warns of overlap.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -69,6 +72,7 @@ def convert(
     Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
     """
     from edgekit.cli.output import progress, show
+    from edgekit.guard_images import evaluation_hashes
     from edgekit.pipeline import ConvertRequest
     from edgekit.pipeline import convert as run
     from edgekit.sources import SourceRequest
@@ -84,6 +88,7 @@ def convert(
         raw_input,
         force,
         min_agreement,
+        evaluation=evaluation_hashes(evaluation) if evaluation else (),
         max_drop=max_drop,
         guard=guard,
         guard_minutes=guard_minutes,

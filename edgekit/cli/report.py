@@ -11,7 +11,7 @@ SHOWN = {
     "table-2-accuracy": (
         "system", "variant", "backend", "precision", "published_age_accuracy",
         "published_gender_accuracy", "age_accuracy", "age_1off", "gender_accuracy", "images",
-        "provenance",
+        "protocol", "provenance",
     ),
     "table-3-parameters": (
         "system", "variant", "published_parameters", "parameters", "macs", "deployed_parameters",
@@ -49,8 +49,11 @@ def report(
     import json
 
     from edgekit.cli.output import show
+    from edgekit.errors import UserError
     from edgekit.report import build_tables, write_report
 
+    if output is not None and output.resolve().is_relative_to(results.resolve()):
+        raise UserError(f"{output} is inside {results}: choose a folder outside the results")
     tables = build_tables(results)
     chosen = [word.strip() for word in formats.split(",") if word.strip()]
     written = write_report(tables, output, chosen) if output is not None else []

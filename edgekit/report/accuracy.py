@@ -97,7 +97,8 @@ def _system_name(record: AccuracyRecord) -> str | None:
 
 
 def _notes(records: Sequence[AccuracyRecord]) -> tuple[str, ...]:
-    other = sorted({r.dataset for r in records if not r.dataset.startswith("Adience")})
+    # Not by `dataset`, which is the name of the user's folder: the protocol says what was judged.
+    other = sorted({r.protocol for r in records if not r.protocol.startswith("Adience ")})
     differ = (
         f"Our numbers are on {', '.join(other)}, the published ones on Adience: the two differ in "
         "data and protocol and do not rank against each other.",

@@ -27,7 +27,8 @@ class InstructionCount:
 
     `vector_mac`: vector multiply-accumulates (mla, fmla, smlal, sdot, …); `load_store`: every load
     and store; `other`: the rest. Each is the median of `inferences` after the first, which sets
-    things up; `spread` is (largest − smallest) / median of their totals.
+    things up; `spread` is (largest − smallest) / median of their totals. Now and then one inference
+    costs a per cent or two more (seen in onnxruntime): the spread shows it, the median does not.
     """
 
     per_inference: int

@@ -158,7 +158,7 @@ def _watch(
             # A crash must not leave a core file of the whole guest behind.
             resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
             while True:
-                done, status, usage = os.wait4(process.pid, os.WNOHANG)
+                done, status = os.waitpid(process.pid, os.WNOHANG)
                 if done:
                     break
                 _check_limits(command, timeout, time.monotonic() - start, (out, err))
@@ -177,7 +177,7 @@ def _watch(
             out.read(),
             err.read(),
             seconds,
-            memory.peak(usage.ru_maxrss * 1024),
+            memory.peak,
             out_of_memory=memory.exceeded,
         )
 
@@ -210,29 +210,25 @@ class _Memory:
 
     The kernel keeps the whole process's peak (VmHWM) exactly; the emulator's own share only grows.
     So whenever the peak has grown, the guest's is that peak less the emulator's share just then.
+    (What wait4 tells at the end will not do: it counts our own memory from before the exec.)
     """
 
     pid: int
     exceeded: bool = False
+    peak: int = 0
     _overhead: int = 0
     _peak_all: int = 0
-    _peak_guest: int = 0
 
     def sample(self) -> int:
         """Return the guest's resident bytes now, or 0 where the process is gone."""
         status = _kilobytes(Path(f"/proc/{self.pid}/status"))
         peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
         if peak > self._peak_all:
-            self._overhead = self._emulator_bytes() or self._overhead
+            # Of a process that is just ending, the kernel shows fewer mappings than there were.
+            self._overhead = max(self._overhead, self._emulator_bytes())
             self._peak_all = peak
-            self._peak_guest = max(self._peak_guest, peak - self._overhead)
+            self.peak = max(self.peak, peak - self._overhead)
         return max(0, now - self._overhead)
-
-    def peak(self, peak_all: int) -> int:
-        """Return the guest's peak, given the whole process's as the kernel told it at its end."""
-        if peak_all > self._peak_all:
-            return max(self._peak_guest, peak_all - self._overhead)
-        return self._peak_guest
 
     def _emulator_bytes(self) -> int:
         """Return the resident bytes outside the guest's addresses."""

@@ -32,8 +32,8 @@ DEFAULT_RUNTIMES = {
     "openvino": "openvino",
     "null": "null",
 }
-# The first inference sets things up and is not counted; of two more the spread can be told.
-_MIN_INFERENCES = 3
+# The first inference sets things up and is not counted; of three more one outlier moves nothing.
+_MIN_INFERENCES = 4
 _OUTPUTS = "outputs.npz"
 
 

@@ -1,0 +1,138 @@
+"""`edgekit train`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgekit.training.loop import Told
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="Zoo name, for example multitask-cnn:regression.")],
+    data: Annotated[
+        str, typer.Option(help="Adience root, UTKFace zip or folder, or a folder with labels.csv.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; a run there resumes.")],
+    protocol: Annotated[
+        str | None, typer.Option(help="published, folds, random or given; by default the data's.")
+    ] = None,
+    fold: Annotated[str, typer.Option(help="Test fold of --protocol folds, or 'all'.")] = "0",
+    split_seed: Annotated[int, typer.Option(help="Seed of a random split.")] = 0,
+    recipe: Annotated[
+        str | None, typer.Option(help="paper, strong or levi-hassner; by default the model's own.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE of the recipe; repeat. epochs=30, batch=64."),
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin from the tensors of a .safetensors file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that decode images.", min=1)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train a system on real faces, choose by validation and score its test side once.
+
+    Example: edgekit train multitask-cnn --data utkface.zip --recipe strong -o run
+    """
+    import os
+
+    # Threads that wait asleep lose little when alone and gain much on a shared machine; OpenMP
+    # reads this when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    import msgspec
+
+    from edgekit import zoo
+    from edgekit.cli.output import show
+    from edgekit.data import SplitPlan
+    from edgekit.errors import BadData
+    from edgekit.training.folds import across_folds, fold_runs
+    from edgekit.training.recipe import default_recipe
+    from edgekit.training.run import TrainOptions
+    from edgekit.training.run import train as run
+
+    try:
+        plan = msgspec.convert(
+            {"protocol": protocol, "fold": 0 if fold == "all" else fold, "seed": split_seed},
+            SplitPlan,
+            strict=False,
+        )
+    except msgspec.ValidationError as error:
+        raise BadData(f"--protocol {protocol} --fold {fold}: {error}") from error
+    name, _ = zoo.resolve(model)
+    options = TrainOptions(
+        model, data, output, plan, recipe or default_recipe(name), tuple(changes or ()),
+        start, seed, threads, workers,
+    )  # fmt: skip
+    runs = fold_runs(options, range(5)) if fold == "all" else (options,)
+    results = []
+    for one in runs:
+        with _progress(quiet) as tell:
+            results.append(run(one, tell))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(results)).decode())
+        return
+    rows: list[dict[str, Any]] = [
+        {
+            "output": score.output,
+            "accuracy": score.exact.percent,
+            "accuracy_low": score.exact.low,
+            "accuracy_high": score.exact.high,
+            "one_off": score.one_off.percent if score.one_off else None,
+            "lowest_recall": score.lowest_recall,
+            "images": score.exact.count,
+            "folder": str(one.output),
+        }
+        for one, result in zip(runs, results, strict=True)
+        for score in result.test.scores
+    ]
+    notes = [results[0].test.protocol]
+    if len(results) > 1:
+        notes = [
+            f"{item.output}: {item.mean:.1f} ± {item.deviation:.1f} % over {item.folds} folds"
+            for item in across_folds(results)
+        ]
+    notes += [f"{count} {decision}" for decision, count in results[0].decisions.items()]
+    show(f"{model}, test side", rows, as_json=False, notes=notes)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
+    """Yield what shows a run's progress on standard error: images/s and the time left."""
+    if quiet:
+        yield lambda told: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.fields[speed]:.0f} images/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("train", total=None, epoch="", speed=0.0)
+
+        def tell(told: Told) -> None:
+            done = (told.epoch - 1) * told.images + told.done
+            bars.update(
+                task,
+                total=told.epochs * told.images,
+                completed=done,
+                epoch=f"{told.epoch}/{told.epochs}",
+                speed=told.images_per_second,
+            )
+
+        yield tell

@@ -1,0 +1,93 @@
+"""The accuracy guard: its arithmetic, and int8 artifacts it really repaired."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cli, one_line_error
+
+from edgekit.artifact import load_artifact
+from edgekit.guard import GuardSet, drop, guard_int8
+from edgekit.spec import OutputSpec
+
+HERE = Path(__file__).parent
+OUTPUTS = (OutputSpec("x", "classification", ("a", "b")),)
+LOGITS = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
+PIXELS = np.zeros((4, 2, 2, 3), np.uint8)
+
+
+def flipped(count: int) -> dict[str, np.ndarray]:
+    """The reference's outputs with the first `count` decisions turned round."""
+    wrong = LOGITS.copy()
+    wrong[:count] = wrong[:count, ::-1]
+    return {"x": wrong}
+
+
+def test_the_drop_is_in_points_of_agreement_without_labels() -> None:
+    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    assert drop(flipped(0), guard, OUTPUTS) == 0
+    assert drop(flipped(1), guard, OUTPUTS) == 25
+
+
+def test_the_drop_is_in_points_of_accuracy_with_labels() -> None:
+    labels = np.array([1, 1, 0, -1])
+    guard = GuardSet(PIXELS, {"x": LOGITS}, {"x": labels})
+    assert drop(flipped(1), guard, OUTPUTS) == pytest.approx(-100 / 3), "a gain, for the better"
+    assert drop(flipped(3), guard, OUTPUTS) == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(100.0, 0), (50.0, 1), (25.0, 2), (0.0, 3)])
+def test_it_keeps_no_more_layers_in_float_than_it_must(limit: float, kept: int) -> None:
+    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    hurts = {"one": 1, "two": 1, "three": 1}
+
+    def run(keep_float: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return flipped(sum(harm for layer, harm in hurts.items() if layer not in keep_float))
+
+    result = guard_int8(run, tuple(hurts), guard, OUTPUTS, limit, seconds=60)
+    assert len(result.keep_float) == kept
+    assert result.drop <= limit
+
+
+def test_the_worst_layer_goes_first() -> None:
+    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    hurts = {"harmless": 0, "harmful": 2, "mild": 1}
+
+    def run(keep_float: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return flipped(sum(harm for layer, harm in hurts.items() if layer not in keep_float))
+
+    result = guard_int8(run, tuple(hurts), guard, OUTPUTS, 25, seconds=60)
+    assert result.keep_float == ("harmful",)
+
+
+def test_out_of_time_says_so() -> None:
+    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    result = guard_int8(lambda keep: flipped(2), ("one",), guard, OUTPUTS, 0, seconds=0)
+    assert result.drop == 50
+    assert "out of time" in result.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino"])
+def test_a_real_artifact_is_brought_under_the_limit(
+    cli: Cli, tmp_path: Path, pictures: Path, backend: str
+) -> None:
+    done = cli(
+        "convert", "user_models:small", "--backend", backend, "--precision", "int8",
+        "--calibration", pictures, "--guard", pictures, "--max-drop", "1", "--json",
+        "-o", tmp_path / "out", cwd=HERE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    artifact = load_artifact(tmp_path / "out" / f"{backend}-int8")
+    (note,) = artifact.manifest.notes
+    assert "guard: drop" in note and "48 images" in note
+    assert note in " ".join(json.loads(done.stdout)["notes"])
+    assert float(note.split("drop ")[1].split()[0]) <= 1
+
+
+def test_a_limit_without_images_is_refused(cli: Cli, tmp_path: Path) -> None:
+    done = cli("convert", "multitask-cnn", "--max-drop", "0.5", "-o", tmp_path / "out")
+    assert "--guard" in one_line_error(done)
