@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import statistics
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ class InstructionCount:
     """The aarch64 instructions of one inference, on one thread, by kind.
 
     `vector_mac`: vector multiply-accumulates (mla, fmla, smlal, sdot, …); `load_store`: every load
-    and store; `other`: the rest. Each is the median of `inferences` after the first, which sets
-    things up; `spread` is (largest − smallest) / median of their totals. Now and then one inference
-    costs a per cent or two more (seen in onnxruntime): the spread shows it, the median does not.
+    and store; `other`: the rest. All are those of the cheapest of `inferences`, without the first,
+    which sets things up: what repeats exactly. Now and then one costs a per cent or two more (seen
+    in onnxruntime, whose arithmetic stays the same); `spread`, (largest − smallest) / smallest of
+    the totals, shows it.
     """
 
     per_inference: int
@@ -100,10 +100,8 @@ def read_counts(path: Path) -> InstructionCount:
     if not rows:
         raise DeviceError("the counting plugin saw fewer than two inferences: nothing to count")
     totals = [row[0] for row in rows]
-    # The row in the middle, whole: medians column by column would not add up.
-    middle = sorted(rows)[(len(rows) - 1) // 2]
-    total, macs, memory = middle[:3]
-    spread = (max(totals) - min(totals)) / statistics.median(totals)
+    total, macs, memory = min(rows)[:3]
+    spread = (max(totals) - total) / total
     return InstructionCount(total, macs, memory, total - macs - memory, len(rows), spread)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgekit.virtual.sysroot import Sysroot
 
 _POLL_S = 0.02
+_LOOK_S = 0.2
 _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # QEMU places the guest below this address and itself above (its own mappings are the host
 # loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
@@ -208,41 +209,45 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 class _Memory:
     """A guest's resident memory, told apart from its emulator's.
 
-    The kernel keeps the whole process's peak (VmHWM) exactly; the emulator's own share only grows.
-    So whenever the peak has grown, the guest's is that peak less the emulator's share just then.
-    (What wait4 tells at the end will not do: it counts our own memory from before the exec.)
+    The kernel keeps the whole process's peak (VmHWM); its map tells whose the memory is now. The
+    guest's peak is at least what it holds at any look, and at least that whole peak less the most
+    the emulator was ever seen to hold. (What wait4 tells at the end will not do: it counts our own
+    memory from before the exec.)
     """
 
     pid: int
     exceeded: bool = False
     peak: int = 0
-    _overhead: int = 0
-    _peak_all: int = 0
+    _emulator: int = 0
+    _whole_peak: int = 0
+    _next_look: float = 0
 
     def sample(self) -> int:
         """Return the guest's resident bytes now, or 0 where the process is gone."""
         status = _kilobytes(Path(f"/proc/{self.pid}/status"))
-        peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
-        if peak > self._peak_all:
+        whole_peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
+        if whole_peak > self._whole_peak or time.monotonic() > self._next_look:
+            guest, emulator = self._shares()
             # Of a process that is just ending, the kernel shows fewer mappings than there were.
-            self._overhead = max(self._overhead, self._emulator_bytes())
-            self._peak_all = peak
-            self.peak = max(self.peak, peak - self._overhead)
-        return max(0, now - self._overhead)
+            self._emulator = max(self._emulator, emulator)
+            self.peak = max(self.peak, guest, whole_peak - self._emulator)
+            self._whole_peak = whole_peak
+            self._next_look = time.monotonic() + _LOOK_S
+        return max(0, now - self._emulator)
 
-    def _emulator_bytes(self) -> int:
-        """Return the resident bytes outside the guest's addresses."""
-        total, outside = 0, False
+    def _shares(self) -> tuple[int, int]:
+        """Return the resident bytes within the guest's addresses, and those outside."""
+        shares, outside = [0, 0], False
         try:
             with Path(f"/proc/{self.pid}/smaps").open() as file:
                 for line in file:
                     if line.startswith("Rss:"):
-                        total += int(line.split()[1]) * 1024 if outside else 0
+                        shares[outside] += int(line.split()[1]) * 1024
                     elif line[0] in "0123456789abcdef":
                         outside = int(line.partition("-")[0], 16) >= _GUEST_END
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return 0
-        return total
+            return 0, 0
+        return shares[0], shares[1]
 
 
 def _kilobytes(path: Path) -> dict[str, int]:
