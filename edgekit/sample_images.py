@@ -14,7 +14,7 @@ from edgekit.files import folder_whole
 from edgekit.images import ImageSet, open_images
 from edgekit.shelf import cache_folder
 
-COUNT = 24
+COUNT = 64
 _FACE = (165, 40, 165)
 """Left, top and side, in pixels, of a square around the face in the 512×512 picture."""
 
@@ -24,7 +24,7 @@ def sample_images() -> ImageSet:
 
     Raises MissingPackage without scikit-image.
     """
-    folder = cache_folder() / "sample-images-1"
+    folder = cache_folder() / "sample-images-2"
     if not folder.is_dir():
         with folder_whole(folder) as aside:
             _write_crops(aside)

@@ -210,8 +210,8 @@ class _Memory:
     """A guest's resident memory, told apart from its emulator's.
 
     The kernel keeps the whole process's peak (VmHWM); its map tells whose the memory is now. The
-    guest's peak is at least what it holds at any look, and at least that whole peak less the most
-    the emulator was ever seen to hold. (What wait4 tells at the end will not do: it counts our own
+    guest's peak is at least what it holds at any look, and at least the whole's peak less what the
+    emulator holds, which only grows. (What wait4 tells at the end will not do: it counts our own
     memory from before the exec.)
     """
 
@@ -228,9 +228,11 @@ class _Memory:
         whole_peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
         if whole_peak > self._whole_peak or time.monotonic() > self._next_look:
             guest, emulator = self._shares()
+            self.peak = max(self.peak, guest)
             # Of a process that is just ending, the kernel shows fewer mappings than there were.
-            self._emulator = max(self._emulator, emulator)
-            self.peak = max(self.peak, guest, whole_peak - self._emulator)
+            if emulator >= self._emulator:
+                self._emulator = emulator
+                self.peak = max(self.peak, whole_peak - emulator)
             self._whole_peak = whole_peak
             self._next_look = time.monotonic() + _LOOK_S
         return max(0, now - self._emulator)
