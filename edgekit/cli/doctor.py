@@ -23,7 +23,6 @@ _PACKAGES = {
     "ai-edge-litert": ("tflite", "running TFLite artifacts"),
     "openvino": ("openvino", "the openvino backend and its runtime"),
     "nncf": ("openvino", "int8 for openvino"),
-    "scipy": ("train", "training"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {
