@@ -101,7 +101,8 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
         )
     final = backend.build(graph, "int8", folder, result.keep_float)
     kept = ", ".join(result.keep_float) or "none"
-    note = f"guard: drop {result.drop or 0.0:.2f} points on {len(guard.pixels)} images; in float: {kept}"
+    lost = result.drop or 0.0  # not -0.0
+    note = f"guard: drop {lost:.2f} points on {len(guard.pixels)} images; in float: {kept}"
     return replace(final, notes=(*final.notes, note))
 
 

@@ -237,7 +237,7 @@ def _load_onnx(request: ExportRequest) -> _Source:
 def _parity_images(
     request: ExportRequest, spec: InputSpec
 ) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """Return content hashes and pixels of up to PARITY_IMAGES images, kept apart from calibration's picks."""
+    """Return hashes and pixels of up to PARITY_IMAGES images, other than calibration's picks."""
     import numpy as np
 
     from edgekit.runner import decode

@@ -27,7 +27,7 @@ from edgekit.export import ExportRequest
 from edgekit.files import folder_whole
 from edgekit.graph import ExportedGraph
 from edgekit.sources import SourceRequest, source_kind
-from edgekit.steps import run_step
+from edgekit.steps import Children, run_step
 from edgekit.verify import INT8_AGREEMENT
 
 Say = Callable[[str, str], None]
@@ -92,13 +92,18 @@ def convert(request: ConvertRequest, say: Say = lambda step, text: None) -> Conv
         folder_whole(request.output, force=request.force) as output,
         tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
     ):
-        graph = export(request, Path(scratch), say)
+        children = Children()
+        graph = export(request, Path(scratch), say, children)
         with ThreadPoolExecutor(request.workers) as pool:
-            jobs = [
-                pool.submit(build, request, graph, backend, precisions, output, say)
-                for backend, precisions in plan.items()
-            ]
-            rows = tuple(row for job in jobs for row in job.result())
+            try:
+                jobs = [
+                    pool.submit(build, request, graph, backend, precisions, output, say, children)
+                    for backend, precisions in plan.items()
+                ]
+                rows = tuple(row for job in jobs for row in job.result())
+            except BaseException:  # Ctrl-C: the pool would wait for its processes
+                children.give_up()
+                raise
         if all(row.error for row in rows):
             raise _all_failed(rows)
     good = [f"{row.backend}-{row.precision}" for row in rows if not row.error]
@@ -128,7 +133,7 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
     return plan
 
 
-def export(request: ConvertRequest, scratch: Path, say: Say) -> ExportedGraph:
+def export(request: ConvertRequest, scratch: Path, say: Say, children: Children) -> ExportedGraph:
     """ModelSource → ExportedGraph."""
     data_free = request.calibration == DATA_FREE
     recipe = load_recipe(request.recipe or (DATA_FREE if data_free else "default"))
@@ -147,7 +152,8 @@ def export(request: ConvertRequest, scratch: Path, say: Say) -> ExportedGraph:
         msgspec.to_builtins(asked),
         scratch / "export.log",
         lambda event: say("export", event["text"]),
-        threads=request.workers,
+        request.workers,
+        children,
     )
     return msgspec.convert(reply, ExportedGraph, dec_hook=lambda kind, value: kind(value))
 
@@ -159,6 +165,7 @@ def build(
     precisions: tuple[Precision, ...],
     output: Path,
     say: Say,
+    children: Children,
 ) -> list[Row]:
     """ExportedGraph → Artifacts of one backend; a crash costs the row it happened in."""
     rows: list[Row] = []
@@ -184,7 +191,8 @@ def build(
         )
         log = graph.folder / f"{backend}.log"
         try:
-            run_step("edgekit.build", msgspec.to_builtins(asked, enc_hook=str), log, on_event, 1)
+            wanted = msgspec.to_builtins(asked, enc_hook=str)
+            run_step("edgekit.build", wanted, log, on_event, 1, children)
         except EdgekitError as error:
             rows.append(Row(backend, left.pop(0), 0.0, None, str(error), type(error).__name__))
     say(backend, "done")

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,47 @@ Report = Callable[[dict[str, Any]], None]
 _EVENT = "edgekit-event:"
 
 
+class Children:
+    """The processes of one conversion: when it is given up, all of them end and none starts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._given_up = False
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own. Raises BuildFailed once given up."""
+        with self._lock:
+            if self._given_up:
+                raise BuildFailed("given up")
+            process = subprocess.Popen(command, start_new_session=True, **options)
+            self._running.add(process)
+            return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process with its group, if it still runs, and forget it."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        with self._lock:
+            self._running.discard(process)
+
+    def give_up(self) -> None:
+        """End every process that runs now, and let no other start."""
+        with self._lock:
+            self._given_up = True
+            running = list(self._running)
+        for process in running:
+            self.end(process)
+
+
 def run_step(
-    module: str, request: dict[str, Any], log: Path, on_event: Report, threads: int
+    module: str,
+    request: dict[str, Any],
+    log: Path,
+    on_event: Report,
+    threads: int,
+    children: Children,
 ) -> dict[str, Any]:
     """Run `module.run` in a fresh Python and return its reply.
 
@@ -36,7 +76,7 @@ def run_step(
     where the disk that holds `log` is full, whatever the library made of it.
     """
     try:
-        return _run(module, request, log, on_event, threads)
+        return _run(module, request, log, on_event, threads, children)
     except BuildFailed:
         folder = full_disk(log.parent)
         if folder is not None:
@@ -47,18 +87,22 @@ def run_step(
 
 
 def _run(
-    module: str, request: dict[str, Any], log: Path, on_event: Report, threads: int
+    module: str,
+    request: dict[str, Any],
+    log: Path,
+    on_event: Report,
+    threads: int,
+    children: Children,
 ) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     reply: dict[str, Any] | None = None
     with log.open("ab") as errors:
-        process = subprocess.Popen(
+        process = children.start(
             [sys.executable, "-m", "edgekit.steps", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,
-            start_new_session=True,
         )
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -78,9 +122,7 @@ def _run(
                     on_event(event)
             process.wait()
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            children.end(process)
     if reply is None:
         raise BuildFailed(f"{module}'s process {_ending(process.returncode)}{_last_line(log)}")
     return reply
