@@ -129,7 +129,6 @@ class AccuracyRecord:
     provenance: Provenance
     created: str
     command: str
-    device: str = "local"
     age_accuracy: float | None = None
     age_accuracy_low: float | None = None
     age_accuracy_high: float | None = None
@@ -139,6 +138,7 @@ class AccuracyRecord:
     gender_accuracy: float | None = None
     gender_accuracy_low: float | None = None
     gender_accuracy_high: float | None = None
+    device: str = "local"
     kind: Literal["accuracy"] = "accuracy"
     schema: int = SCHEMA
 
