@@ -27,8 +27,8 @@ import numpy as np
 MAX_PIXELS = 50_000_000
 """Larger images are refused: a few kilobytes of PNG can hold gigabytes of pixels."""
 
-MAX_SAMPLES = 20_000
-"""Of one process; what takes under 50 µs a call would fill files with samples that add nothing."""
+MAX_SAMPLES = 5_000
+"""Of one process; what takes under 0.2 ms a call would fill files with samples that add nothing."""
 
 Array = Any
 """A NumPy array; spelled Any because NumPy 1 and 2 type it differently."""

@@ -240,6 +240,8 @@ def start_convert(out: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=HERE,
+        # A shell's background job ignores Ctrl-C, and would hand that on to what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     for line in process.stderr:
