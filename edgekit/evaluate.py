@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,7 +41,8 @@ Say = Callable[[str, str], None]
 class EvaluateRequest:
     """Which artifacts to judge, on which side of which dataset, and where they run.
 
-    `limit` takes the first so many images of the split, in its recorded order, for slow devices.
+    `limit` takes so many images of the split, drawn by a fixed seed, for slow devices; the first
+    ones would not do: files are often sorted by what they show.
     `runtime` replaces the backend's own, by the runner's name. `workers` processes share the
     images of an artifact, one thread each.
     """
@@ -85,7 +87,7 @@ def evaluate(
     say("data", "reading labels")
     dataset = open_dataset(request.data, request.plan).split(request.split)
     if request.limit is not None:
-        dataset = _first(dataset, request.limit)
+        dataset = _drawn(dataset, request.limit)
     chosen: list[dict[str, NDArray[np.int64]]] = []
     decoded: list[Decoded] = []
     provenances: list[Provenance] = []
@@ -174,8 +176,9 @@ def _check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
             )
 
 
-def _first(dataset: Dataset, limit: int) -> Dataset:
-    return replace(dataset, samples=dataset.samples[:limit])
+def _drawn(dataset: Dataset, limit: int) -> Dataset:
+    count = min(limit, len(dataset.samples))
+    return replace(dataset, samples=tuple(random.Random(0).sample(dataset.samples, count)))
 
 
 def _frame(spec: InputSpec) -> Frame:

@@ -22,7 +22,7 @@ def evaluate(
     ] = None,
     fold: Annotated[int, typer.Option(help="The test fold of protocol folds.", min=0)] = 0,
     limit: Annotated[
-        int | None, typer.Option(help="Only the first so many images of the split.", min=1)
+        int | None, typer.Option(help="Only so many images of the split, drawn by a seed.", min=1)
     ] = None,
     target: Annotated[str, typer.Option(help="Target profile, by name or file.")] = "host",
     device: Annotated[
