@@ -86,8 +86,16 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
     guard = graph.guard_set()
     assert guard is not None and limit is not None
 
+    standing: tuple[str, ...] = ()  # the layers in float of what `folder` holds now
+
+    def build(keep_float: tuple[str, ...]) -> Built:
+        nonlocal standing, built
+        if keep_float != standing:
+            built, standing = backend.build(graph, "int8", folder, keep_float), keep_float
+        return built
+
     def outputs(keep_float: tuple[str, ...]) -> Outputs:
-        made = backend.build(graph, "int8", folder, keep_float)
+        made = build(keep_float)
         model = str(folder / made.files[0])
         return artifact_outputs(model, backend.RUNTIME, made.feed, graph.spec, guard.pixels)
 
@@ -99,7 +107,7 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
             f"{request.backend} int8 drops {result.drop:.2f} points on {len(guard.pixels)} guard "
             f"images, over {limit:g} ({result.reason}): raise --guard-minutes or --max-drop"
         )
-    final = backend.build(graph, "int8", folder, result.keep_float)
+    final = build(result.keep_float)
     kept = ", ".join(result.keep_float) or "none"
     lost = result.drop or 0.0  # not -0.0
     note = f"guard: drop {lost:.2f} points on {len(guard.pixels)} images; in float: {kept}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgekit.errors import BadData, did_you_mean
-from edgekit.images import ImageSet, content_hash, open_images
+from edgekit.images import ImageSet, content_hash, decode_image, open_images
 from edgekit.shelf import shelf
 from edgekit.spec import InputSpec
 
@@ -90,14 +90,12 @@ def load_samples(
     """
     import numpy as np
 
-    from edgekit.runner import decode
-
     images = open_images(path)
     pixels, hashes, broken = [], [], []
     for name in choose(images, recipe):
         data = images.read(name)
         try:
-            decoded = decode(data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1)
+            decoded = decode_image(data, spec)
         except (OSError, ValueError) as error:
             broken.append(f"{name} ({error})")
             continue

@@ -12,7 +12,7 @@ import msgspec
 
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.errors import BadResults
+from edgekit.errors import BadResults, UserError
 from edgekit.files import write_whole
 from edgekit.results import EmulationRecord, artifact_facts
 from edgekit.targets import Target
@@ -32,14 +32,16 @@ def emulate(
 ) -> tuple[EmulationRecord, ...]:
     """Run each artifact on the target's virtual board and return what that proves, in order.
 
-    Raises BadTarget for a target that is no board, DeviceError where its virtual board is not
-    installed (with the command that does it). An artifact that dies there is a record with its
-    failure.
+    Raises UserError where there is nothing to run, BadTarget for a target that is no board,
+    DeviceError where its virtual board is not installed (with the command that does it). An
+    artifact that dies there is a record with its failure.
     """
     from edgekit.virtual.board import board_of
     from edgekit.virtual.sysroot import installed
     from edgekit.virtual.verification import verify
 
+    if not artifacts:
+        raise UserError("nothing to emulate: torch runs on no board; give the other artifacts")
     runtimes = {a.manifest.backend: runtime_for(a.manifest.backend, runtime) for a in artifacts}
     sysroot = installed(board_of(target))
     proofs = verify(sysroot, artifacts, images, runtimes=runtimes, workers=workers)

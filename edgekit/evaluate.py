@@ -11,19 +11,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgekit.accuracy import Score, Share, paired_difference
+from edgekit.accuracy import Score, Share, paired_difference, share
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.data import UNLABELLED, Dataset, SplitName, SplitPlan, open_dataset
+from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
 from edgekit.data.assessment import Assessment, assess, shares
-from edgekit.data.decoded import Decoded, Frame, decode_all
+from edgekit.data.decoded import Decoded, centre, decode_all, frame_of
 from edgekit.devices import open_device, put_artifact, put_runner, run_job
-from edgekit.errors import BadData
+from edgekit.errors import UserError
 from edgekit.files import sha256
 from edgekit.results import AccuracyRecord, Provenance
-from edgekit.spec import InputSpec, OutputSpec
+from edgekit.spec import OutputSpec
 from edgekit.targets import Target
-from edgekit.verify import Outputs, decisions
+from edgekit.verify import Outputs, decisions, read_outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,9 +81,11 @@ def evaluate(
 ) -> tuple[Evaluation, ...]:
     """Return one evaluation an artifact, in order.
 
-    Raises BadData where the labels are not the model's or nothing can be decoded, DeviceError
-    where an artifact does not run.
+    Raises UserError where nothing is to be judged, BadData where the labels are not the model's
+    or nothing can be decoded, DeviceError where an artifact does not run.
     """
+    if not request.artifacts:
+        raise UserError("nothing to judge: give artifacts of onnx, tflite or openvino")
     say("data", "reading labels")
     dataset = open_dataset(request.data, request.plan).split(request.split)
     if request.limit is not None:
@@ -93,11 +95,11 @@ def evaluate(
     provenances: list[Provenance] = []
     for artifact in request.artifacts:
         spec = artifact.manifest.input
-        _check_labels(dataset, artifact.manifest.outputs)
+        check_labels(dataset, artifact.manifest.outputs)
         say("data", f"decoding {len(dataset.samples)} images to {spec.width}x{spec.height}")
-        images = decode_all(dataset, _frame(spec), request.workers)
+        images = decode_all(dataset, frame_of(spec), request.workers)
         say("run", artifact.label)
-        outputs, provenance = _outputs(request, artifact, _crop(images.pixels, spec))
+        outputs, provenance = _outputs(request, artifact, centre(images.pixels, spec))
         chosen.append(_decide(outputs, artifact.manifest.outputs))
         decoded.append(images)
         provenances.append(provenance)
@@ -117,8 +119,6 @@ def _judge(
 ) -> Evaluation:
     """Return one artifact's evaluation from every artifact's decisions."""
     import numpy as np
-
-    from edgekit.accuracy import share
 
     artifact, ours = request.artifacts[index], chosen[index]
     assessment = assess(images.dataset, {name: list(value) for name, value in ours.items()})
@@ -158,39 +158,9 @@ def _fp32_of(artifacts: Sequence[Artifact], artifact: Artifact) -> int | None:
     return None
 
 
-def _check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
-    """Raise BadData unless some output is labelled, and by the model's own class names."""
-    shared = [output for output in outputs if output.name in dataset.labels]
-    if not shared:
-        names = ", ".join(output.name for output in outputs)
-        raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
-    known = [name for s in dataset.samples for name in s.labels if s.labels[name] != UNLABELLED]
-    if not any(output.name in known for output in shared):
-        reasons = "; ".join(line.strip() for line in dataset.decisions.lines(1))
-        raise BadData(f"{dataset.name} labels no image with a class of the model's ({reasons})")
-    for output in shared:
-        if tuple(dataset.labels[output.name]) != tuple(output.labels):
-            raise BadData(
-                f"{dataset.name} labels {output.name} as {', '.join(dataset.labels[output.name])}; "
-                f"the model as {', '.join(output.labels)}: they must be the same, in order"
-            )
-
-
 def _drawn(dataset: Dataset, limit: int) -> Dataset:
     count = min(limit, len(dataset.samples))
     return replace(dataset, samples=tuple(random.Random(0).sample(dataset.samples, count)))
-
-
-def _frame(spec: InputSpec) -> Frame:
-    """Return the size images are decoded to before the centre crop, if the spec has one."""
-    height, width = (spec.resize_to or spec.height), (spec.resize_to or spec.width)
-    return Frame(height, width, spec.channels == 1)
-
-
-def _crop(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Return the centre height × width of N×H×W×C pixels, as `runner.decode` cuts it."""
-    top, left = (pixels.shape[1] - spec.height) // 2, (pixels.shape[2] - spec.width) // 2
-    return pixels[:, top : top + spec.height, left : left + spec.width]
 
 
 def _decide(outputs: Outputs, specs: Sequence[OutputSpec]) -> dict[str, NDArray[np.int64]]:
@@ -235,8 +205,9 @@ def _shard(
             put_artifact(device, artifact, "artifact")
             run_job(device, job, timeout=TIMEOUT_S)
             device.fetch("outputs.npz", Path(scratch) / "outputs.npz")
-            with np.load(Path(scratch) / "outputs.npz", allow_pickle=False) as saved:
-                return {name: saved[name] for name in saved.files}, device.provenance
+            saved = Path(scratch) / "outputs.npz"
+            outputs = read_outputs(saved, artifact.manifest.outputs, len(pixels))
+            return outputs, device.provenance
     finally:
         device.close()
 
@@ -264,10 +235,6 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
     return replace(saved, **faces)
 
 
-def _bounds(name: str, share: Share) -> dict[str, float]:
-    return {name: share.percent, f"{name}_low": share.low, f"{name}_high": share.high}
-
-
 def row(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation as a table row: shares in per cent, changes in points."""
     manifest = evaluation.artifact.manifest
@@ -277,16 +244,15 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
         "precision": manifest.precision,
         "images": evaluation.assessment.images,
     }
+    cells |= {name: round(value, 2) for name, value in shares(evaluation.assessment).items()}
     for score in evaluation.assessment.scores:
-        cells |= _share_cells(f"{score.output}_accuracy", score.exact)
+        cells[f"{score.output}_accuracy_count"] = score.exact.count
         if score.one_off is not None:
-            cells |= _share_cells(f"{score.output}_1off", score.one_off)
-        cells[f"{score.output}_lowest_recall"] = _rounded(score.lowest_recall)
+            cells[f"{score.output}_1off_count"] = score.one_off.count
+        cells[f"{score.output}_lowest_recall"] = round(score.lowest_recall, 2)
         cells[f"{score.output}_change_points"] = _points(evaluation, score)
-    if evaluation.agreement is not None:
-        cells["agreement_with_fp32"] = _rounded(evaluation.agreement.percent)
-    else:
-        cells["agreement_with_fp32"] = None
+    agreement = evaluation.agreement
+    cells["agreement_with_fp32"] = None if agreement is None else round(agreement.percent, 2)
     cells |= {
         "split": evaluation.split,
         "protocol": evaluation.assessment.protocol,
@@ -295,17 +261,8 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
     return cells
 
 
-def _share_cells(name: str, share: Share) -> dict[str, Any]:
-    cells: dict[str, Any] = {key: _rounded(value) for key, value in _bounds(name, share).items()}
-    return {**cells, f"{name}_count": share.count}
-
-
 def _points(evaluation: Evaluation, score: Score) -> str | None:
     change = evaluation.change.get(score.output)
     if change is None:
         return None
     return f"{change.percent:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
-
-
-def _rounded(value: float) -> float:
-    return round(value, 2)

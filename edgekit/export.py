@@ -18,7 +18,7 @@ from edgekit.calibration import DATA_FREE, Recipe, choose, load_samples
 from edgekit.errors import BadData, BadModel, UnsupportedModel
 from edgekit.graph import ExportedGraph
 from edgekit.guard_images import save_guard_set
-from edgekit.images import content_hash, open_images
+from edgekit.images import content_hash, decode_image, open_images
 from edgekit.sample_images import sample_images
 from edgekit.sources import (
     LoadedModule,
@@ -240,8 +240,6 @@ def _parity_images(
     """Return hashes and pixels of up to PARITY_IMAGES images, other than calibration's picks."""
     import numpy as np
 
-    from edgekit.runner import decode
-
     if request.images:
         images = open_images(Path(request.images))
         names = images.names
@@ -256,9 +254,7 @@ def _parity_images(
     for name in names:
         data = images.read(name)
         try:
-            pixels.append(
-                decode(data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1)
-            )
+            pixels.append(decode_image(data, spec))
         except (OSError, ValueError):
             continue
         hashes.append(content_hash(data))

@@ -43,7 +43,7 @@ class GuardResult:
 
 def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> float:
     """Return the largest drop of any output, in percentage points; below 0 is a gain."""
-    drops = [0.0]
+    drops = []
     for output in outputs:
         decided = decisions(ours[output.name], output)
         expected = decisions(guard.reference[output.name], output)
@@ -56,7 +56,7 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
             drops.append(-100 * float(gained))
         else:
             drops.append(100 * (1 - float((decided == expected).mean())))
-    return max(drops[1:], default=0.0)
+    return max(drops, default=0.0)
 
 
 def distance(ours: Outputs, guard: GuardSet) -> float:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.errors import BadData
-from edgekit.images import content_hash, open_images
-from edgekit.runner import decode
-from edgekit.spec import InputSpec, ModelSpec
+from edgekit.images import content_hash, decode_image, open_images
+from edgekit.spec import ModelSpec
 from edgekit.verify import Outputs
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def save_guard_set(
     """
     import numpy as np
 
-    encoded, labels = _labelled(text, spec) if _is_dataset(text) else (_plain(text), [])
+    encoded, labels = _labelled(text, spec) if is_dataset(text) else (_plain(text), [])
     kept, pixels = [], []
     for index, data in enumerate(encoded):
         try:
-            pixels.append(_decode(data, spec.input))
+            pixels.append(decode_image(data, spec.input))
         except (OSError, ValueError):
             continue
         kept.append(index)
@@ -53,33 +53,16 @@ def save_guard_set(
 
 def evaluation_hashes(text: str) -> tuple[str, ...]:
     """Return the SHA-256 of every image of a dataset's test split, or of all plain images."""
-    if _is_dataset(text):
-        from edgekit.data import open_dataset
-
+    if is_dataset(text):
         return tuple(sample.sha256 for sample in open_dataset(text).split("test").samples)
     images = open_images(Path(text))
     return tuple(content_hash(images.read(name)) for name in images.names)
 
 
-def _is_dataset(text: str) -> bool:
-    from edgekit.data import open_dataset
-
-    try:
-        open_dataset(text)
-    except BadData:
-        return False
-    return True
-
-
 def _labelled(text: str, spec: ModelSpec) -> tuple[list[bytes], list[dict[str, int]]]:
     """Return encoded images and labels of a dataset's validation split, drawn by a fixed seed."""
-    from edgekit.data import open_dataset
-
     dataset = open_dataset(text).split("val")
-    for output in spec.outputs:
-        names = dataset.labels.get(output.name)
-        if names is not None and names != output.labels:
-            raise BadData(f"{text} labels {output.name} as {names}, the model as {output.labels}")
+    check_labels(dataset, spec.outputs)
     count = min(GUARD_IMAGES, len(dataset.samples))
     samples = random.Random(0).sample(dataset.samples, count)
     return [dataset.read(sample) for sample in samples], [dict(s.labels) for s in samples]
@@ -88,10 +71,3 @@ def _labelled(text: str, spec: ModelSpec) -> tuple[list[bytes], list[dict[str, i
 def _plain(text: str) -> list[bytes]:
     images = open_images(Path(text))
     return [images.read(name) for name in images.names[:GUARD_IMAGES]]
-
-
-def _decode(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = decode(
-        data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1
-    )
-    return pixels

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edgekit.data.stores import FolderStore, ImageStore, ZipStore
 from edgekit.errors import BadData
+from edgekit.spec import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-MAX_FILE_BYTES = 64 * 2**20
-"""A larger member of a zip is refused unread: it may be a decompression bomb."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +24,13 @@ class ImageSet:
 
     path: Path
     names: tuple[str, ...]
+    store: ImageStore
 
     def read(self, name: str) -> bytes:
         """Return one image's encoded bytes. Raises BadData where it cannot be read whole."""
         try:
-            if self.path.is_dir():
-                return (self.path / name).read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                if archive.getinfo(name).file_size > MAX_FILE_BYTES:
-                    raise BadData(f"{name} in {self.path} unpacks to over 64 MiB: remove it")
-                return archive.read(name)
-        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
+            return self.store.read(name)
+        except OSError as error:
             raise BadData(f"cannot read {name} in {self.path} ({error}): replace it") from None
 
 
@@ -39,22 +39,15 @@ def open_images(path: Path) -> ImageSet:
 
     Raises BadData, in one line with the remedy, where there are none.
     """
-    if path.is_dir():
-        found = (p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-        names = tuple(sorted(name for name in found if _is_image(name)))
-    elif path.is_file() and _is_image(path.name):
-        return ImageSet(path.parent, (path.name,))
-    elif path.is_file():
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = tuple(sorted(name for name in archive.namelist() if _is_image(name)))
-        except (zipfile.BadZipFile, OSError) as error:
-            raise BadData(f"{path} is no folder, image or readable zip ({error})") from None
-    else:
+    if not path.exists():
         raise BadData(f"no images at {path}: it does not exist; give a folder, a zip or an image")
+    if path.is_file() and _is_image(path.name):
+        return ImageSet(path.parent, (path.name,), FolderStore(path.parent))
+    store: ImageStore = FolderStore(path) if path.is_dir() else ZipStore(path)
+    names = tuple(name for name in store.names() if _is_image(name))
     if not names:
         raise BadData(f"no images in {path}: it needs files ending in {', '.join(SUFFIXES)}")
-    return ImageSet(path, names)
+    return ImageSet(path, names, store)
 
 
 def content_hash(data: bytes) -> str:
@@ -65,3 +58,16 @@ def content_hash(data: bytes) -> str:
 def _is_image(name: str) -> bool:
     last = name.rpartition("/")[2]
     return last.lower().endswith(SUFFIXES) and not last.startswith(".") and "__MACOSX" not in name
+
+
+def decode_image(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+    """Return an encoded image's pixels, uint8 H×W×C, as `spec`'s network takes them.
+
+    `runner.decode` at the spec's size; raises OSError or ValueError as it does.
+    """
+    from edgekit.runner import decode
+
+    pixels: NDArray[np.uint8] = decode(
+        data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1
+    )
+    return pixels

@@ -47,6 +47,8 @@ def source_kind(request: SourceRequest) -> SourceKind:
     locator = request.locator
     if locator.partition(":")[0] in zoo.systems():
         zoo.spec(*zoo.resolve(locator))
+        if request.spec:
+            raise BadModel(f"{locator} is a zoo network with its own contract: leave out --spec")
         return "zoo"
     path = Path(locator)
     if path.is_dir():

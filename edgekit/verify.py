@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Sequence
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgekit.artifact import OutputParity, ParityRecord, Precision
+from edgekit.errors import DeviceError
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -46,6 +50,25 @@ def artifact_outputs(model: str, runtime: str, feed: str, spec: Any, pixels: Any
         output.name: np.stack([row[index] for row in rows])
         for index, output in enumerate(spec.outputs)
     }
+
+
+def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs:
+    """Return the outputs a runner saved for `count` images.
+
+    Raises DeviceError where the file is damaged, lacks an output, or has another number of images:
+    what a device sends is not trusted.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            outputs = {spec.name: saved[spec.name] for spec in specs}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DeviceError(f"the runner's {path.name} cannot be read: {error}") from None
+    for name, value in outputs.items():
+        if value.ndim < 1 or len(value) != count:
+            raise DeviceError(f"the runner's '{name}' is {value.shape}, not for {count} images")
+    return outputs
 
 
 def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64] | None:

@@ -13,6 +13,7 @@ import pytest
 from conftest import Cli, one_line_error
 
 from edgekit import __version__
+from edgekit.cli.output import show
 from edgekit.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +72,12 @@ def test_table_headings_are_the_json_names(cli: Cli) -> None:
     (row, *_) = json.loads(cli("doctor", "--json").stdout)["rows"]
     assert all(name in table for name in row)
     assert "\x1b" not in table, "no colour when piped"
+
+
+def test_rows_of_different_models_share_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show("mixed", [{"age": 1.5}, {"gender": 2.5}], as_json=False)
+    printed = capsys.readouterr().out
+    assert "age" in printed and "gender" in printed and printed.count("–") == 2
 
 
 def test_doctor_names_the_fix_with_our_own_distribution(cli: Cli) -> None:

@@ -149,6 +149,7 @@ BAD_CALLS = {
     "no such calibration": (["multitask-cnn", "--calibration", "nowhere"], "does not exist"),
     "no such recipe": (["multitask-cnn", "--recipe", "defalt"], "did you mean default"),
     "no spec": (["user_models:no_spec"], "--spec"),
+    "spec of a zoo network": (["multitask-cnn", "--spec", "mine.toml"], "leave out --spec"),
     "no such function": (["user_models:nothing"], "has no 'nothing'"),
     "no such module": (["no_module:thing"], "cannot import no_module"),
     "not a module": (["user_models:not_a_function"], "not a torch.nn.Module"),

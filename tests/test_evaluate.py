@@ -11,8 +11,12 @@ from conftest import Cli, draw_pictures, one_line_error
 
 from edgekit import runner
 from edgekit.artifact import load_artifact
+from edgekit.errors import DeviceError
 from edgekit.results import load_accuracy
-from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
+from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS, OutputSpec
+from edgekit.verify import read_outputs
+
+SPECS = (OutputSpec("x", "classification", ("a", "b")),)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,29 @@ def test_bad_input_is_one_line(
 ) -> None:
     done = cli("evaluate", converted / "onnx-fp32", "--data", labelled, *options)
     assert words in one_line_error(done)
+
+
+def test_artifacts_that_judge_nothing_are_refused(
+    cli: Cli, converted: Path, labelled: Path
+) -> None:
+    done = cli("evaluate", converted / "null-fp32", "--data", labelled)
+    assert "nothing to judge" in one_line_error(done)
+
+
+def test_what_a_device_sends_back_is_not_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "outputs.npz"
+    for content in (b"", b"garbage", b"PK\x03\x04 cut"):
+        path.write_bytes(content)
+        with pytest.raises(DeviceError, match="cannot be read"):
+            read_outputs(path, SPECS, 3)
+    np.savez(path, other=np.zeros((3, 2), np.float32))
+    with pytest.raises(DeviceError, match="cannot be read"):
+        read_outputs(path, SPECS, 3)
+    np.savez(path, x=np.zeros((2, 2), np.float32))
+    with pytest.raises(DeviceError, match="not for 3 images"):
+        read_outputs(path, SPECS, 3)
+    np.savez(path, x=np.zeros((3, 2), np.float32))
+    assert read_outputs(path, SPECS, 3)["x"].shape == (3, 2)
 
 
 def test_labels_of_another_task_are_refused(cli: Cli, converted: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_a_real_artifact_is_brought_under_the_limit(
     assert "guard: drop" in note and "48 images" in note
     assert note in " ".join(json.loads(done.stdout)["notes"])
     assert float(note.split("drop ")[1].split()[0]) <= 1
+
+
+def test_damaged_labels_are_not_taken_for_plain_images(
+    cli: Cli, tmp_path: Path, pictures: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    (data / "labels.csv").write_text("no such columns\n")
+    done = cli(
+        "convert", "user_models:small", "--backend", "onnx", "--precision", "int8", "--guard", data,
+        "--max-drop", "1", "-q", "-o", tmp_path / "out", cwd=HERE,
+    )  # fmt: skip
+    assert "labels.csv" in one_line_error(done)
 
 
 def test_a_limit_without_images_is_refused(cli: Cli, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def evaluate(
     import sys
 
     from edgekit.artifact import find_artifacts
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import column_names, progress, show
     from edgekit.data.splits import SplitPlan
     from edgekit.errors import UserError, did_you_mean
     from edgekit.evaluate import EvaluateRequest, record, row
@@ -88,5 +88,5 @@ def evaluate(
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
     rows = [row(e) for e in evaluations]
-    columns = [name for name in rows[0] if not name.endswith(HIDDEN)]
+    columns = [name for name in column_names(rows) if not name.endswith(HIDDEN)]
     show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, columns=columns)

@@ -21,7 +21,7 @@ def show(
     notes: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Print `rows`, all with the same keys; `notes` go under the table, or into the JSON's `notes`.
+    """Print `rows`; `notes` go under the table, or into the JSON's `notes`.
 
     `columns` are those a person is shown, where all would be too many; JSON holds them all.
     Colour and width follow the terminal: none when piped.
@@ -38,15 +38,20 @@ def show(
     if not console.is_terminal:
         console = Console(width=240)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    shown = list(columns or (rows[0] if rows else ()))
+    shown = list(columns or column_names(rows))
     for name in shown:
-        right = all(isinstance(row[name], int | float | None) for row in rows)
+        right = all(isinstance(row.get(name), int | float | None) for row in rows)
         table.add_column(name, justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in shown))
+        table.add_row(*(Text(_cell(row.get(name))) for name in shown))
     console.print(table)
     for note in notes:
         console.print(Text(f"  {note}"))
+
+
+def column_names(rows: Rows) -> list[str]:
+    """Return the keys of all rows, in order: models with other outputs have other columns."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _cell(value: object) -> str:

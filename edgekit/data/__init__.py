@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.data.stores import FolderStore, ImageStore, ZipStore
 from edgekit.data.utkface import looks_like_utkface, open_utkface
 from edgekit.errors import BadData
+from edgekit.spec import OutputSpec
 
 __all__ = [
     "UNLABELLED",
@@ -22,6 +24,8 @@ __all__ = [
     "Sample",
     "SplitName",
     "SplitPlan",
+    "check_labels",
+    "is_dataset",
     "open_dataset",
 ]
 
@@ -44,7 +48,7 @@ def open_dataset(
     path = Path(text).expanduser()
     if not path.exists():
         raise BadData(f"{path}: no such folder or zip archive: check --data")
-    store: ImageStore = FolderStore(path) if path.is_dir() else ZipStore(path)
+    store = _store(path)
     names = store.names()
     if looks_like_adience(names):
         return open_adience(path.stem, store, plan, images, frontal)
@@ -56,3 +60,34 @@ def open_dataset(
         f"{path} is no dataset edgekit knows: it has neither Adience's fold files, nor a "
         f"{LABELS_FILE}, nor files named as UTKFace's"
     )
+
+
+def is_dataset(text: str) -> bool:
+    """Tell whether a path's files are named as some dataset's; `open_dataset` may still refuse."""
+    path = Path(text).expanduser()
+    if not path.is_dir() and not zipfile.is_zipfile(path):
+        return False
+    names = _store(path).names()
+    return any(looks(names) for looks in (looks_like_adience, looks_labelled, looks_like_utkface))
+
+
+def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
+    """Raise BadData unless some output is labelled, and by the model's own class names."""
+    shared = [output for output in outputs if output.name in dataset.labels]
+    if not shared:
+        names = ", ".join(output.name for output in outputs)
+        raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
+    known = {name for s in dataset.samples for name, i in s.labels.items() if i != UNLABELLED}
+    if not known & {output.name for output in shared}:
+        reasons = "; ".join(line.strip() for line in dataset.decisions.lines(1))
+        raise BadData(f"{dataset.name} labels no image with a class of the model's ({reasons})")
+    for output in shared:
+        if tuple(dataset.labels[output.name]) != tuple(output.labels):
+            raise BadData(
+                f"{dataset.name} labels {output.name} as {', '.join(dataset.labels[output.name])}; "
+                f"the model as {', '.join(output.labels)}: they must be the same, in order"
+            )
+
+
+def _store(path: Path) -> ImageStore:
+    return FolderStore(path) if path.is_dir() else ZipStore(path)

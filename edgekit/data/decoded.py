@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,6 +23,12 @@ from edgekit.errors import BadData
 from edgekit.files import write_whole
 from edgekit.runner import decode
 from edgekit.shelf import cache_folder
+from edgekit.spec import InputSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pixels = TypeVar("Pixels", "NDArray[np.uint8]", "Tensor")
 
 CHUNK = 512
 
@@ -33,6 +40,20 @@ class Frame:
     height: int
     width: int
     grey: bool = False
+
+
+def frame_of(spec: InputSpec, margin: float = 0.0) -> Frame:
+    """Return the size to decode at: before the centre crop, or larger by the margin."""
+    height, width = spec.resize_to or spec.height, spec.resize_to or spec.width
+    if spec.resize_to is None:
+        height, width = round(height * (1 + margin)), round(width * (1 + margin))
+    return Frame(height, width, spec.colour == "GREY")
+
+
+def centre(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Return the centre height × width of N×H×W×C pixels, as `runner.decode` cuts it."""
+    top, left = (pixels.shape[1] - spec.height) // 2, (pixels.shape[2] - spec.width) // 2
+    return pixels[:, top : top + spec.height, left : left + spec.width]
 
 
 @dataclass(frozen=True)

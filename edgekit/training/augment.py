@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgekit.data.decoded import centre
 from edgekit.spec import InputSpec
 from edgekit.training.recipe import Augmentation
 
@@ -38,9 +39,7 @@ def normalise(images: Tensor, spec: InputSpec) -> Tensor:
 
 def plain(pixels: Tensor, spec: InputSpec) -> Tensor:
     """Return decoded frames uint8 (N, H, W, C) as they are evaluated: the centre, unchanged."""
-    top, left = (pixels.shape[1] - spec.height) // 2, (pixels.shape[2] - spec.width) // 2
-    centre = pixels[:, top : top + spec.height, left : left + spec.width]
-    return centre.permute(0, 3, 1, 2).float()
+    return centre(pixels, spec).permute(0, 3, 1, 2).float()
 
 
 def _even(count: int, extent: float) -> Tensor:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from edgekit.accuracy import exact_percent
 from edgekit.data.dataset import UNLABELLED, Dataset
-from edgekit.data.decoded import Decoded, decode_all
+from edgekit.data.decoded import Decoded, decode_all, frame_of
 from edgekit.rewrites import rewrite
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.training.augment import normalise, plain
 from edgekit.training.inference import BATCH
-from edgekit.training.loop import Told, Trained, frame_of
+from edgekit.training.loop import Told, Trained
 from edgekit.training.recipe import Recipe
 from edgekit.zoo.cnn_elm import CnnElm
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgekit import verify
 from edgekit.accuracy import exact_percent
 from edgekit.data.decoded import Decoded
 from edgekit.spec import ModelSpec
@@ -30,16 +31,8 @@ def predict(network: nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8]) -> d
 
 def decisions(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, NDArray[np.int64]]:
     """Return each output's class index per image, decided as `spec.OutputSpec` says."""
-    return {
-        output.name: (
-            outputs[output.name].argmax(1)
-            if output.kind == "classification"
-            else (outputs[output.name][:, 0] + 0.5).floor().clamp(0, len(output.labels) - 1)
-        )
-        .to(torch.int64)
-        .numpy()
-        for output in spec.outputs
-    }
+    decided = {o.name: verify.decisions(outputs[o.name].numpy(), o) for o in spec.outputs}
+    return {name: chosen for name, chosen in decided.items() if chosen is not None}
 
 
 def validate(network: nn.Module, spec: ModelSpec, images: Decoded) -> dict[str, float]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgekit.data.dataset import Dataset
-from edgekit.data.decoded import Decoded, Frame, decode_all
+from edgekit.data.decoded import Decoded, decode_all, frame_of
 from edgekit.errors import BadData, EdgekitError
 from edgekit.files import write_whole
 from edgekit.rewrites import rewrite
@@ -196,14 +196,6 @@ def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe) -> Batches:
 
 def _shape(spec: InputSpec) -> tuple[int, int, int]:
     return spec.channels, spec.height, spec.width
-
-
-def frame_of(spec: InputSpec, margin: float = 0.0) -> Frame:
-    """Return the size to decode at: before the centre crop, or larger by the margin."""
-    height, width = spec.resize_to or spec.height, spec.resize_to or spec.width
-    if spec.resize_to is None:
-        height, width = round(height * (1 + margin)), round(width * (1 + margin))
-    return Frame(height, width, spec.colour == "GREY")
 
 
 def _identity(

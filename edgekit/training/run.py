@@ -18,7 +18,7 @@ from torch import nn
 from edgekit import __version__, zoo
 from edgekit.data import Dataset, SplitPlan, open_dataset
 from edgekit.data.assessment import Assessment, assess, shares
-from edgekit.data.decoded import decode_all
+from edgekit.data.decoded import decode_all, frame_of
 from edgekit.errors import DISTRIBUTION, BadModel
 from edgekit.files import sha256, write_whole
 from edgekit.results import AccuracyRecord
@@ -26,7 +26,7 @@ from edgekit.spec import ModelSpec
 from edgekit.training.card import model_card
 from edgekit.training.elm import fit_elm
 from edgekit.training.inference import decisions, predict
-from edgekit.training.loop import Told, Trained, fit, frame_of
+from edgekit.training.loop import Told, Trained, fit
 from edgekit.training.recipe import Recipe, adjusted
 from edgekit.zoo.checkpoint import save_weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.artifact import MANIFEST, Artifact, OutputParity
-from edgekit.devices import RUNNER, Device, WorkFolder, put_artifact, put_runner, run_job
+from edgekit.devices import RUNNER, Device, put_artifact, put_runner, run_job
 from edgekit.devices.local import LocalDevice
 from edgekit.devices.virtual import VirtualDevice
 from edgekit.errors import DeviceError, MissingPackage
@@ -125,8 +124,9 @@ def footprint(artifact: Artifact, lock: Lock, runtime: str) -> Footprint:
 def _verify(
     sysroot: Sysroot, artifact: Artifact, images: list[Path], runtime: str, timeout: float
 ) -> Proof:
-    from edgekit.verify import compare_outputs
+    from edgekit.verify import compare_outputs, read_outputs
 
+    outputs = artifact.manifest.outputs
     repeated = [images[index % len(images)] for index in range(max(len(images), _MIN_INFERENCES))]
     known = (sysroot.board.name, artifact.sha256, artifact.label, runtime)
     needs = footprint(artifact, sysroot.lock, runtime)
@@ -143,20 +143,22 @@ def _verify(
             device.options = counting.options(plugin, counts)
         try:
             event = _run(device, _job(runtime, len(repeated)), timeout, program)
-            ours = _saved(device)
+            ours = read_outputs(device.existing(_OUTPUTS), outputs, len(repeated))
         except DeviceError as error:
             peak = device.ended.peak_memory_bytes if device.ended else 0
             return Proof(*known, "", str(error), 0, (), peak, needs, None, missing)
         counted = None if missing else counting.read_counts(counts)
         peak = device.ended.peak_memory_bytes if device.ended else 0
     theirs = _host_outputs(artifact, repeated, runtime, timeout)
-    differences = compare_outputs(ours, theirs, artifact.manifest.outputs)
+    differences = compare_outputs(ours, theirs, outputs)
     version = str(event.get("runtime_version", ""))
     return Proof(*known, version, "", len(images), differences, peak, needs, counted, missing)
 
 
 def _host_outputs(artifact: Artifact, images: list[Path], runtime: str, timeout: float) -> Outputs:
     """Return this machine's outputs, by the same runner in a process of its own."""
+    from edgekit.verify import read_outputs
+
     # tflite-runtime's successor stands in for it: it can be installed on any host.
     name = "ai_edge_litert" if runtime == "tflite_runtime" else runtime
     if name != "null" and find_spec(name) is None:
@@ -164,7 +166,7 @@ def _host_outputs(artifact: Artifact, images: list[Path], runtime: str, timeout:
     with closing(LocalDevice()) as host:
         _lay_out(host, artifact, images)
         _run(host, _job(name, len(images)), timeout)
-        return _saved(host)
+        return read_outputs(host.existing(_OUTPUTS), artifact.manifest.outputs, len(images))
 
 
 def _lay_out(device: Device, artifact: Artifact, images: list[Path]) -> None:
@@ -195,14 +197,3 @@ def _run(
         if event["event"] == "outputs":
             return event
     raise DeviceError(f"{device.name}: the runner ended well but printed no 'outputs' event")
-
-
-def _saved(device: WorkFolder) -> Outputs:
-    """Return the arrays a runner saved; DeviceError where they are not what was agreed."""
-    import numpy as np
-
-    try:
-        with np.load(device.existing(_OUTPUTS), allow_pickle=False) as saved:
-            return dict(saved)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DeviceError(f"the runner's {_OUTPUTS} cannot be read: {error}") from None
