@@ -3,6 +3,7 @@
 edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which all else follows
 edgekit-results/accuracy/<label>.json     an AccuracyRecord
 edgekit-results/emulation/<label>.json    an EmulationRecord
+edgekit-results/prediction/<label>.json   a PredictionRecord
 """
 
 from __future__ import annotations
@@ -190,7 +191,45 @@ class EmulationRecord:
         return slug(" ".join(parts))
 
 
-Record = TypeVar("Record", Measurement, AccuracyRecord, EmulationRecord)
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """The latency a model of a board gives for one inference there; nobody measured it.
+
+    Seconds: `seconds` is the estimate, `low` and `high` hold the measured p50 with the probability
+    `coverage` (a share, 0 to 1), as found on left-out evidence. `calibrated` is False where no
+    evidence is alike enough to say so; `why` then says what is missing. `method` names the
+    predictor and `coefficients` the SHA-256 of the file it read.
+    """
+
+    artifact: ArtifactFacts
+    target: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    clock_mhz: float
+    seconds: float
+    low: float
+    high: float
+    coverage: float
+    method: Literal["analytic", "executed"]
+    calibrated: bool
+    why: str
+    coefficients: str
+    created: str
+    command: str
+    provenance: Literal["predicted"] = "predicted"
+    kind: Literal["prediction"] = "prediction"
+    schema: int = SCHEMA
+
+    @property
+    def label(self) -> str:
+        """The stem of its file."""
+        artifact = self.artifact
+        parts = (artifact.model, artifact.backend, artifact.precision, self.runtime, self.target)
+        return slug(" ".join((*parts, f"{self.threads}-threads", self.method)))
+
+
+Record = TypeVar("Record", Measurement, AccuracyRecord, EmulationRecord, PredictionRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +287,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"
 
 
-def save(record: Measurement | AccuracyRecord | EmulationRecord, folder: Path) -> Path:
+def save(
+    record: Measurement | AccuracyRecord | EmulationRecord | PredictionRecord, folder: Path
+) -> Path:
     """Write a record to its place under `folder`, whole; an older file of it is replaced."""
     place = record.run if isinstance(record, Measurement) else record.kind
     path = folder / place / f"{record.label}.json"
@@ -272,6 +313,11 @@ def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
 def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
     """Return every emulation record under `folder`, as load_results does measurements."""
     return _load(folder, "emulation", EmulationRecord)
+
+
+def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
+    """Return every prediction under `folder`, as load_results does measurements."""
+    return _load(folder, "prediction", PredictionRecord)
 
 
 def load_measurement(path: Path) -> Measurement:

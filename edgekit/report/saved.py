@@ -10,8 +10,10 @@ from edgekit.results import (
     AccuracyRecord,
     EmulationRecord,
     Measurement,
+    PredictionRecord,
     load_accuracy,
     load_emulation,
+    load_predictions,
     load_results,
 )
 from edgekit.shelf import shelf
@@ -25,6 +27,7 @@ class Saved:
     measurements: tuple[Measurement, ...]
     accuracy: tuple[AccuracyRecord, ...]
     emulations: tuple[EmulationRecord, ...]
+    predictions: tuple[PredictionRecord, ...]
     problems: tuple[str, ...]
 
 
@@ -37,8 +40,10 @@ def load_saved(folder: Path) -> Saved:
     measurements, damaged = load_results(folder)
     own, damaged_accuracy = load_accuracy(folder)
     emulations, damaged_emulations = load_emulation(folder)
-    damaged = list(dict.fromkeys((*damaged, *damaged_accuracy, *damaged_emulations)))
-    if not (measurements or own or emulations):
+    predictions, damaged_predictions = load_predictions(folder)
+    problems = (*damaged, *damaged_accuracy, *damaged_emulations, *damaged_predictions)
+    damaged = list(dict.fromkeys(problems))
+    if not (measurements or own or emulations or predictions):
         reason = f" ({damaged[0]})" if damaged else ""
         raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
     for measurement in measurements:
@@ -50,6 +55,7 @@ def load_saved(folder: Path) -> Saved:
         tuple(measurements),
         tuple(accuracy[label] for label in sorted(accuracy)),
         tuple(emulations),
+        tuple(predictions),
         (*damaged, *_unchecked(measurements)),
     )
 
