@@ -320,9 +320,9 @@ def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
     return _load(folder, "prediction", PredictionRecord)
 
 
-def load_measurement(path: Path) -> Measurement:
+def load_measurement(path: str | Path) -> Measurement:
     """Return the measurement saved in the file `path`. Raises BadResults in one line."""
-    return _decode(path, Measurement)
+    return _decode(Path(path), Measurement)
 
 
 def _load(folder: Path, kind: str, record: type[Record]) -> tuple[list[Record], list[str]]:
