@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekit.comparison import Comparison, compare
     from edgekit.errors import EdgekitError, UserError
     from edgekit.evaluation import Evaluation
+    from edgekit.measure import summary_row
     from edgekit.pipeline import Conversion
     from edgekit.predict_image import Answer, Decision
     from edgekit.report import Table, build_tables, write_report
@@ -33,6 +34,7 @@ _ROOMS = {
     "comparison": ("Comparison", "compare"),
     "errors": ("EdgekitError", "UserError"),
     "evaluation": ("Evaluation",),
+    "measure": ("summary_row",),
     "pipeline": ("Conversion",),
     "predict_image": ("Answer", "Decision"),
     "report": ("Table", "build_tables", "write_report"),
@@ -71,6 +73,7 @@ __all__ = [
     "load_measurement",
     "load_target",
     "predict",
+    "summary_row",
     "write_report",
 ]
 

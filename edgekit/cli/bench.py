@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli import completion
+
 if TYPE_CHECKING:
     from edgekit.results import Measurement
 
@@ -21,7 +23,12 @@ SHOWN = (
 
 def bench(
     artifacts: Annotated[list[Path], typer.Argument(help="Artifacts, or folders of them.")],
-    target: Annotated[str, typer.Option(help="Target profile, by name or TOML file.")] = "host",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Target profile, by name or TOML file.", autocompletion=completion.targets
+        ),
+    ] = "host",
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli import completion
+
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.pipeline import Conversion
@@ -16,7 +18,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx."
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx.",
+            autocompletion=completion.zoo_names,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],

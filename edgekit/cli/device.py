@@ -6,11 +6,19 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli import completion
+
 device = typer.Typer(
     name="device", help="Virtual boards: install, list, check, remove.", no_args_is_help=True
 )
 
-Board = Annotated[str, typer.Argument(help="rpi3, rpi4, rpi5, rpi-zero2w, or your own TOML file.")]
+Board = Annotated[
+    str,
+    typer.Argument(
+        help="rpi3, rpi4, rpi5, rpi-zero2w, or your own TOML file.",
+        autocompletion=completion.targets,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

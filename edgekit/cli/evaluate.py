@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli import completion
+
 HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_lowest_recall")
 """Endings of the columns that only --json prints; the intervals would crowd a terminal."""
 
@@ -24,7 +26,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Only so many images of the split, drawn by a seed.", min=1)
     ] = None,
-    target: Annotated[str, typer.Option(help="Target profile, by name or file.")] = "host",
+    target: Annotated[
+        str,
+        typer.Option(help="Target profile, by name or file.", autocompletion=completion.targets),
+    ] = "host",
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
