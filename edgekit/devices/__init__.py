@@ -120,11 +120,10 @@ class WorkFolder:
         return path
 
     def _inside(self, name: str) -> Path:
-        path = PurePosixPath(name)
-        wrong = path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name
-        if wrong or not self._leads_inside(self.path / path):
+        path = self.path / PurePosixPath(name)
+        if not stays_inside(name) or not self._leads_inside(path):
             raise DeviceError(f"{name!r} is outside the work folder of {self._device}")
-        return self.path / path
+        return path
 
     def _leads_inside(self, path: Path) -> bool:
         try:
@@ -140,6 +139,12 @@ class WorkFolder:
         except (OSError, shutil.Error) as error:
             reason = (isinstance(error, OSError) and error.strerror) or "some files cannot be read"
             raise DeviceError(f"{self._device}: {name!r} cannot be copied: {reason}") from None
+
+
+def stays_inside(name: str) -> bool:
+    """Tell whether the words of a relative name stay in its folder; links are another matter."""
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name)
 
 
 def _copy(source: Path, place: Path) -> None:
