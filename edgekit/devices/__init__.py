@@ -224,7 +224,10 @@ def run_job(
     objects = [_object(line) for line in completed.stdout.splitlines()]
     for item in objects:
         if "error" in item:
-            raise DeviceError(f"{device.name}: {item.get('kind', 'error')}: {item['error']}")
+            words = f"{device.name}: {item.get('kind', 'error')}: {item['error']}"
+            if item.get("kind") == "ModuleNotFoundError" and device.name.startswith("ssh://"):
+                words += f": edgekit device provision {device.name}"
+            raise DeviceError(words)
     events = [item for item in objects if "event" in item]
     if completed.exit_code or not events:
         last = completed.stderr.decode(errors="replace").strip().splitlines()[-1:]

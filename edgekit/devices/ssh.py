@@ -85,10 +85,10 @@ class SshDevice:
     def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
         """Run the board's Python with `arguments`; its process group is gone when this returns."""
         place = "numpy1" if self._numpy1_jobs.intersection(arguments) else "main"
-        python = self._pythons.get(place, "python3")
-        return self._kept(
-            lambda there: there.run([python, *arguments], folder=self._folder, timeout=timeout)
-        )
+        # Runtimes leave caches in the home folder; here they go with the work folder.
+        contained = [f"XDG_CACHE_HOME={self._folder}/.cache", f"TMPDIR={self._folder}"]
+        program = ["env", *contained, self._pythons.get(place, "python3"), *arguments]
+        return self._kept(lambda there: there.run(program, folder=self._folder, timeout=timeout))
 
     def fetch(self, name: str, target: Path) -> None:
         """Copy the file or folder `name` to `target`, which appears whole or not at all."""

@@ -56,6 +56,11 @@ class Interpreter:
     parent: str
 
     @property
+    def minor(self) -> str:
+        """`3.11`, as wheels are built for."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
     def emulated(self) -> bool:
         """Whether its programs run on another CPU than they were built for: it has no times."""
         modalias = self.modalias.removeprefix("cpu:type:").partition(",")[0].partition(":")[0]
