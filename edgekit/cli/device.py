@@ -1,4 +1,4 @@
-"""`edgekit device`: virtual boards, installed, listed, checked, removed."""
+"""`edgekit device`: virtual boards, installed, listed, checked, removed; board.py has real ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 from edgekit.cli import completion
 
 device = typer.Typer(
-    name="device", help="Virtual boards: install, list, check, remove.", no_args_is_help=True
+    name="device",
+    help="Virtual boards: install, list, check, remove. Real ones: probe, provision, clean.",
+    no_args_is_help=True,
 )
 
 Board = Annotated[
