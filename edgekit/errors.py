@@ -12,7 +12,8 @@
     │   └── MissingPackage     an optional package is not installed; carries the pip line
     ├── ParityFailed           an artifact does not compute what the model computes
     ├── DeviceError            a device could not be reached or did not answer as agreed
-    │   └── DeviceTimeout      ... within the time it was given
+    │   ├── DeviceTimeout      ... within the time it was given
+    │   └── DeviceLost         ... any more: the connection ended, and trying again may help
     └── BuildFailed            a backend's process ended without an artifact
 
 A message is one line: what is wrong, where, and what to do about it.
@@ -85,6 +86,10 @@ class DeviceError(EdgekitError):
 
 class DeviceTimeout(DeviceError):
     """A device did not answer within the time it was given."""
+
+
+class DeviceLost(DeviceError):
+    """The connection to a device ended or cannot be made now; trying again may help."""
 
 
 class BuildFailed(EdgekitError):
