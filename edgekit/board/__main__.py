@@ -81,8 +81,9 @@ class Talk:
         if self._receiver is not None:
             at = self._receiver
             steps = {
-                "verify": at.verify, "unpack": at.unpack, "environment": at.environment,
-                "golden": at.golden, "latency": at.latency, "switch": at.switch, "prune": at.prune,
+                "drop": at.drop, "verify": at.verify, "unpack": at.unpack,
+                "environment": at.environment, "golden": at.golden, "latency": at.latency,
+                "switch": at.switch, "prune": at.prune,
             }  # fmt: skip
         action = own.get(str(name)) or steps.get(str(name))
         if action is None:

@@ -56,6 +56,11 @@ class Receiver:
             )
         return {"path": str(self._file.relative_to(Path.home())), "serving": False}
 
+    def drop(self) -> dict[str, Any]:
+        """Remove the upload: it will not be continued."""
+        remove(self._app.incoming)
+        return {}
+
     def verify(self, required: bool) -> dict[str, Any]:
         """Hash the upload as it is on this disk, and check who signed it."""
         if not self._file.is_file() or sha256(self._file) != self._version:
