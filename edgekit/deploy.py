@@ -127,6 +127,7 @@ def deploy(
         say(name, "receive")
         place = board.ask("receive", bundle=version, size=bundle.path.stat().st_size)
         if place["serving"] and not request.require_signature:
+            board.ask("prune", keep=request.keep)  # the run before may have ended just there
             say(name, "done")
             return Deployed(name, app, version, before, already=True)
         say(name, "upload")

@@ -93,6 +93,11 @@ def parse_index(data: bytes) -> tuple[dict[str, Any], list[Entry]]:
     if index.get("schema") != SCHEMA or isinstance(index["schema"], bool):
         raise Refused(f"the bundle's schema is {index.get('schema')!r}, not {SCHEMA}: update")
     check_app(index.get("name"))
+    limit, platforms = index.get("max_p90_ms"), index.get("platforms", [])
+    if limit is not None and (type(limit) not in (int, float) or not limit > 0):
+        raise Refused("the bundle's p90 limit is no time: make it again")
+    if not isinstance(platforms, list) or not all(map(_is_platform, platforms)):
+        raise Refused("the bundle's platforms are described wrongly: make it again")
     if not 0 < len(index["files"]) <= MAX_FILES:
         raise Refused(f"the bundle's index lists {len(index['files'])} files")
     files = [_entry(item) for item in index["files"]]
@@ -251,6 +256,15 @@ def _entry(item: object) -> Entry:
     if type(size) is not int or not 0 <= size <= MAX_BYTES:
         raise Refused(f"the bundle's index gives {name!r} a size of {str(size)[:40]}: refused")
     return Entry(name, check_sha256(item["sha256"]), size)
+
+
+def _is_platform(item: object) -> bool:
+    keys = {"machine", "python", "glibc", "requirements"}
+    return (
+        isinstance(item, dict)
+        and set(item) == keys
+        and all(isinstance(value, str) for value in item.values())
+    )
 
 
 def _check_names(names: list[str]) -> None:

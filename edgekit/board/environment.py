@@ -25,7 +25,12 @@ _INSTALL_S = 1800.0
 _PROBE = """
 import json, platform, sys
 from importlib import metadata
-found = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
 print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(),
                   "glibc": platform.libc_ver()[1], "path": sys.executable, "found": found}))
 """
@@ -39,22 +44,22 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
     that one is taken as it is: the golden test decides. Raises Refused where the locked packages
     are not there and cannot be installed.
     """
-    board = probe(python)
-    chosen = str(board["path"])
-    requirements = _requirements(index, board)
-    if requirements:
-        lock = version / requirements
-        pinned = dict(_PINNED.findall(lock.read_text()))
-        if any(board["found"].get(name.lower()) != pinned[name] for name in pinned):
-            chosen = str(_environment(chosen, lock, version / "wheelhouse", environments))
+    locks = _locks(index, version)
+    board = probe(python, sorted({name for pinned in locks.values() for name in pinned}))
+    chosen, lock = str(board["path"]), _lock_for(index, board)
+    if lock in locks and any(board["found"].get(n) != v for n, v in locks[lock].items()):
+        chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
     script = f'#!/bin/sh\nexec {shlex.quote(chosen)} "$(dirname "$0")/runner.py" "$@"\n'
     write_whole(version / RUN, script.encode(), 0o755)
     return chosen
 
 
-def probe(python: str) -> dict[str, Any]:
-    """Return what a Python of this board is and has. Raises Refused where it is none."""
-    done = run([python, "-c", _PROBE], Path.home(), 60)
+def probe(python: str, names: list[str]) -> dict[str, Any]:
+    """Return what a Python of this board is, and the versions it has of the packages `names`.
+
+    Raises Refused where it is no Python.
+    """
+    done = run([python, "-c", _PROBE, *names], Path.home(), 60)
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -64,15 +69,20 @@ def probe(python: str) -> dict[str, Any]:
     return answer
 
 
-def _requirements(index: dict[str, Any], board: dict[str, Any]) -> str | None:
-    """Return the name of the bundle's lock that is for this board, or None."""
+def _locks(index: dict[str, Any], version: Path) -> dict[str, dict[str, str]]:
+    """Return the bundle's locks: file name, and the versions of the packages it names."""
     names = {entry["name"] for entry in index["files"]}
+    locks = {str(p["requirements"]) for p in index.get("platforms", [])} & names
+    return {name: dict(_PINNED.findall((version / name).read_text())) for name in sorted(locks)}
+
+
+def _lock_for(index: dict[str, Any], board: dict[str, Any]) -> str:
+    """Return the name of the lock that is for this board, or ''."""
     for platform in index.get("platforms", []):
         same = all(platform.get(key) == board[key] for key in ("machine", "python"))
-        new_enough = _numbers(board["glibc"]) >= _numbers(str(platform.get("glibc", "")))
-        if same and new_enough and platform.get("requirements") in names:
+        if same and _numbers(board["glibc"]) >= _numbers(str(platform.get("glibc", ""))):
             return str(platform["requirements"])
-    return None
+    return ""
 
 
 def _numbers(version: str) -> list[int]:

@@ -18,6 +18,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.report import report
+from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
 
@@ -30,10 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (
+    convert, bench, compare, evaluate, report, predict, train, models, doctor,
+    bundle, deploy, rollback, status,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)
+app.add_typer(keys)
 
 
 def _version(wanted: bool) -> None:
