@@ -25,7 +25,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError:  # a bare board: it can still say what it is, and is provisioned by that
+    np = None  # type: ignore[assignment]
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused: a few kilobytes of PNG can hold gigabytes of pixels."""
@@ -323,6 +326,8 @@ class Loaded:
     """One artifact, loaded: its manifest, its invoke function and how long loading took."""
 
     def __init__(self, job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+        import numpy  # noqa: F401  (where it is missing, this says so)
+
         if job.get("cores") and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, job["cores"])
         self.folder = Path(job["artifact"])

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,16 @@ class Board:
     def known_hosts_line(self) -> str:
         """What a user's known_hosts holds once its key is accepted."""
         return f"[127.0.0.1]:{self.port} {(self.folder / 'host_key.pub').read_text()}"
+
+    def has(self, name: str, script: str) -> None:
+        """Give the board a program of that name, a shell script."""
+        program = self.home / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    def has_our_python(self) -> None:
+        """Let the board's python3 be the one that runs the tests: NumPy and all runtimes."""
+        self.has("python3", f'exec {shlex.quote(sys.executable)} "$@"')
 
     def start(self) -> None:
         """Start the server and wait until it listens."""

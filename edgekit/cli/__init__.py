@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.bench import bench, compare
+from edgekit.cli.board import clean, probe, provision
 from edgekit.cli.convert import convert
 from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
@@ -37,6 +38,8 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+for board_command in (probe, provision, clean):
+    device.command()(board_command)
 app.add_typer(device)
 app.add_typer(keys)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import asyncssh
 
     from edgekit.ssh.talk import Talk
+    from edgekit.ssh.transfer import Kind
 
 CONNECT_S = 15.0
 KEEPALIVE_S = 5.0
@@ -93,12 +94,12 @@ class Connection:
         """Return the SHA-256 of the regular file `remote`, computed by the board from its disk."""
         return self._done(self._hash(remote))
 
-    def links_below(self, folder: str, name: str) -> bool:
-        """Tell whether `folder/name`, or a folder between the two, is a symbolic link."""
-        from edgekit.ssh.transfer import links_below
+    def kind_below(self, folder: str, name: str) -> Kind:
+        """Return what `folder/name` is; `link` where it, or a folder between the two, is one."""
+        from edgekit.ssh.transfer import kind_below
 
-        async def work() -> bool:
-            return await links_below(await self._files(), folder, name)
+        async def work() -> Kind:
+            return await kind_below(await self._files(), folder, name)
 
         return self._done(work())
 

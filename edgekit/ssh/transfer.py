@@ -8,7 +8,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import asyncssh
 from asyncssh import FXF_CREAT, FXF_EXCL, FXF_READ, FXF_WRITE
@@ -21,6 +21,8 @@ STALL_S = 60.0
 """A server that answers no file request for this long is taken for hung."""
 
 T = TypeVar("T")
+Kind = Literal["missing", "link", "file", "folder", "other"]
+_KINDS: dict[int, Kind] = {stat.S_IFLNK: "link", stat.S_IFREG: "file", stat.S_IFDIR: "folder"}
 Hash = Callable[[str], Awaitable[str]]
 """Returns the SHA-256 of a file on the other side, read back there."""
 
@@ -57,17 +59,19 @@ async def fetch(sftp: asyncssh.SFTPClient, remote: str, target: Path) -> None:
         write_whole(target, await _content(sftp, os.fsencode(remote)))
 
 
-async def links_below(sftp: asyncssh.SFTPClient, folder: str, name: str) -> bool:
-    """Tell whether `folder/name`, or a folder between the two, is a symbolic link."""
-    steps = [path for path in (*PurePosixPath(name).parents, PurePosixPath(name)) if path.parts]
-    for step in steps:
+async def kind_below(sftp: asyncssh.SFTPClient, folder: str, name: str) -> Kind:
+    """Return what `folder/name` is; `link` where it, or a folder between the two, is one."""
+    path = PurePosixPath(name)
+    found: Kind = "folder"
+    for step in [*path.parents[-2::-1], path]:
         try:
-            found = await _answered(sftp.lstat(os.fsencode(PurePosixPath(folder) / step)))
+            answer = await _answered(sftp.lstat(os.fsencode(PurePosixPath(folder) / step)))
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
-            continue
-        if stat.S_ISLNK(found.permissions or 0):
-            return True
-    return False
+            return "missing"
+        found = _KINDS.get(stat.S_IFMT(answer.permissions or 0), "other")
+        if found != "folder":
+            return found
+    return found
 
 
 async def _put_file(sftp: asyncssh.SFTPClient, source: Path, remote: str, hash_there: Hash) -> None:
