@@ -6,6 +6,8 @@
     │   ├── UnsupportedModel   the model holds an operator that a backend cannot take
     │   ├── BadData            images, calibration sets, label files
     │   ├── BadArtifact        a manifest or model file that is not what it says
+    │   ├── BadBundle          a file that is no bundle, or was damaged on its way
+    │   ├── BadInventory       a fleet's inventory that cannot be read
     │   ├── BadTarget          an unknown or malformed target profile
     │   ├── BadResults         saved measurements that cannot be read or compared
     │   ├── OutputExists       the output is there already, and --force was not given
@@ -51,6 +53,14 @@ class BadData(UserError):
 
 class BadArtifact(UserError):
     """A manifest or model file is not what it says it is."""
+
+
+class BadBundle(UserError):
+    """A file is no bundle, or not whole."""
+
+
+class BadInventory(UserError):
+    """A fleet's inventory cannot be read, or names no board."""
 
 
 class BadTarget(UserError):

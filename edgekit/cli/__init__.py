@@ -19,6 +19,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.report import report
+from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
 
@@ -36,12 +37,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (
+    convert, bench, compare, evaluate, report, predict, train, models, doctor,
+    bundle, deploy, rollback, status,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 for board_command in (probe, provision, clean):
     device.command()(board_command)
 app.add_typer(device)
+app.add_typer(keys)
 
 
 def _version(wanted: bool) -> None:

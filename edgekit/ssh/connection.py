@@ -18,6 +18,7 @@ from edgekit.ssh.loop import wait
 if TYPE_CHECKING:
     import asyncssh
 
+    from edgekit.ssh.talk import Talk
     from edgekit.ssh.transfer import Kind
 
 CONNECT_S = 15.0
@@ -60,6 +61,12 @@ class Connection:
         from edgekit.ssh.process import run
 
         return self._done(run(self._ssh, argv, folder, timeout))
+
+    def talk(self, argv: Sequence[str]) -> Talk:
+        """Start a program in the home folder that answers line by line; talk.py says how."""
+        from edgekit.ssh.talk import start
+
+        return self._done(start(self._ssh, self.address, argv))
 
     def put(self, source: Path, remote: str) -> None:
         """Copy a file or folder to `remote`, a path as in `run`'s `folder`.
