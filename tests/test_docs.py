@@ -16,12 +16,13 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import draw_pictures
+from sshd import Board, accept, new_board
 
 from edgekit.cli import EXIT_CODES, bench, emulate
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
@@ -33,7 +34,7 @@ NOT_RUN = {"README.md": 1, "one-board.md": 1}
 
 RECORDED = "edgekit convert multitask-cnn --calibration faces/ -o out/mtc"
 REAL = re.compile(r"^edgekit bench .*(--target host|--device ssh:)")
-BOARD = "ssh://pi@raspberrypi.local"
+BOARD = re.compile(r"ssh://pi@([\w-]+)\.local")
 SHORTER = " --min-seconds 0.05 --percentile p50"
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>.+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL
@@ -74,6 +75,25 @@ def desk(tmp_path: Path, converted: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def boards(ssh_home: Path, tmp_path: Path) -> Iterator[Callable[[list[str]], dict[str, str]]]:
+    """Starts boards by their names, with our Python on them; gives each one's address."""
+    running: list[Board] = []
+
+    def start(names: list[str]) -> dict[str, str]:
+        public_key = (ssh_home / ".ssh" / "id_ed25519.pub").read_text()
+        running.extend(new_board(tmp_path / "boards" / name, public_key) for name in names)
+        accept(ssh_home, running)
+        for board in running:
+            board.has_our_python()
+            board.start()
+        return {name: board.address for name, board in zip(names, running, strict=True)}
+
+    yield start
+    for board in running:
+        board.stop()
+
+
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each command of a console block with the output quoted under it."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
@@ -111,15 +131,12 @@ def run_console(text: str, desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs(page: Path, desk: Path, request: pytest.FixtureRequest) -> None:
-    address = ""
-    if BOARD in page.read_text():
-        board = request.getfixturevalue("board")
-        board.has_our_python()
-        address = board.address
+    names = sorted(set(BOARD.findall(page.read_text())))
+    boards = request.getfixturevalue("boards")(names) if names else {}
     for block in blocks(page):
-        text = block.text
-        if BOARD in text:
-            text = text.replace(BOARD, address).replace("--target rpi4", "--target host")
+        text = BOARD.sub(lambda match: boards[match[1]], block.text)
+        if text != block.text:
+            text = text.replace("--target rpi4", "--target host")
         if block.why_not:
             continue
         if block.file:
