@@ -15,6 +15,7 @@ from edgekit.cli.convert import convert
 from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.explain import explain
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.report import report
@@ -30,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (
+    convert, bench, compare, evaluate, explain, report, predict, train, models, doctor,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)
