@@ -99,8 +99,8 @@ def float_products(case: Case) -> Iterator[Finding]:
         f"{len(fallen)} of {len(case.products)} convolutions and matrix products of this int8 "
         "artifact ran in float",
         fallen,
-        "quantize them, or a neighbour whose Q/DQ is missing; where the guard kept them in float "
-        "(manifest, notes), raise --max-drop or calibrate on better images",
+        "quantize them and their neighbours; where the guard kept them in float (manifest, notes) "
+        "raise --max-drop; where this runtime lacks them in int8 here, take another backend",
     )
 
 

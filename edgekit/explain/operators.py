@@ -11,10 +11,11 @@ import msgspec
 from edgekit.errors import DeviceError
 
 Arithmetic = Literal["int8", "float", "hybrid", "quantize", "dequantize", "other"]
-"""`hybrid`: int8 weights, float activations. `other`: indexes and shapes."""
+"""`hybrid`: int8 weights, float activations. `other`: indexes, shapes and casts."""
 
 _BYTES = frozenset({"int8", "uint8", "i8", "u8"})
 _FLOATS = frozenset({"float", "float32", "f32", "float16", "f16", "bf16"})
+_CASTS = frozenset({"Cast", "CAST", "Convert"})
 _WIDTHS = {"float16": 2, "f16": 2, "bf16": 2, "int64": 8, "i64": 8}
 
 PRODUCTS = frozenset(
@@ -80,7 +81,7 @@ class Operator:
     @property
     def arithmetic(self) -> Arithmetic:
         """What it computes in, told by its first input, its first output and its weights."""
-        if not self.inputs or not self.outputs:
+        if not self.inputs or not self.outputs or self.kind in _CASTS:
             return "other"
         source, result = self.inputs[0].type, self.outputs[0].type
         if source in _BYTES:
