@@ -18,6 +18,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    convert, bench, compare, evaluate, explain, report, predict, train, models, doctor,
+    convert, bench, compare, evaluate, explain, recommend, report, predict, train, models, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
