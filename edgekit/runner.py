@@ -129,15 +129,24 @@ def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 Invoke = Callable[[Array], List[Array]]
 
 
-def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
-    """Load an .onnx file in ONNX Runtime's CPU provider."""
+def onnxruntime_options(threads: int) -> Any:
+    """Return the SessionOptions of every session of ours."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return options
+
+
+def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an .onnx file in ONNX Runtime's CPU provider."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        model, onnxruntime_options(threads), providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     return lambda tensor: session.run(outputs, {name: tensor})
@@ -180,21 +189,25 @@ def _interpreter(interpreter: Any) -> Invoke:
     return invoke
 
 
-def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
-    """Load an OpenVINO IR in its CPU plugin.
+def openvino_settings(threads: int) -> Dict[str, Any]:
+    """Return the CPU plugin's settings.
 
     Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
     and no longer compute the model that was proven.
     """
-    import openvino
-
-    settings = {
+    return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+
+def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an OpenVINO IR in its CPU plugin."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
 
@@ -518,7 +531,9 @@ def job_probe(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     _print({"event": "probe", **probe()})
 
 
-JOBS = {
+Job = Callable[[Dict[str, Any], Dict[str, Loader]], None]
+
+JOBS: Dict[str, Job] = {
     "bench": job_bench,
     "outputs": job_outputs,
     "golden": job_golden,
@@ -558,8 +573,15 @@ def _artifact_job(folder: str) -> Dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str], runtimes: Optional[Dict[str, Loader]] = None) -> int:
-    """Do one job and return the exit code: 0, or 3 where the job failed, 2 for a wrong call."""
+def main(
+    arguments: Sequence[str],
+    runtimes: Optional[Dict[str, Loader]] = None,
+    jobs: Optional[Dict[str, Job]] = None,
+) -> int:
+    """Do one job and return the exit code: 0, or 3 where the job failed, 2 for a wrong call.
+
+    A program beside this one adds its own `runtimes` or `jobs`.
+    """
     known = runtimes or RUNTIMES
     word, rest = "".join(arguments[:1]), list(arguments[1:])
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
@@ -576,7 +598,7 @@ def main(arguments: Sequence[str], runtimes: Optional[Dict[str, Loader]] = None)
             job = json.loads(Path(word).read_text())
             if "artifact" not in job and (HERE / "manifest.json").is_file():
                 job = {**_artifact_job(str(HERE)), **job}
-            JOBS[job["task"]](job, known)
+            (jobs or JOBS)[job["task"]](job, known)
         else:
             print(__doc__, file=sys.stderr)
             return 2

@@ -16,8 +16,10 @@ from edgekit.cli.convert import convert
 from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.explain import explain
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
@@ -38,7 +40,7 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    convert, bench, compare, evaluate, report, predict, train, models, doctor,
+    convert, bench, compare, evaluate, explain, recommend, report, predict, train, models, doctor,
     bundle, deploy, rollback, status,
 )  # fmt: skip
 for command in COMMANDS:

@@ -177,9 +177,14 @@ def open_device(text: str, target: Target) -> Device:
 
 def put_runner(device: Device) -> None:
     """Put the runner on the device and read its hash back. Raises DeviceError where they differ."""
+    put_program(device, RUNNER)
+
+
+def put_program(device: Device, name: str) -> None:
+    """Put one of our own files that run on a board, as put_runner does."""
     from edgekit.shelf import PACKAGE
 
-    _put_checked(device, PACKAGE / RUNNER, RUNNER)
+    _put_checked(device, PACKAGE / name, name)
 
 
 def put_artifact(device: Device, artifact: Artifact, name: str) -> None:
