@@ -34,7 +34,7 @@ for name in sys.argv[1:]:
     except metadata.PackageNotFoundError:
         pass
 print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(),
-                  "glibc": platform.libc_ver()[1], "path": sys.executable, "found": found}))
+                  "glibc": platform.libc_ver()[1], "found": found}))
 """
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -48,7 +48,7 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
     """
     locks = _locks(index, version)
     board = probe(python, sorted({name for pinned in locks.values() for name in pinned}))
-    chosen, lock = str(board["path"]), _lock_for(index, board)
+    chosen, lock = str(shutil.which(python) or python), _lock_for(index, board)
     if lock in locks and any(board["found"].get(n) != v for n, v in locks[lock].items()):
         chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
     script = f'#!/bin/sh\nexec {shlex.quote(chosen)} "$(dirname "$0")/runner.py" "$@"\n'
