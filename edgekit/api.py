@@ -160,6 +160,7 @@ def emulate(
     runtime: str | None = None,
     results: Place | None = RESULTS,
     command: str = IN_PYTHON,
+    say: Say = _silent,
 ) -> tuple[EmulationRecord, ...]:
     """Run artifacts on the emulated CPU of a board that is not here; return what that proves.
 
@@ -178,7 +179,10 @@ def emulate(
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
             files[-1].write_bytes(pictures.read(name))
-        records = run(load_target(target), chosen, files, runtime=runtime, command=command)
+        profile = load_target(target)
+        say("emulate", f"{len(chosen)} artifacts on {len(files)} images, on {profile.title}'s CPU")
+        records = run(profile, chosen, files, runtime=runtime, command=command)
+    say("emulate", "done")
     if results is not None:
         for record in records:
             save(record, Path(results))

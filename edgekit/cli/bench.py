@@ -87,8 +87,9 @@ def bench(
         if sustained:
             raise UserError("an emulated board does not get warm: give --sustained a real one")
         emulated(
-            target, artifacts, images, runtime, results, gate, max_increase, write_baseline, as_json
-        )
+            target, artifacts, images, runtime, results, gate, max_increase, write_baseline,
+            as_json, quiet,
+        )  # fmt: skip
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")

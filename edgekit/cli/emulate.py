@@ -25,24 +25,27 @@ def emulated(
     max_increase: float,
     baseline: Path | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Print and save what the virtual board proves; exit 1 where one died or the gate fails."""
     from edgekit.api import emulate
-    from edgekit.cli.output import show
+    from edgekit.cli.output import progress, show
     from edgekit.emulation import gate as hold
     from edgekit.emulation import read_baseline, row, write_baseline
     from edgekit.targets import load_target
 
     target = load_target(board)
     accepted = read_baseline(gate) if gate else None
-    records = emulate(
-        artifacts,
-        target=board,
-        images=images,
-        runtime=runtime,
-        results=results,
-        command=shlex.join(["edgekit", *sys.argv[1:]]),
-    )
+    with progress(quiet or as_json) as say:
+        records = emulate(
+            artifacts,
+            target=board,
+            images=images,
+            runtime=runtime,
+            results=results,
+            command=shlex.join(["edgekit", *sys.argv[1:]]),
+            say=say,
+        )
     notes = [
         f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
         f"{max(r.images for r in records)} images, and exact instruction counts; no time is "
