@@ -45,14 +45,14 @@ class Block:
     """A straight run of instructions: its 32-bit words and how often it ran per inference.
 
     `fetched` is empty, or the 64-byte lines per inference that each simulated cache level had to
-    fetch for it, nearest first; `written_back` are the lines that left the last level for memory.
+    fetch for it, nearest first; `written_back` are the written lines that each gave back.
     """
 
     address: int
     code: bytes
     executions: float
     fetched: tuple[float, ...] = ()
-    written_back: float = 0
+    written_back: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def read_blocks(path: Path, inferences: int) -> tuple[Block, ...]:
         code = b"".join(
             int(words[at : at + 8], 16).to_bytes(4, "little") for at in range(0, len(words), 8)
         )
-        *fetched, written = [int(value) / inferences for value in lines or ["0"]]
+        traffic = tuple(int(value) / inferences for value in lines)
         where, executions = int(address, 16), int(count) / inferences
-        blocks.append(Block(where, code, executions, tuple(fetched), written))
+        blocks.append(Block(where, code, executions, traffic[::2], traffic[1::2]))
     return tuple(sorted(blocks, key=lambda b: -len(b.code) * b.executions))

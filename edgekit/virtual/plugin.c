@@ -12,9 +12,9 @@
  * `caches` simulates data caches fed by the addresses the program loads and stores, between the
  * marks: LEVELS is BYTES:WAYS of each level, nearest first, joined by '/': 32768:2/1048576:16.
  * Lines are 64 bytes, replaced least recently used first, allocated on a write, written back when
- * replaced. Each line of `blocks` then ends in a number per level, the lines that level had to
- * fetch for the block, and the lines written back from the last. One thread's addresses are meant:
- * with more, all levels would be shared and a count might be lost.
+ * replaced. Each line of `blocks` then ends in two numbers per level: the lines that level had to
+ * fetch for the block, and the written lines it gave back. One thread's addresses are meant: with
+ * more, all levels would be shared and a count might be lost.
  *
  * No QEMU header is packaged. What is declared here is the part of the plugin API (version 1,
  * QEMU 4.2 to 8.2) that this file uses; see QEMU's documentation, "TCG Plugins".
@@ -61,9 +61,9 @@ struct totals {
     uint64_t instructions, vector_macs, loads_stores, blocks;
 };
 
-/* Lines fetched by each level; behind the last of them, lines written back to memory. */
+/* Lines that each level fetched from the next, and lines it wrote back to it. */
 struct traffic {
-    uint64_t lines[MOST_LEVELS + 1];
+    uint64_t fetched[MOST_LEVELS], written[MOST_LEVELS];
 };
 
 struct block {
@@ -149,26 +149,22 @@ static int touch(struct cache *cache, uint64_t line, unsigned int written, uint6
     return found;
 }
 
-static void pass(unsigned int level, uint64_t line, unsigned int written, struct traffic *traffic)
+static void pass(unsigned int level, uint64_t line, struct traffic *traffic, unsigned int written)
 {
     uint64_t left;
 
-    if (level == levels) {
+    if (level == levels || touch(&caches[level], line, written, &left)) {
         return;
     }
-    if (touch(&caches[level], line, written, &left)) {
-        return;
-    }
-    traffic->lines[level]++;
-    pass(level + 1, line, 0, traffic);
-    if (left & 1) { /* the next level has it, mostly: a written line goes one level down */
-        uint64_t gone;
-
-        for (unsigned int next = level + 1; next < levels && left & 1; next++) {
-            touch(&caches[next], (left >> 1) - 1, 1, &gone);
-            left = gone;
+    traffic->fetched[level]++;
+    pass(level + 1, line, traffic, 0);
+    /* A written line that leaves goes one level down, where it mostly is, and may push another. */
+    while (left & 1) {
+        traffic->written[level]++;
+        if (++level == levels) {
+            return;
         }
-        traffic->lines[levels] += left & 1;
+        touch(&caches[level], (left >> 1) - 1, 1, &left);
     }
 }
 
@@ -178,7 +174,7 @@ static void accessed(unsigned int vcpu, uint32_t access, uint64_t address, void 
     if (marks % 2) { /* the first inference warms the caches and is not counted */
         struct block *block = userdata;
         struct traffic *traffic = marks > 1 ? &block->traffic : &warming;
-        pass(0, address >> LINE_BITS, qemu_plugin_mem_is_store(access), traffic);
+        pass(0, address >> LINE_BITS, traffic, qemu_plugin_mem_is_store(access));
     }
 }
 
@@ -273,8 +269,9 @@ static void ended(plugin_id id, void *userdata)
             for (uint32_t index = 0; index < block->instructions; index++) {
                 fprintf(blocks_out, "%08" PRIx32, block->code[index]);
             }
-            for (unsigned int level = 0; levels && level <= levels; level++) {
-                fprintf(blocks_out, " %" PRIu64, block->traffic.lines[level]);
+            for (unsigned int level = 0; level < levels; level++) {
+                fprintf(blocks_out, " %" PRIu64 " %" PRIu64, block->traffic.fetched[level],
+                        block->traffic.written[level]);
             }
             fputc('\n', blocks_out);
         }

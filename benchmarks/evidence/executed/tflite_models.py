@@ -1,13 +1,13 @@
-"""Writes the TFLite models of the evidence, with random weights: the same graphs, operator by operator.
+"""Writes the TFLite models of the evidence with random weights, operator by operator.
 
     python tflite_models.py FOLDER [NAME ...]
 
-Names are those of latency.csv: mobilenet-v1-WIDTH-SIZE, mobilenet-v2-WIDTH-SIZE, efficientnet-liteN,
-each `-non-quantized` (float) or `-quantized`; MobileNets also `-int8`, as XNNPACK's rows have it. They are written directly, not converted from PyTorch:
-TensorFlow's SAME padding is uneven at stride 2, and a converter puts a padding operator there which
-the published models do not have. Quantized MobileNets are uint8 with one scale a tensor, as TensorFlow
-wrote them then; quantized EfficientNets are int8 with a scale a channel. Latency does not depend on
-the values of the weights.
+Names are those of latency.csv: mobilenet-v1-WIDTH-SIZE, mobilenet-v2-WIDTH-SIZE and
+efficientnet-liteN, each `-non-quantized` (float) or `-quantized`; MobileNets also `-int8`, which
+XNNPACK's rows measured. They are written, not converted from PyTorch: TensorFlow's SAME padding is
+uneven at stride 2, and a converter puts a padding operator there which the published models do not
+have. Quantized MobileNets are uint8 with one scale a tensor, as TensorFlow wrote them then;
+quantized EfficientNets int8 with a scale a channel. Latency does not depend on the values of the weights.
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ class Graph:
         return len(self.tensors) - 1
 
     def activation(self, shape: tuple[int, ...]) -> int:
+        """Add an activation."""
         return self.tensor(shape, KINDS[self.kind])
 
     def weights(self, shape: tuple[int, ...], channels: int) -> int:
+        """Add random weights of that many output channels."""
         scales = channels if self.kind == "int8" else 1
         values = {
             "float": lambda: self.rng.standard_normal(shape).astype(np.float32) * 0.1,
@@ -75,6 +77,7 @@ class Graph:
         return self.tensor(shape, KINDS[self.kind], scales, values)
 
     def bias(self, channels: int) -> int:
+        """Add a bias of zeros."""
         dtype = "float32" if self.kind == "float" else "int32"
         scales = channels if self.kind == "int8" else 1
         return self.tensor((channels,), dtype, scales, np.zeros(channels, dtype))
@@ -96,9 +99,11 @@ class Graph:
         return output
 
     def shape(self, tensor: int) -> tuple[int, ...]:
+        """Return a tensor's shape."""
         return tuple(self.tensors[tensor].shape)
 
     def conv(self, source: int, channels: int, size: int, stride: int = 1, act: int = RELU6) -> int:
+        """Add a convolution and return its output."""
         _, height, width, depth = self.shape(source)
         height, width = -(-height // stride), -(-width // stride)
         options = schema.Conv2DOptionsT()
@@ -111,6 +116,7 @@ class Graph:
         return self.operator("CONV_2D", [source, *constants], shape, options)
 
     def depthwise(self, source: int, size: int, stride: int) -> int:
+        """Add a depthwise convolution and return its output."""
         _, height, width, depth = self.shape(source)
         height, width = -(-height // stride), -(-width // stride)
         options = schema.DepthwiseConv2DOptionsT()
@@ -123,9 +129,11 @@ class Graph:
         return self.operator("DEPTHWISE_CONV_2D", [source, *constants], shape, options)
 
     def add(self, left: int, right: int) -> int:
+        """Add a sum and return it."""
         return self.operator("ADD", [left, right], self.shape(left), schema.AddOptionsT())
 
     def average(self, source: int) -> int:
+        """Add a mean over all positions and return it."""
         _, height, width, depth = self.shape(source)
         options = schema.Pool2DOptionsT()
         options.padding, options.strideW, options.strideH = 1, width, height
@@ -133,6 +141,7 @@ class Graph:
         return self.operator("AVERAGE_POOL_2D", [source], (1, 1, 1, depth), options)
 
     def flat(self, source: int) -> int:
+        """Add a reshape to 1×C and return it."""
         depth = self.shape(source)[-1]
         options = schema.ReshapeOptionsT()
         options.newShape = [1, depth]
@@ -140,6 +149,7 @@ class Graph:
         return self.operator("RESHAPE", [source, shape], (1, depth), options)
 
     def dense(self, source: int, channels: int) -> int:
+        """Add a fully connected layer and return its output."""
         depth = self.shape(source)[-1]
         self.macs += depth * channels
         constants = [self.weights((channels, depth), 1), self.bias(channels)]
@@ -147,6 +157,7 @@ class Graph:
         return self.operator("FULLY_CONNECTED", [source, *constants], (1, channels), options)
 
     def softmax(self, source: int) -> int:
+        """Add a softmax and return it."""
         options = schema.SoftmaxOptionsT()
         options.beta = 1.0
         output = self.operator("SOFTMAX", [source], self.shape(source), options)
@@ -182,6 +193,7 @@ def rounded(channels: float) -> int:
 
 
 def mobilenet_v1(graph: Graph, source: int, width: float) -> int:
+    """Add MobileNet v1 and return its answer."""
     x = graph.conv(source, int(32 * width), 3, 2)
     plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5]
     for channels, stride in [*plan, (1024, 2), (1024, 1)]:
@@ -191,6 +203,7 @@ def mobilenet_v1(graph: Graph, source: int, width: float) -> int:
 
 
 def bottleneck(graph: Graph, x: int, expand: int, channels: int, size: int, stride: int) -> int:
+    """Add an inverted bottleneck and return its output."""
     depth = graph.shape(x)[-1]
     inner = graph.conv(x, depth * expand, 1) if expand > 1 else x
     y = graph.conv(graph.depthwise(inner, size, stride), channels, 1, act=0)
@@ -198,6 +211,7 @@ def bottleneck(graph: Graph, x: int, expand: int, channels: int, size: int, stri
 
 
 def mobilenet_v2(graph: Graph, source: int, width: float) -> int:
+    """Add MobileNet v2 and return its answer."""
     x = graph.conv(source, rounded(32 * width), 3, 2)
     for expand, channels, repeats, stride in (
         (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
@@ -217,6 +231,7 @@ LITE = ((1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 280), (1.4
 
 
 def efficientnet_lite(graph: Graph, source: int, number: int) -> int:
+    """Add EfficientNet-Lite and return its answer."""
     width, depth, _ = LITE[number]
     x = graph.conv(source, 32, 3, 2)
     plan = (

@@ -17,9 +17,7 @@ def tflite(model, shape, threads, builtin):
 
     kinds = litert.OpResolverType
     kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if builtin else kinds.AUTO
-    interpreter = litert.Interpreter(
-        model, num_threads=threads, experimental_op_resolver_type=kind
-    )
+    interpreter = litert.Interpreter(model, num_threads=threads, experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]
     interpreter.set_tensor(source["index"], np.full(source["shape"], 1, source["dtype"]))
@@ -49,8 +47,8 @@ def ncnn(model, shape, threads):
 
 
 RUNTIMES = {
-    "tflite-builtin": lambda *model: tflite(*model, builtin=True),
-    "tflite-xnnpack": lambda *model: tflite(*model, builtin=False),
+    "ruy": lambda *model: tflite(*model, builtin=True),
+    "xnnpack": lambda *model: tflite(*model, builtin=False),
     "ncnn": ncnn,
 }
 

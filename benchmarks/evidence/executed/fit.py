@@ -1,0 +1,58 @@
+"""Fits the constants of every counted board and writes benchmarks/evidence/executed.json.
+
+    PYTHONPATH=. python benchmarks/evidence/executed/fit.py
+
+Nothing is emulated: it reads latency.csv, features.csv and the counts beside this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.files import sha256
+from edgekit.predict.evidence import fingerprint, folder
+from edgekit.predict.executed import FILE
+from edgekit.predict.executed_accuracy import COVERAGE, ablation, half_widths
+from edgekit.predict.executed_coefficients import Constants, ExecutedCoefficients, by_term, save
+from edgekit.predict.executed_fit import counts_of, fit, load_samples, other_kernels
+from edgekit.predict.executed_model import TERMS
+from edgekit.targets import load_target
+
+
+def board_constants(board: str) -> Constants:
+    """Return the constants of one board, and print what each part of the model adds."""
+    known = load_samples(board)
+    target = load_target(board)
+    if target.hardware.core is None:
+        raise SystemExit(f"{board} has no core in its profile")
+    for name, error in ablation(known).items():
+        print(f"{board}: {name}: {error:.1%} mean error, families left out")
+    halves = half_widths(known, other_kernels(known))
+    return Constants(
+        board,
+        target.hardware.core.value,
+        sha256(counts_of(board)),
+        tuple(sorted({sample.kernels for sample in known})),
+        len(known),
+        len({(sample.kernels, sample.row.model) for sample in known}),
+        tuple(sorted({sample.family for sample in known})),
+        by_term(fit(known)),
+        {kind: float(f"{half:.4g}") for kind, half in halves.items()},
+    )
+
+
+def main() -> None:
+    """Fit and write."""
+    boards = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
+    found = ExecutedCoefficients(
+        "PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
+        fingerprint(),
+        COVERAGE,
+        dict(TERMS),
+        tuple(board_constants(board) for board in boards),
+    )
+    save(found, folder() / FILE)
+
+
+if __name__ == "__main__":
+    main()

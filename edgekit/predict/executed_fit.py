@@ -1,0 +1,167 @@
+"""Fits a board's constants to counted runs of the evidence, and predicts rows left out of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from edgekit.errors import BadResults
+from edgekit.predict.evidence import Network, Row, folder, load_networks, load_rows, network_of
+from edgekit.predict.executed_model import TERMS, Vector, terms
+from edgekit.predict.executed_run import Work
+from edgekit.predict.fit import nonnegative
+
+Key = TypeVar("Key")
+ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
+ABLATION = {
+    "issue": ISSUE,
+    "issue + memory": (*ISSUE, "memory_line"),
+    "issue + memory + threads": tuple(TERMS),
+}
+"""What each part of the model adds, by the constants that are fitted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One measured latency, and what its network executes here: `terms` of TERMS.
+
+    `kernels` says which of a runtime's kernels ran, `family` whose network it is.
+    """
+
+    kernels: str
+    family: str
+    macs: int
+    row: Row
+    terms: Vector
+
+    @property
+    def seconds(self) -> float:
+        """What was measured."""
+        return self.row.latency_ms / 1e3
+
+    @property
+    def kind(self) -> str:
+        """`int8`, or `float` for the others."""
+        return "int8" if self.row.dtype == "int8" else "float"
+
+
+def counts_of(board: str) -> Path:
+    """Return the file of what was counted on an emulated board, written by count.py."""
+    return folder() / "executed" / f"{board}.json"
+
+
+def load_samples(board: str) -> tuple[Sample, ...]:
+    """Return every row of the evidence that a counted run on `board` explains.
+
+    Raises BadResults where the counts cannot be read.
+    """
+    path = counts_of(board)
+    try:
+        runs = [
+            (run["kernels"], run["rows"], Work(**run["work"]))
+            for run in json.loads(path.read_text())["runs"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadResults(f"{path} cannot be read ({error}): write it with count.py") from None
+    return samples(runs, load_rows(), load_networks())
+
+
+def samples(
+    runs: Iterable[tuple[str, Mapping[str, str], Work]],
+    rows: Sequence[Row],
+    networks: Mapping[tuple[str, str], Network],
+) -> tuple[Sample, ...]:
+    """Return the rows that each run (kernels, fields its rows must have, work) explains."""
+    found = []
+    for kernels, wanted, work in runs:
+        for row in rows:
+            network = network_of(row, networks)
+            same = all(str(getattr(row, name)) == value for name, value in wanted.items())
+            if not same or network is None or row.threads is None:
+                continue
+            load = network.workload
+            known = terms(work, load.operators, row.threads, row.clock_mhz)
+            found.append(Sample(kernels, network.family, load.macs, row, known))
+    return tuple(found)
+
+
+def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+    """Return the constants, none below 0, of least squares of relative errors.
+
+    Constants not among `names` are 0. A family of networks has the same say in each of its kernels,
+    precisions and thread counts, however many of its sizes were measured.
+    """
+    used = np.array([name in names for name in TERMS])
+    keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
+    counts = Counter(keys)
+    weights = np.array([1 / counts[key] for key in keys])
+    relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
+    gram = (relative * weights[:, None]).T @ relative
+    # A constant that no row needs (no integer blocks) must not make the system singular.
+    gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
+    constants = np.zeros(len(TERMS))
+    constants[used] = nonnegative(gram, relative.T @ weights)
+    return constants
+
+
+def left_out(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+    """Return each sample's seconds, predicted by a fit without its family of networks."""
+    return _predicted(known, names, lambda s: s.family, lambda s, family: s.family != family)
+
+
+def other_kernels(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+    """Return each sample's seconds, predicted without its kernels and without its family.
+
+    This is how a runtime is predicted that has no rows of its own.
+    """
+    return _predicted(
+        known,
+        names,
+        lambda s: (s.kernels, s.family),
+        lambda s, key: s.kernels != key[0] and s.family != key[1],
+    )
+
+
+def one_number(known: Sequence[Sample]) -> Vector:
+    """Return each sample's seconds by seconds per multiply-accumulate, its family left out.
+
+    The number is fitted for each of the kernels, precisions and thread counts apart.
+    """
+    predicted = np.full(len(known), np.nan)
+    for at, sample in enumerate(known):
+        key = (sample.kernels, sample.kind, sample.row.threads)
+        rest = [
+            other.macs / other.seconds
+            for other in known
+            if (other.kernels, other.kind, other.row.threads) == key
+            and other.family != sample.family
+        ]
+        if rest:
+            rates = np.array(rest)
+            predicted[at] = sample.macs * rates.sum() / (rates @ rates)
+    return predicted
+
+
+def _predicted(
+    known: Sequence[Sample],
+    names: Sequence[str],
+    key_of: Callable[[Sample], Key],
+    stays: Callable[[Sample, Key], bool],
+) -> Vector:
+    predicted = np.full(len(known), np.nan)
+    keys = [key_of(sample) for sample in known]
+    for key in dict.fromkeys(keys):
+        rest = [sample for sample in known if stays(sample, key)]
+        if not rest:
+            continue
+        constants = fit(rest, names)
+        for at, sample in enumerate(known):
+            if keys[at] == key:
+                predicted[at] = sample.terms @ constants
+    return predicted
