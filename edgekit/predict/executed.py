@@ -49,7 +49,7 @@ class ExecutedPredictor:
         known = terms(work, operators, setting.threads, setting.clock_mhz)
         seconds = float(known @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
-        half = board.half[kind]
+        half = self.known.half[kind]
         kernels = KERNELS.get(setting.runtime)
         measured = kernels in board.kernels
         why = (
@@ -74,7 +74,7 @@ class ExecutedPredictor:
         """Return the errors of left-out rows, rebuilt from the counts and the evidence."""
         from edgekit.predict.executed_accuracy import rebuild
 
-        return tuple(row for board in self.known.boards for row in rebuild(board))
+        return rebuild([board.board for board in self.known.boards])
 
     def _board(self, setting: Setting) -> Constants:
         core = setting.target.hardware.core

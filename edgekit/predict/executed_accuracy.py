@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
 from edgekit.predict import Accuracy
-from edgekit.predict.executed_coefficients import Constants
 from edgekit.predict.executed_fit import (
     ABLATION,
     Sample,
@@ -17,87 +17,117 @@ from edgekit.predict.executed_fit import (
     one_number,
     other_kernels,
 )
-from edgekit.predict.executed_model import Vector
 
 COVERAGE = 0.9
 """The share of measurements that an interval is made to hold."""
 
 
-def rebuild(board: Constants) -> tuple[Accuracy, ...]:
-    """Return the errors on one board, by kernels, precision and threads.
+@dataclass(frozen=True)
+class LeftOut:
+    """A measured row and its seconds predicted without its family: `own` with other rows of its
+    kernels, `foreign` without any (NaN where no others were counted), `simple` by one number.
+    """
+
+    board: str
+    sample: Sample
+    own: float
+    foreign: float
+    simple: float
+
+    @property
+    def residual(self) -> float:
+        """|log(measured / predicted)| as for a runtime with no rows, where that can be told."""
+        predicted = self.own if np.isnan(self.foreign) else self.foreign
+        return abs(float(np.log(self.sample.seconds / predicted)))
+
+    def error(self, predicted: float) -> float:
+        """Return |predicted / measured - 1|."""
+        return abs(predicted / self.sample.seconds - 1)
+
+
+def leave_out(board: str) -> tuple[LeftOut, ...]:
+    """Return every counted row of a board, predicted in each way."""
+    known = load_samples(board)
+    ways = (left_out(known), other_kernels(known), one_number(known))
+    return tuple(
+        LeftOut(board, sample, *(float(value) for value in values))
+        for sample, *values in zip(known, *ways, strict=True)
+    )
+
+
+def rebuild(boards: Sequence[str]) -> tuple[Accuracy, ...]:
+    """Return the errors on each board by kernels, precision and threads.
 
     The note of each tells the error where all rows of those kernels are left out as well: what a
     runtime without rows of its own has to expect.
     """
-    known = load_samples(board.board)
-    predicted, foreign, constant = left_out(known), other_kernels(known), one_number(known)
-    held = covered(known, foreign)
-    groups = dict.fromkeys((s.kernels, s.row.dtype, s.row.threads) for s in known)
-    rows = []
-    for kernels, dtype, threads in sorted(groups):
-        at = [
-            index
-            for index, s in enumerate(known)
-            if (s.kernels, s.row.dtype, s.row.threads) == (kernels, dtype, threads)
-        ]
-        mine = [known[index] for index in at]
-        error = errors(mine, predicted[at])
-        simple = errors(mine, constant[at])
-        rows.append(
-            Accuracy(
-                "executed",
-                board.board,
-                kernels,
-                dtype,
-                str(threads),
-                len(mine),
-                len({s.row.model for s in mine}),
-                len({s.family for s in mine}),
-                float(error.mean()),
-                float((error <= 0.1).mean()),
-                float((error <= 0.2).mean()),
-                float(held[at].mean()),
-                None if np.isnan(simple).any() else float(simple.mean()),
-                f"without its kernels' rows: {errors(mine, foreign[at]).mean():.0%}",
-            )
-        )
-    return tuple(rows)
+    items = [item for board in boards for item in leave_out(board)]
+    held = dict(zip(map(id, items), covered(items), strict=True))
+    groups: dict[tuple[str, str, str, int], list[LeftOut]] = {}
+    for item in items:
+        row = item.sample.row
+        key = (item.board, item.sample.kernels, row.dtype, row.threads or 0)
+        groups.setdefault(key, []).append(item)
+    return tuple(
+        _accuracy(key, mine, [held[id(item)] for item in mine])
+        for key, mine in sorted(groups.items(), key=lambda pair: pair[0])
+    )
 
 
 def ablation(known: Sequence[Sample]) -> dict[str, float]:
     """Return the mean absolute error, families left out, with each part of the model added."""
+    measured = np.array([sample.seconds for sample in known])
     return {
-        name: float(errors(known, left_out(known, used)).mean()) for name, used in ABLATION.items()
+        name: float(np.abs(left_out(known, used) / measured - 1).mean())
+        for name, used in ABLATION.items()
     }
 
 
-def errors(known: Sequence[Sample], predicted: Vector) -> Vector:
-    """Return |predicted / measured - 1| of each sample."""
-    return np.abs(predicted / np.array([sample.seconds for sample in known]) - 1)
-
-
-def half_widths(known: Sequence[Sample], foreign: Vector) -> dict[str, float]:
-    """Return by kind the half-width of the log interval that holds COVERAGE of `foreign` errors.
+def half_widths(items: Sequence[LeftOut]) -> dict[str, float]:
+    """Return by kind of arithmetic the half-width of the log interval that holds COVERAGE.
 
     Split conformal prediction: of n errors the ceil((n + 1) COVERAGE)-th.
     """
-    measured = np.array([sample.seconds for sample in known])
-    residuals = np.abs(np.log(measured / foreign))
-    kinds = np.array([sample.kind for sample in known])
-    return {kind: _quantile(residuals[kinds == kind]) for kind in ("float", "int8")}
+    return {
+        kind: _quantile(item.residual for item in items if item.sample.kind == kind)
+        for kind in ("float", "int8")
+    }
 
 
-def covered(known: Sequence[Sample], foreign: Vector) -> Vector:
-    """Tell of each sample whether the interval, made without its family, held it."""
-    held = np.zeros(len(known))
-    for family in {sample.family for sample in known}:
-        rest = [at for at, sample in enumerate(known) if sample.family != family]
-        halves = half_widths([known[at] for at in rest], foreign[rest])
-        for at, sample in enumerate(known):
-            if sample.family == family:
-                residual = abs(np.log(sample.seconds / foreign[at]))
-                held[at] = residual <= halves[sample.kind]
-    return held
+def covered(items: Sequence[LeftOut]) -> list[bool]:
+    """Tell of each row whether the interval, made without its family, held it."""
+    without = {
+        family: half_widths([item for item in items if item.sample.family != family])
+        for family in {item.sample.family for item in items}
+    }
+    return [item.residual <= without[item.sample.family][item.sample.kind] for item in items]
+
+
+def _accuracy(
+    key: tuple[str, str, str, int], mine: Sequence[LeftOut], held: Sequence[bool]
+) -> Accuracy:
+    board, kernels, dtype, threads = key
+    errors = np.array([item.error(item.own) for item in mine])
+    simple = np.array([item.error(item.simple) for item in mine])
+    foreign = np.array([item.error(item.foreign) for item in mine])
+    return Accuracy(
+        "executed",
+        board,
+        kernels,
+        dtype,
+        str(threads),
+        len(mine),
+        len({item.sample.row.model for item in mine}),
+        len({item.sample.family for item in mine}),
+        float(errors.mean()),
+        float((errors <= 0.1).mean()),
+        float((errors <= 0.2).mean()),
+        float(np.mean(held)),
+        None if np.isnan(simple).any() else float(simple.mean()),
+        ""
+        if np.isnan(foreign).any()
+        else f"{foreign.mean():.1%} where no row of these kernels is known",
+    )
 
 
 def _quantile(values: Iterable[float]) -> float:

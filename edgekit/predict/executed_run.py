@@ -33,9 +33,9 @@ class Work:
     """One inference on one thread. Cycles are a core's issue bound, by what bounds a block:
     vector arithmetic in floating point, in integers, or anything else.
 
-    `refilled` counts the 64-byte lines that came into the first-level cache and `changed` those
-    that left it written to; `shared` those that a cache of one thread's share had to fetch;
-    `memory` those that came from memory and `written_back` those that went there.
+    `refilled` counts the 64-byte lines that came into the first-level cache, `shared` those that a
+    cache of one thread's share had to fetch; `memory` those that came from memory and
+    `written_back` those that went there.
     """
 
     instructions: float
@@ -43,7 +43,6 @@ class Work:
     integer_cycles: float
     other_cycles: float
     refilled: float
-    changed: float
     shared: float
     memory: float
     written_back: float
@@ -52,7 +51,7 @@ class Work:
 def work_of(blocks: Iterable[Block], of_core: Core) -> Work:
     """Return the sums over the blocks of a run that simulated `caches_of` its board."""
     cycles = {"float": 0.0, "integer": 0.0, "other": 0.0}
-    instructions = refilled = changed = shared = memory = written_back = 0.0
+    instructions = refilled = shared = memory = written_back = 0.0
     for block in blocks:
         classes = classes_of(block.code)
         held = of_core.cycles(classes)
@@ -60,10 +59,9 @@ def work_of(blocks: Iterable[Block], of_core: Core) -> Work:
         instructions += len(block.code) / 4 * block.executions
         first, share, last = block.fetched
         refilled, shared, memory = refilled + first, shared + share, memory + last
-        changed += block.written_back[0]
         written_back += block.written_back[-1]
     bounds = (cycles["float"], cycles["integer"], cycles["other"])
-    return Work(instructions, *bounds, refilled, changed, shared, memory, written_back)
+    return Work(instructions, *bounds, refilled, shared, memory, written_back)
 
 
 def caches_of(target: Target) -> tuple[Cache, Cache, Cache]:

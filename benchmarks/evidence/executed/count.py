@@ -1,10 +1,10 @@
 """Counts what the evidence's networks execute on an emulated board, for the executed predictor.
 
-    PYTHONPATH=. python benchmarks/evidence/executed/count.py BOARD --ncnn-params FOLDER --ncnn FOLDER
+    PYTHONPATH=. python benchmarks/evidence/executed/count.py BOARD --ncnn-params P --ncnn N
 
 Writes benchmarks/evidence/executed/BOARD.json, one run after another; a run that is there already
-is kept, so that an interrupted count goes on. `--ncnn-params` holds the `.param` files of
-Tencent/ncnn `benchmark/models` at a4d2ea1d, `--ncnn` the unpacked aarch64 wheel of ncnn
+is kept, so that an interrupted count goes on. The folder P holds the `.param` files of
+Tencent/ncnn `benchmark/models` at a4d2ea1d, N the unpacked aarch64 wheel of ncnn
 (`pip download --no-deps --platform manylinux_2_28_aarch64 --python-version 3.11 --only-binary=:all:
 ncnn`, then unzip). TFLite's networks are written by tflite_models.py and run in the board's own
 ai-edge-litert. Takes half a minute a network; the numbers are the same again.

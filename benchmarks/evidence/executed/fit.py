@@ -12,9 +12,9 @@ from pathlib import Path
 from edgekit.files import sha256
 from edgekit.predict.evidence import fingerprint, folder
 from edgekit.predict.executed import FILE
-from edgekit.predict.executed_accuracy import COVERAGE, ablation, half_widths
+from edgekit.predict.executed_accuracy import COVERAGE, ablation, half_widths, leave_out
 from edgekit.predict.executed_coefficients import Constants, ExecutedCoefficients, by_term, save
-from edgekit.predict.executed_fit import counts_of, fit, load_samples, other_kernels
+from edgekit.predict.executed_fit import counts_of, fit, load_samples
 from edgekit.predict.executed_model import TERMS
 from edgekit.targets import load_target
 
@@ -27,7 +27,6 @@ def board_constants(board: str) -> Constants:
         raise SystemExit(f"{board} has no core in its profile")
     for name, error in ablation(known).items():
         print(f"{board}: {name}: {error:.1%} mean error, families left out")
-    halves = half_widths(known, other_kernels(known))
     return Constants(
         board,
         target.hardware.core.value,
@@ -37,17 +36,18 @@ def board_constants(board: str) -> Constants:
         len({(sample.kernels, sample.row.model) for sample in known}),
         tuple(sorted({sample.family for sample in known})),
         by_term(fit(known)),
-        {kind: float(f"{half:.4g}") for kind, half in halves.items()},
     )
 
 
 def main() -> None:
     """Fit and write."""
     boards = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
+    items = [item for board in boards for item in leave_out(board)]
     found = ExecutedCoefficients(
         "PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
         fingerprint(),
         COVERAGE,
+        {kind: float(f"{half:.4g}") for kind, half in half_widths(items).items()},
         dict(TERMS),
         tuple(board_constants(board) for board in boards),
     )

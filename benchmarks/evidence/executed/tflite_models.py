@@ -7,7 +7,7 @@ efficientnet-liteN, each `-non-quantized` (float) or `-quantized`; MobileNets al
 XNNPACK's rows measured. They are written, not converted from PyTorch: TensorFlow's SAME padding is
 uneven at stride 2, and a converter puts a padding operator there which the published models do not
 have. Quantized MobileNets are uint8 with one scale a tensor, as TensorFlow wrote them then;
-quantized EfficientNets int8 with a scale a channel. Latency does not depend on the values of the weights.
+quantized EfficientNets int8 with a scale a channel. Latency does not depend on the weights' values.
 """
 
 from __future__ import annotations
