@@ -97,8 +97,8 @@ class Predictor(Protocol):
         knows nothing at all of the board or the runtime, MissingPackage where it needs one.
         """
 
-    def check(self) -> tuple[Accuracy, ...]:
-        """Return its errors, rebuilt from the evidence that ships with edgekit."""
+    def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
+        """Return its errors, rebuilt from the evidence that ships with edgekit, and their notes."""
 
 
 def open_predictor(method: Method) -> Predictor:

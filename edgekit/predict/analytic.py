@@ -72,7 +72,9 @@ class AnalyticPredictor:
             raise UserError(did_you_mean("runtime", setting.runtime, list(SPEAKS_FOR)))
         core, dtype = core_of(setting), ARITHMETIC[precision]
         found, doubts = self._stands_on(core, dtype, setting)
-        group = Group(_kernels(found), core, dtype, 64)
+        own = SPEAKS_FOR[setting.runtime][0]
+        kernels = found.kernels if isinstance(found, GroupCoefficients) else own
+        group = Group(kernels, core, dtype, 64)
         price = terms(work, group, setting.threads, setting.clock_mhz)
         seconds = float(price @ files.in_order(found.coefficients))
         half = found.half
@@ -84,7 +86,7 @@ class AnalyticPredictor:
             alone = 1 - log(setting.threads) / log(ALL_CORES)
             seconds *= exp(self.known.thread_bias * alone)
             threads = self.known.thread_half
-            doubts.append(f"no such row has {setting.threads} threads")
+            doubts.append("no such row has that many threads")
         if precision == "fp16":
             doubts.append("fp16 priced as fp32")
         half = widened(half, threads=threads, unseen=bool(work.unseen))
@@ -104,11 +106,12 @@ class AnalyticPredictor:
         own = SPEAKS_FOR[setting.runtime][0]
         return found.kernels if isinstance(found, GroupCoefficients) else own
 
-    def check(self) -> tuple[Accuracy, ...]:
-        """Return the errors of left-out rows, rebuilt from the evidence."""
+    def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
+        """Return the errors of left-out rows, rebuilt from the evidence, and their notes."""
         from edgekit.predict.accuracy import rebuild
 
-        return rebuild().rows
+        found = rebuild()
+        return found.rows, found.notes
 
     def _stands_on(
         self, core: str, dtype: str, setting: Setting
@@ -155,7 +158,10 @@ class AnalyticPredictor:
 
 
 def open_predictor(path: Path | None = None) -> AnalyticPredictor:
-    """Return the predictor with the coefficients of `path`, those that ship where it is None."""
+    """Return the predictor with the coefficients of `path`, those that ship where it is None.
+
+    Raises UserError where the file is damaged.
+    """
     return AnalyticPredictor(path or folder() / FILE)
 
 
@@ -163,11 +169,6 @@ def core_of(setting: Setting) -> str:
     """Return the target's core as the evidence spells it, '' where its profile names none."""
     core = setting.target.hardware.core
     return core.value if core else ""
-
-
-def _kernels(found: GroupCoefficients | CoreCoefficients) -> str:
-    # The common shape prices a convolution apart from a 1×1, as kernels with Winograd do.
-    return found.kernels if isinstance(found, GroupCoefficients) else "armnn"
 
 
 def _threads(found: GroupCoefficients | CoreCoefficients) -> tuple[int, ...]:

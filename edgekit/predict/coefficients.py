@@ -71,7 +71,8 @@ class CoreCoefficients:
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
-    `scaled_half` and `ratio_half` are by kind; they, `thread_bias` and `thread_half` are as in intervals.Widths.
+    `scaled_half` and `ratio_half` are by kind; they, `thread_bias` and `thread_half` are as in
+    intervals.Widths.
     """
 
     command: str

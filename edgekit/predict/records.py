@@ -98,12 +98,17 @@ def notes(records: Sequence[PredictionRecord]) -> list[str]:
         f"are made to hold a measurement {records[0].coverage:.0%} of the time",
         "uncalibrated: no evidence is alike enough to say so, and the interval is wider by rule",
     ]
-    seen: dict[str, list[str]] = {}
+    seen: dict[tuple[str, str], set[int]] = {}
     for record in records:
-        where = f"{record.runtime} {record.artifact.precision}, {record.threads}"
-        if where not in seen.setdefault(record.why, []):
-            seen[record.why].append(where)
-    return [*lines, *(f"{'; '.join(where)} threads: {why}" for why, where in seen.items())]
+        where = f"{record.runtime} {record.artifact.precision}"
+        seen.setdefault((where, record.why), set()).add(record.threads)
+    return [
+        *lines,
+        *(
+            f"{where}, {', '.join(map(str, sorted(counts)))} threads: {why}"
+            for (where, why), counts in seen.items()
+        ),
+    ]
 
 
 def _runtime(artifact: Artifact, wanted: str | None) -> str:
