@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.predict import Predictor
+    from edgekit.predict import Accuracy, Predictor
     from edgekit.results import PredictionRecord
     from edgekit.targets import Target
 
@@ -40,7 +40,9 @@ def predict_latency(
             "prediction to other people's numbers: ruy, armnn, ncnn, tengine."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="analytic or executed.")] = "analytic",
+    method: Annotated[
+        str | None, typer.Option(help="The predictor: analytic, or what else --check prints.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Print how wrong the predictor is on left-out evidence.")
     ] = False,
@@ -73,10 +75,10 @@ def predict_latency(
     from edgekit.results import save
     from edgekit.targets import load_target
 
-    if method not in METHODS:
+    if method is not None and method not in METHODS:
         raise UserError(did_you_mean("method", method, list(METHODS)))
     if check:
-        _check(method, as_json=as_json, quiet=quiet)
+        _check([method] if method else METHODS, as_json=as_json, quiet=quiet)
         return
     profile = load_target(target)
     if not artifacts:
@@ -86,7 +88,7 @@ def predict_latency(
     if refit is not None:
         _refit(found, profile, refit, command, as_json=as_json)
         return
-    predictor, origin = open_for(profile, method, shipped=shipped)
+    predictor, origin = open_for(profile, method or "analytic", shipped=shipped)
     records = predict(
         profile, found, predictor, runtime=runtime, threads=_threads(threads), clock_mhz=clock_mhz,
         command=command,
@@ -136,19 +138,22 @@ def show_predicted(
     show(f"{target.title}, predicted", rows, as_json=as_json, notes=lines, columns=SHOWN)
 
 
-def _check(method: str, *, as_json: bool, quiet: bool) -> None:
+def _check(methods: Sequence[str], *, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
 
     from edgekit.cli.output import progress, show
     from edgekit.predict import open_predictor
 
+    rows: list[Accuracy] = []
+    lines: list[str] = []
     with progress(quiet or as_json) as say:
-        say(method, "predicting every evidence row without its family")
-        rows, lines = open_predictor(method).check()  # type: ignore[arg-type]
-        say(method, "done")
-    for item in rows:
-        if item.note:
-            lines = (*lines, f"{item.board}, {item.runtime} {item.dtype}: {item.note}")
+        for method in methods:
+            say(method, "predicting every evidence row without its family")
+            found, said = open_predictor(method).check()  # type: ignore[arg-type]
+            rows += found
+            lines += said
+            say(method, "done")
+    lines += [f"{r.board}, {r.runtime} {r.dtype}: {r.note}" for r in rows if r.note]
     title = "Errors of predicted latency on left-out evidence, as shares"
     show(title, [asdict(r) for r in rows], as_json=as_json, notes=lines, columns=CHECK_SHOWN)
 

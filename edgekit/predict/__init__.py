@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.targets import Target
 
 Method = Literal["analytic", "executed"]
-METHODS: tuple[Method, ...] = ("analytic", "executed")
+METHODS: tuple[Method, ...] = tuple(
+    method for method in get_args(Method) if Path(__file__).with_name(f"{method}.py").is_file()
+)
+"""The predictors there are, by their files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ unless told not to, so TFLite's rows before it (ruy) do not speak for them. Open
 convolutions on Arm by the Compute Library, which is ArmNN's. The last four are no runtime of ours:
 they let a prediction be held to other people's measurements."""
 
+FAR = 0.2
+"""How much more of a network may be large convolutions than in any row before its group's errors
+say nothing of it."""
+
 OURS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
 """Runtimes that edgekit ships artifacts for: no published row is of the release a board gets."""
 
@@ -71,7 +75,7 @@ class AnalyticPredictor:
         if setting.runtime not in SPEAKS_FOR:
             raise UserError(did_you_mean("runtime", setting.runtime, list(SPEAKS_FOR)))
         core, dtype = core_of(setting), ARITHMETIC[precision]
-        found, doubts = self._stands_on(core, dtype, setting)
+        found, doubts = self._stands_on(work, core, dtype, setting)
         own = SPEAKS_FOR[setting.runtime][0]
         kernels = found.kernels if isinstance(found, GroupCoefficients) else own
         group = Group(kernels, core, dtype, 64)
@@ -100,9 +104,9 @@ class AnalyticPredictor:
             self.name,
         )
 
-    def kernels_for(self, setting: Setting, precision: str) -> str:
+    def kernels_for(self, work: Workload, precision: str, setting: Setting) -> str:
         """Return the kernels whose coefficients a prediction uses, or would belong to."""
-        found, _ = self._stands_on(core_of(setting), ARITHMETIC[precision], setting)
+        found, _ = self._stands_on(work, core_of(setting), ARITHMETIC[precision], setting)
         own = SPEAKS_FOR[setting.runtime][0]
         return found.kernels if isinstance(found, GroupCoefficients) else own
 
@@ -114,7 +118,7 @@ class AnalyticPredictor:
         return found.rows, found.notes
 
     def _stands_on(
-        self, core: str, dtype: str, setting: Setting
+        self, work: Workload, core: str, dtype: str, setting: Setting
     ) -> tuple[GroupCoefficients | CoreCoefficients, list[str]]:
         """Return the coefficients to use and what is to be said against them."""
         for place, kernels in enumerate(SPEAKS_FOR[setting.runtime]):
@@ -139,6 +143,11 @@ class AnalyticPredictor:
                 doubts.append("its rows do not state their threads")
             if setting.runtime in OURS and not found.user_rows:
                 doubts.append("its rows are of an older release")
+            if work.conv_share > found.conv_share + FAR:
+                doubts.append(
+                    f"{work.conv_share:.0%} of its multiply-accumulates are in convolutions "
+                    f"larger than 1×1, at most {found.conv_share:.0%} in the rows"
+                )
             if doubts:
                 least = self.known.scaled_half[found.group.kind]
                 found = replace(found, half=max(found.half, least))

@@ -31,8 +31,8 @@ class GroupCoefficients:
     """One group's coefficients, in TERMS' units, and the rows they come from.
 
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
-    default gives; `half` is the half-width of the log interval. `user_rows` counts the user's own
-    measurements among `rows`.
+    default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
+    half-width of the log interval. `user_rows` counts the user's own measurements among `rows`.
     """
 
     kernels: str
@@ -46,6 +46,7 @@ class GroupCoefficients:
     clocks_mhz: tuple[float, ...]
     threads: tuple[int, ...]
     threads_stated: bool
+    conv_share: float
     half: float
     coefficients: dict[str, float]
     user_rows: int = 0
@@ -121,6 +122,7 @@ def make(
                     tuple(sorted({row.clock_mhz for row in own})),
                     tuple(sorted({row.threads for row in own})),
                     all(row.threads_stated for row in own),
+                    rounded(max(row.conv_share for row in own)),
                     rounded(known.half(group, standing)),
                     by_term(fitted),
                 )

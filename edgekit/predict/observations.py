@@ -101,6 +101,7 @@ class Observation:
     threads_stated: bool
     clock_mhz: float
     macs: int
+    conv_share: float
     terms: Vector
     seconds: float
 
@@ -142,6 +143,7 @@ def observations(
                 row.threads is not None,
                 row.clock_mhz,
                 network.workload.macs,
+                network.workload.conv_share,
                 terms(network.workload, group, threads, row.clock_mhz),
                 row.latency_ms / 1e3,
             )

@@ -115,7 +115,7 @@ def _observation(
     nominal = target.hardware.clock_mhz
     clock = float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
     setting = Setting(target, item.runtime, item.threads, clock)
-    kernels = predictor.kernels_for(setting, item.artifact.precision)
+    kernels = predictor.kernels_for(work, item.artifact.precision, setting)
     group = Group(kernels, core_of(setting), ARITHMETIC[item.artifact.precision], 64)
     seconds = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
     return Observation(
@@ -129,6 +129,7 @@ def _observation(
         True,
         clock,
         work.macs,
+        work.conv_share,
         terms(work, group, item.threads, clock),
         seconds,
     )
@@ -181,6 +182,7 @@ def _grown(
         tuple(sorted({row.clock_mhz for row in own})),
         tuple(sorted({row.threads for row in own})),
         True,
+        rounded(max(row.conv_share for row in own)),
         rounded(NORMAL_90 * spread),
         by_term(fit_group(own, _trace(base)).coefficients),
         len(own),

@@ -57,6 +57,11 @@ class Workload:
         """All multiply-accumulates."""
         return self.conv_macs + self.pointwise_macs + self.depthwise_macs + self.dense_macs
 
+    @property
+    def conv_share(self) -> float:
+        """The share of them, 0 to 1, in convolutions larger than 1×1."""
+        return self.conv_macs / self.macs if self.macs else 0.0
+
 
 def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload:
     """Return the sums over `operators`."""

@@ -1,8 +1,8 @@
 """The report: the paper's tables II and III and the artifacts, rebuilt from saved results alone.
 
-results folder ──┐
-benchmarks/    ──┼─ saved.py → accuracy.py, parameters.py, latency.py, predicted.py, artifacts.py → Table
-zoo/systems.toml ┘                                            Table → formats.py → files
+results folder ──┐           accuracy.py, parameters.py, latency.py,
+benchmarks/    ──┼─ saved.py → predicted.py, artifacts.py → Table → formats.py → files
+zoo/systems.toml ┘
 """
 
 from __future__ import annotations
