@@ -17,6 +17,7 @@ from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.report import report
 from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
@@ -30,7 +31,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (
+    convert,
+    bench,
+    compare,
+    evaluate,
+    report,
+    predict,
+    predict_latency,
+    train,
+    models,
+    doctor,
+)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.targets import Target
 
 Method = Literal["analytic", "executed"]
-METHODS: tuple[Method, ...] = ("analytic", "executed")
+METHODS: tuple[Method, ...] = tuple(
+    method for method in get_args(Method) if Path(__file__).with_name(f"{method}.py").is_file()
+)
+"""The predictors there are, by their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class Predictor(Protocol):
         knows nothing at all of the board or the runtime, MissingPackage where it needs one.
         """
 
-    def check(self) -> tuple[Accuracy, ...]:
-        """Return its errors, rebuilt from the evidence that ships with edgekit."""
+    def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
+        """Return its errors, rebuilt from the evidence that ships with edgekit, and their notes."""
 
 
 def open_predictor(method: Method) -> Predictor:
