@@ -28,15 +28,17 @@ TERMS = {
     "memory_line": "nanoseconds per 64-byte line from or to memory",
     "pushed_line": "nanoseconds per line that other threads push out of the shared cache",
     "idle": "share of its time that an operator of 1 ms on one thread loses on many",
+    "converted": "nanoseconds per number of an input that the benchmark converts within its time",
 }
-"""A board's constants and their units."""
+"""A board's constants and their units; the last is a benchmark's, see executed_fit.py."""
 
 
-def terms(work: Work, operators: int, threads: int, clock_mhz: float) -> Vector:
+def terms(work: Work, operators: int, threads: int, clock_mhz: float, converted: int = 0) -> Vector:
     """Return what each constant of TERMS is multiplied with, so that the sum is in seconds.
 
     A line is pushed out, and a core idle, with the chance that it is another thread's turn:
-    1 - 1 / threads. `operators` is how many the work is divided into.
+    1 - 1 / threads. `operators` is how many the work is divided into, `converted` the numbers of
+    an input that a benchmark converts; what we predict has none.
     """
     cycles = np.array([work.float_cycles, work.integer_cycles, work.other_cycles])
     alone = cycles / (clock_mhz * 1e6)
@@ -44,4 +46,4 @@ def terms(work: Work, operators: int, threads: int, clock_mhz: float) -> Vector:
     memory = (work.memory + work.written_back) * 1e-9
     pushed = (work.shared - work.memory) * 1e-9 * others
     idle = sqrt(float(alone.sum()) * operators * 1e-3) * others
-    return np.array([*alone / threads, memory, pushed, idle])
+    return np.array([*alone / threads, memory, pushed, idle, converted * 1e-9])
