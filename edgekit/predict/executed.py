@@ -27,6 +27,7 @@ FILE = "executed.json"
 
 KERNELS = {"ai_edge_litert": "xnnpack", "tflite_runtime": "xnnpack"}
 """The runtimes of ours whose kernels the evidence has; of the others' it has none."""
+MEASURED_THREADS = (1, 4)
 
 
 class ExecutedPredictor:
@@ -46,27 +47,27 @@ class ExecutedPredictor:
         board = self._board(setting)
         operators = workload_of(artifact).operators
         work = executed(setting.target, artifact, setting.runtime)
-        known = terms(work, operators, setting.threads, setting.clock_mhz)
-        seconds = float(known @ in_order(board.constants))
+        cost = terms(work, operators, setting.threads, setting.clock_mhz)
+        seconds = float(cost @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
-        half = self.known.half[kind]
-        kernels = KERNELS.get(setting.runtime)
-        measured = kernels in board.kernels
-        why = (
-            f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}; "
-            "the interval is what kernels left out whole were off by"
-        )
-        if not measured:
-            why += f"; {setting.runtime} has no row of its own"
-        if setting.threads not in (1, 4):
-            why += f"; no row has {setting.threads} threads"
+        kernels = KERNELS.get(setting.runtime, setting.runtime)
+        half, off = self.known.half[kind], board.off.get(f"{kernels} {kind}")
+        doubts = []
+        if off is None:
+            doubts.append(f"{setting.runtime} has no {kind} row of its own")
+        elif abs(off) > half:
+            doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
+        if setting.threads not in MEASURED_THREADS:
+            doubts.append(f"no row has {setting.threads} threads")
+        known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
+        half = max(half, abs(off or 0))
         return Prediction(
             seconds,
             seconds * exp(-half),
             seconds * exp(half),
             self.known.coverage,
-            measured and setting.threads in (1, 4),
-            why,
+            not doubts,
+            "; ".join([known, *doubts]),
             self.name,
         )
 

@@ -95,6 +95,15 @@ def half_widths(items: Sequence[LeftOut]) -> dict[str, float]:
     }
 
 
+def medians(items: Sequence[LeftOut]) -> dict[str, float]:
+    """Return by `kernels kind` the median log(measured / predicted without its family)."""
+    logs: dict[str, list[float]] = {}
+    for item in items:
+        key = f"{item.sample.kernels} {item.sample.kind}"
+        logs.setdefault(key, []).append(float(np.log(item.sample.seconds / item.own)))
+    return {key: float(np.median(values)) for key, values in sorted(logs.items())}
+
+
 def covered(items: Sequence[LeftOut]) -> list[bool]:
     """Tell of each row whether the interval, made without its family, held it."""
     without = {

@@ -22,7 +22,8 @@ SCHEMA = 1
 class Constants:
     """One board's constants in TERMS' units, and what they were fitted to.
 
-    `counts` is the SHA-256 of the counts (executed/BOARD.json).
+    `counts` is the SHA-256 of the counts (executed/BOARD.json). `off` is the median log(measured /
+    predicted without its family) by `kernels kind` (`xnnpack float`).
     """
 
     board: str
@@ -33,6 +34,7 @@ class Constants:
     models: int
     families: tuple[str, ...]
     constants: dict[str, float]
+    off: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from edgekit.predict.executed_model import TERMS, Vector, terms
 from edgekit.predict.executed_run import Work
 from edgekit.predict.fit import nonnegative
 
-Key = TypeVar("Key")
 ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
 ABLATION = {
     "issue": ISSUE,
@@ -29,11 +27,11 @@ ABLATION = {
 """What each part of the model adds, by the constants that are fitted."""
 
 CONVERTING = "mlcommons/"
-"""Whose float rows have the conversion of the image to floats in their time.
+"""Whose float rows have the conversion of an image to floats within their time.
 
-Found in the rows: what the model leaves unexplained of MLPerf's fp32 rows grows with the input's
-size alone, from 1 ms at 96×96 to 5 ms at 224×224, whatever the network; of its quantized rows,
-which need no conversion, and of ncnn's nothing is left that does.
+Its harness does that between the query and the answer, by a double-precision division per number,
+and only copies for quantized networks: ctuning/ck-mlperf, program/image-classification-tflite-
+loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 5 ms at 224×224, whatever the network.
 """
 
 
@@ -129,20 +127,36 @@ def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
 
 def left_out(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
     """Return each sample's seconds, predicted by a fit without its family of networks."""
-    return _predicted(known, names, lambda s: s.family, lambda s, family: s.family != family)
+    predicted = np.zeros(len(known))
+    for family in {sample.family for sample in known}:
+        constants = fit([sample for sample in known if sample.family != family], names)
+        for at, sample in enumerate(known):
+            if sample.family == family:
+                predicted[at] = sample.terms @ constants
+    return predicted
 
 
-def other_kernels(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+def other_kernels(known: Sequence[Sample]) -> Vector:
     """Return each sample's seconds, predicted without its kernels and without its family.
 
-    This is how a runtime is predicted that has no rows of its own.
+    This is how a runtime is predicted that has no rows of its own. It is NaN where no other
+    kernels were measured on as many threads. What its benchmark adds is no part of the question:
+    that constant is kept as all kernels' rows give it.
     """
-    return _predicted(
-        known,
-        names,
-        lambda s: (s.kernels, s.family),
-        lambda s, key: s.kernels != key[0] and s.family != key[1],
-    )
+    predicted = np.full(len(known), np.nan)
+    for kernels, family in {(sample.kernels, sample.family) for sample in known}:
+        others = [s for s in known if s.family != family]
+        rest = [s for s in others if s.kernels != kernels]
+        threads = {sample.row.threads for sample in rest}
+        if not rest:
+            continue
+        constants = fit(rest)
+        constants[-1] = fit(others)[-1]
+        for at, sample in enumerate(known):
+            mine = (sample.kernels, sample.family) == (kernels, family)
+            if mine and sample.row.threads in threads:
+                predicted[at] = sample.terms @ constants
+    return predicted
 
 
 def one_number(known: Sequence[Sample]) -> Vector:
@@ -162,23 +176,4 @@ def one_number(known: Sequence[Sample]) -> Vector:
         if rest:
             rates = np.array(rest)
             predicted[at] = sample.macs * rates.sum() / (rates @ rates)
-    return predicted
-
-
-def _predicted(
-    known: Sequence[Sample],
-    names: Sequence[str],
-    key_of: Callable[[Sample], Key],
-    stays: Callable[[Sample, Key], bool],
-) -> Vector:
-    predicted = np.full(len(known), np.nan)
-    keys = [key_of(sample) for sample in known]
-    for key in dict.fromkeys(keys):
-        rest = [sample for sample in known if stays(sample, key)]
-        if not rest:
-            continue
-        constants = fit(rest, names)
-        for at, sample in enumerate(known):
-            if keys[at] == key:
-                predicted[at] = sample.terms @ constants
     return predicted
