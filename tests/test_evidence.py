@@ -91,6 +91,8 @@ def test_the_traps_of_the_rows_are_heeded() -> None:
         ("TFLite", "Cortex-A72", "eigen"),
         ("TFLite", "Cortex-A76", "xnnpack"),
     }
+    # ultralytics calls its NCNN rows fp32; the core computes them in fp16 as ncnn's own.
+    assert {row.group.dtype for row in seen if row.runtime == "NCNN"} == {"fp16"}
     unstated = {(row.runtime, row.threads) for row in seen if not row.threads_stated}
     assert ("TFLite", 1) in unstated
     assert ("ONNX Runtime", 4) in unstated
