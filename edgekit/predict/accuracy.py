@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.predict import Accuracy
-from edgekit.predict.evidence import load_networks, load_rows
+from edgekit.predict.evidence import Row, load_networks, load_rows
 from edgekit.predict.intervals import COVERAGE, Widths, covered, widths
 from edgekit.predict.left_out import LeftOut, left_out, speedups, transferred
 from edgekit.predict.observations import Observation, observations
-
-NOISE_FLOOR = 0.038
-"""What two rounds of one measurement differ by: MLPerf's TFLite v2.7.1 rows, v2.0 and v2.1."""
 
 Place = tuple[str, str, str, str]
 
@@ -39,7 +36,7 @@ def rebuild() -> Rebuilt:
     for item in predicted:
         by_place.setdefault(_place(item), []).append(item)
     table = tuple(_accuracy(place, by_place[place], held) for place in sorted(by_place))
-    notes = _notes(len(all_rows), usable, predicted, held)
+    notes = _notes(all_rows, usable, predicted, held)
     return Rebuilt(table, notes, usable, widths(predicted, transfers))
 
 
@@ -77,7 +74,7 @@ def _accuracy(place: Place, items: Sequence[LeftOut], held: dict[LeftOut, bool])
 
 
 def _notes(
-    rows: int,
+    rows: Sequence[Row],
     usable: Sequence[Observation],
     predicted: Sequence[LeftOut],
     held: dict[LeftOut, bool],
@@ -85,16 +82,27 @@ def _notes(
     own = [item for item in predicted if item.standing == "own"]
     share = float(np.mean([held[item] for item in own]))
     return (
-        f"{len(usable)} of {rows} rows have a counted network and kernels we know; each of the "
+        f"{len(usable)} of {len(rows)} rows have a counted network and known kernels; each of the "
         f"{len(predicted)} here is predicted by a fit without its family (a published design in "
         "all its widths, depths, sizes and heads)",
         f"intervals made for {COVERAGE:.0%} hold {share:.1%} of the {len(own)} rows whose group "
         "has another family, each held to widths made without its family",
-        f"noise floor: the same measurement in MLPerf v2.0 and v2.1 differs by {NOISE_FLOOR:.1%}",
+        f"noise floor: the same measurement (TFLite v2.7.1) in MLPerf v2.0 and v2.1 differs by "
+        f"{_noise(rows):.1%}, the mean of the networks that both have",
         "constant_mape: the fit of one number, seconds per multiply-accumulate, left out the same",
         *_thread_notes(own),
         *_clock_notes(own),
     )
+
+
+def _noise(rows: Sequence[Row]) -> float:
+    """Return the mean difference of two rounds of one measurement, as a share of their mean."""
+    rounds: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if (row.runtime, row.runtime_version) == ("TFLite (ruy)", "v2.7.1"):
+            rounds.setdefault(row.model, {})[row.source_repo] = row.latency_ms
+    pairs = [tuple(times.values()) for times in rounds.values() if len(times) == 2]
+    return float(np.mean([2 * abs(a - b) / (a + b) for a, b in pairs]))
 
 
 def _thread_notes(own: Sequence[LeftOut]) -> list[str]:

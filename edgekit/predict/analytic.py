@@ -18,7 +18,7 @@ from edgekit.predict import coefficients as files
 from edgekit.predict.coefficients import Coefficients, CoreCoefficients, GroupCoefficients
 from edgekit.predict.evidence import ALL_CORES, folder
 from edgekit.predict.intervals import widened
-from edgekit.predict.observations import Group, terms
+from edgekit.predict.observations import Group, computed_in, terms
 from edgekit.predict.operators import workload_of
 from edgekit.predict.workload import Workload
 
@@ -74,9 +74,9 @@ class AnalyticPredictor:
         """
         if setting.runtime not in SPEAKS_FOR:
             raise UserError(did_you_mean("runtime", setting.runtime, list(SPEAKS_FOR)))
-        core, dtype = core_of(setting), ARITHMETIC[precision]
+        core, own = core_of(setting), SPEAKS_FOR[setting.runtime][0]
+        dtype = computed_in(own, core, ARITHMETIC[precision])
         found, doubts = self._stands_on(work, core, dtype, setting)
-        own = SPEAKS_FOR[setting.runtime][0]
         kernels = found.kernels if isinstance(found, GroupCoefficients) else own
         group = Group(kernels, core, dtype, 64)
         price = terms(work, group, setting.threads, setting.clock_mhz)

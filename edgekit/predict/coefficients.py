@@ -32,7 +32,7 @@ class GroupCoefficients:
 
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
     default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
-    half-width of the log interval. `user_rows` counts the user's own measurements among `rows`.
+    half-width of the log interval. `threads_stated`: by most of its rows. `user_rows` counts the user's own measurements among `rows`.
     """
 
     kernels: str
@@ -121,7 +121,7 @@ def make(
                     tuple(sorted({row.board for row in own})),
                     tuple(sorted({row.clock_mhz for row in own})),
                     tuple(sorted({row.threads for row in own})),
-                    all(row.threads_stated for row in own),
+                    2 * sum(row.threads_stated for row in own) > len(own),
                     rounded(max(row.conv_share for row in own)),
                     rounded(known.half(group, standing)),
                     by_term(fitted),

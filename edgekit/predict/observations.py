@@ -129,7 +129,8 @@ def observations(
         network, kernels = network_of(row, networks), kernels_of(row)
         if network is None or kernels is None or row.core == "ARM1176":
             continue
-        group = Group(kernels, row.core, row.dtype, row.os_bits or 64)
+        dtype = computed_in(kernels, row.core, row.dtype)
+        group = Group(kernels, row.core, dtype, row.os_bits or 64)
         threads = row.threads or UNSTATED_THREADS.get(row.runtime, ALL_CORES)
         found.append(
             Observation(
@@ -149,6 +150,15 @@ def observations(
             )
         )
     return tuple(found)
+
+
+def computed_in(kernels: str, core: str, dtype: str) -> str:
+    """Return the precision that kernels compute a network in: ncnn takes fp16 where a core has it.
+
+    On a Cortex-A76 it does so unless told not to, whatever the file holds.
+    """
+    halves = kernels == "ncnn" and core == "Cortex-A76" and dtype == "fp32"
+    return "fp16" if halves else dtype
 
 
 def kernels_of(row: Row) -> str | None:

@@ -104,7 +104,7 @@ def refit(
         )
         if kept and after is not None:
             groups[group] = _grown(groups.get(group), group, own, base, half, after)
-    merged = tuple(groups[group] for group in sorted(groups))
+    merged = tuple(groups.values())
     return replace(known, command=command, groups=merged), tuple(changes)
 
 
