@@ -71,11 +71,12 @@ class ExecutedPredictor:
             self.name,
         )
 
-    def check(self) -> tuple[Accuracy, ...]:
-        """Return the errors of left-out rows, rebuilt from the counts and the evidence."""
-        from edgekit.predict.executed_accuracy import rebuild
+    def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
+        """Return the errors of left-out rows, rebuilt from counts and evidence, and their notes."""
+        from edgekit.predict.executed_accuracy import ablation_lines, rebuild
 
-        return rebuild([board.board for board in self.known.boards])
+        boards = [board.board for board in self.known.boards]
+        return rebuild(boards), ablation_lines(boards)
 
     def _board(self, setting: Setting) -> Constants:
         core = setting.target.hardware.core

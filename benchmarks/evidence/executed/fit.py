@@ -16,7 +16,7 @@ from edgekit.predict.executed import FILE
 from edgekit.predict.executed_accuracy import (
     COVERAGE,
     LeftOut,
-    ablation,
+    ablation_lines,
     half_widths,
     leave_out,
     medians,
@@ -28,13 +28,11 @@ from edgekit.targets import load_target
 
 
 def board_constants(board: str, items: Sequence[LeftOut]) -> Constants:
-    """Return the constants of one board, and print what each part of the model adds."""
+    """Return the constants of one board."""
     known = load_samples(board)
     target = load_target(board)
     if target.hardware.core is None:
         raise SystemExit(f"{board} has no core in its profile")
-    for name, error in ablation(known).items():
-        print(f"{board}: {name}: {error:.1%} mean error, families left out")
     return Constants(
         board,
         target.hardware.core.value,
@@ -62,6 +60,8 @@ def main() -> None:
         tuple(board_constants(board, several) for board, several in left.items()),
     )
     save(found, folder() / FILE)
+    for line in ablation_lines(boards):
+        print(line)
 
 
 if __name__ == "__main__":
