@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import Board, new_key
+from sshd import Board, children, new_key
 from test_devices import wait_gone
 
 from edgekit.errors import BadTarget, DeviceError, DeviceLost, DeviceTimeout
@@ -216,6 +216,34 @@ def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) 
         there.run(["true"], timeout=30)
 
 
+def test_a_board_that_hangs_is_given_up(
+    board: Board, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.ssh.handshake.KEEPALIVE_S", 0.3)
+    hung = connect(parse_address(board.address))
+    (serving,) = board.connections()
+    stopper = threading.Thread(
+        target=lambda: (appears(board.home / "begun"), os.kill(serving, signal.SIGSTOP))
+    )
+    stopper.start()
+    with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
+        hung.run(["sh", "-c", "touch begun; sleep 60"], timeout=50)
+    stopper.join()
+    os.kill(serving, signal.SIGKILL)
+
+
+def test_a_disk_that_hangs_is_given_up(
+    board: Board, there: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.ssh.transfer.STALL_S", 1.0)
+    assert there.kind_below(there.home, "bin") == "folder"
+    (server,) = [pid for pid in descendants(board.connections()) if "sftp" in name_of(pid)]
+    os.kill(server, signal.SIGSTOP)
+    with pytest.raises(DeviceLost, match=r"^[^\n]*does not answer[^\n]*\Z"):
+        there.kind_below(there.home, "bin")
+    os.kill(server, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how: int) -> None:
     code = (
@@ -318,6 +346,15 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(
         assert (small / "model").read_text() == "old"
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def descendants(pids: list[int]) -> list[int]:
+    """Return the processes and all that they started."""
+    return [found for pid in pids for found in (pid, *descendants(children(pid)))]
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
 
 
 def appears(path: Path, pattern: str = "") -> None:

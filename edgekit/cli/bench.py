@@ -74,7 +74,7 @@ def bench(
     from edgekit.measure import BenchRequest, entry, summary_row
     from edgekit.measure import bench as run
     from edgekit.sample_images import sample_images
-    from edgekit.targets import load_target
+    from edgekit.targets import HOST, load_target
 
     profile = load_target(target)
     words = [word.strip() for word in cores.split(",") if word.strip()]
@@ -112,7 +112,9 @@ def bench(
     finally:
         opened.close()
     table = [summary_row(row) for row in rows]
-    title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
+    itself = profile.name != HOST or reached == "local"  # else `this machine` would be a lie
+    place = profile.title if itself else opened.name
+    title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
     if sustained:
         from edgekit.heat import heat_curve, heat_notes
