@@ -19,6 +19,7 @@ from sshd import Board, children, new_key
 from test_devices import wait_gone
 
 from edgekit.errors import BadTarget, DeviceError, DeviceLost, DeviceTimeout
+from edgekit.ssh import process
 from edgekit.ssh.address import Address, parse_address
 from edgekit.ssh.connection import Connection, connect
 from edgekit.ssh.transfer import PART_BYTES
@@ -91,6 +92,14 @@ def test_files_of_any_name_go_there_and_back(
     there.fetch(f".edgekit/{HOSTILE}", tmp_path / "back")
     assert (tmp_path / "back" / HOSTILE).read_bytes() == b"\0\xff"
     assert not list(board.home.rglob("touched"))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "ends in a backslash\\", "!!", "caf\udce9"])
+def test_no_login_shell_sees_a_name(there: Connection, name: str) -> None:
+    """Fish and csh quote otherwise than sh: what they read has nothing that they would expand."""
+    line = process._command([name], name)
+    assert re.fullmatch(r"""exec sh -c 'eval "\$\(echo [A-Za-z0-9+/=]+ \| base64 -d\)"'""", line)
+    assert there.run(["printf", "%s", name], timeout=30).stdout == os.fsencode(name)
 
 
 def test_a_name_no_program_can_have_is_refused(there: Connection) -> None:
@@ -252,10 +261,10 @@ def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how:
         f"there = connect(parse_address({board.address!r}))\n"
         "there.run(['sh', '-c', 'echo $$ >pid.new; mv pid.new pid; sleep 60'], timeout=50)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    edgekit = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     appears(board.home / "pid")
-    process.send_signal(how)
-    process.wait(20)
+    edgekit.send_signal(how)
+    edgekit.wait(20)
     assert wait_gone(int((board.home / "pid").read_text()))
 
 
