@@ -77,7 +77,7 @@ def bench(
     from edgekit.cli.output import progress, show
     from edgekit.errors import UserError
     from edgekit.measure import summary_row
-    from edgekit.targets import load_target
+    from edgekit.targets import HOST, load_target
 
     profile = load_target(target)
     words = [word.strip() for word in cores.split(",") if word.strip()]
@@ -111,7 +111,10 @@ def bench(
             say=say,
         )
     table = [summary_row(row) for row in rows]
-    title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
+    # The host's title is `this machine`, which another one is not.
+    itself = profile.name != HOST or rows[0].device == "local"
+    place = profile.title if itself else rows[0].device
+    title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
     if sustained:
         from edgekit.heat import heat_curve, heat_notes
