@@ -25,6 +25,10 @@ def bench(
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
+    inventory: Annotated[
+        Path | None, typer.Option(help="Measure on every board of this fleet's TOML file.")
+    ] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only these of its groups.")] = None,
     images: Annotated[
         Path | None, typer.Option(help="Images the inputs rotate over; the sample picture's crops.")
     ] = None,
@@ -67,6 +71,7 @@ def bench(
 
     from edgekit.artifact import find_artifacts
     from edgekit.cli.emulate import emulated
+    from edgekit.cli.fleet import bench_boards
     from edgekit.cli.output import progress, show
     from edgekit.devices import open_device
     from edgekit.errors import UserError
@@ -77,12 +82,11 @@ def bench(
     from edgekit.targets import load_target
 
     profile = load_target(target)
-    words = [word.strip() for word in cores.split(",") if word.strip()]
-    if not all(word.isdigit() for word in words):
-        raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
     found = find_artifacts(artifacts)
     pictures = open_images(images) if images else sample_images()
-    reached = device or profile.default_device
+    if device and inventory:
+        raise UserError("which boards? give --device or --inventory, not both")
+    reached = "ssh" if inventory else device or profile.default_device
     if reached == "virtual":
         if sustained:
             raise UserError("an emulated board does not get warm: give --sustained a real one")
@@ -98,13 +102,16 @@ def bench(
         pictures,
         results,
         threads,
-        tuple(map(int, words)),
+        _core_numbers(cores),
         rounds,
         min_seconds,
         percentile,  # type: ignore[arg-type]
         command=shlex.join(["edgekit", *sys.argv[1:]]),
         sustained=sustained,
     )
+    if inventory:
+        bench_boards(request, inventory, group or (), SHOWN, as_json, quiet)
+        return
     opened = open_device(reached, profile)
     try:
         with progress(quiet or as_json) as say:
@@ -125,6 +132,16 @@ def bench(
     show(title, table, as_json=as_json, notes=lines, columns=SHOWN)
     if any(row.error for row in rows):
         raise typer.Exit(1)
+
+
+def _core_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers in `0,1`. Raises UserError."""
+    from edgekit.errors import UserError
+
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdigit() for word in words):
+        raise UserError(f"--cores {text}: give core numbers separated by commas, like 0,1")
+    return tuple(map(int, words))
 
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
