@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from conftest import Cli, one_line_error
 from PIL import Image
+from test_report import a_measurement
 
 from edgekit.backends import backend_names, load_backend
 from edgekit.data import is_dataset, open_dataset
 from edgekit.errors import BadData, BrokenPlugin
 from edgekit.plugins import plugins
+from edgekit.report.saved import load_saved
+from edgekit.results import save
 from edgekit.targets import load_target, target_names
 
 EXAMPLE = Path(__file__).parent / "plugin_example"
@@ -165,3 +168,24 @@ def test_a_backend_converts_predicts_benches_and_conforms(
     assert suite.returncode == 0 and "5 passed" in suite.stdout, suite.stdout
     gone = cli("bench", folder, "--results", tmp_path / "r")
     assert "unknown backend 'matrix'" in one_line_error(gone)
+
+
+def test_a_report_outlives_a_target_whose_plugin_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_target(tmp_path, monkeypatch)
+    save(a_measurement(target="lost-board"), tmp_path / "results")
+    saved = load_saved(tmp_path / "results")
+    assert len(saved.measurements) == 1
+    assert "target lost-board" in saved.problems[0] and "unchecked" in saved.problems[0]
+    with pytest.raises(BrokenPlugin, match="target lost-board of lost 1"):
+        load_target("lost-board")
+
+
+def broken_target(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a package's metadata on the path whose target file is not there."""
+    info = folder / "lost-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lost\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[edgekit.targets]\nlost-board = lost.data\n")
+    monkeypatch.syspath_prepend(str(folder))
