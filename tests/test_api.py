@@ -96,7 +96,7 @@ def test_options_and_parameters_have_the_same_defaults(name: str) -> None:
     typed = {several.get(k, k): v for k, v in _defaults(getattr(command_line, name)).items()}
     ours = _defaults(getattr(edgekit, name))
     shown_only = {
-        "as_json", "quiet", "gate", "max_increase", "write_baseline",
+        "as_json", "quiet", "gate", "max_increase", "write_baseline", "inventory", "group",
     }  # fmt: skip
     assert set(typed) - shown_only == set(ours) - {"say", "command"}
     plural = {"backends": None, "precisions": "fp32,int8", "cores": ""}
@@ -159,8 +159,8 @@ def test_a_mistake_is_a_user_error_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(edgekit.UserError, match="did you mean multitask-cnn"):
         edgekit.convert("multitask-cmm", tmp_path / "out")
     with pytest.raises(edgekit.UserError, match=r"edgekit\.emulate"):
+        null_artifact(tmp_path / "null")
         edgekit.bench(tmp_path, target="rpi4")
     with pytest.raises(edgekit.UserError, match="did you mean test"):
-        null_artifact(tmp_path / "null")
         edgekit.evaluate(tmp_path / "null", tmp_path, split="tset")  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["null"]

@@ -11,15 +11,20 @@ from pathlib import Path
 from edgekit.board import Refused
 
 
-def run(command: list[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """Run `command` in `folder` and return its output.
+def run(
+    command: list[str], folder: Path, timeout: float, scratch: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `command` in `folder` and return its output; its caches and the like go to `scratch`.
 
     Raises Refused where it cannot be started, or after `timeout` seconds; nothing of it is left.
     """
+    scratch.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(scratch), "XDG_CACHE_HOME": str(scratch)}
     try:
         process = subprocess.Popen(
             command,
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

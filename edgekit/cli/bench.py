@@ -32,6 +32,10 @@ def bench(
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
+    inventory: Annotated[
+        Path | None, typer.Option(help="Measure on every board of this fleet's TOML file.")
+    ] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only these of its groups.")] = None,
     images: Annotated[
         Path | None, typer.Option(help="Images the inputs rotate over; the sample picture's crops.")
     ] = None,
@@ -72,18 +76,18 @@ def bench(
     import shlex
     import sys
 
-    from edgekit.api import bench as run
+    from edgekit.api import bench_request, measure_on
     from edgekit.cli.emulate import emulated
+    from edgekit.cli.fleet import bench_boards
     from edgekit.cli.output import progress, show
     from edgekit.errors import UserError
     from edgekit.measure import summary_row
     from edgekit.targets import load_target
 
     profile = load_target(target)
-    words = [word.strip() for word in cores.split(",") if word.strip()]
-    if not all(word.isdigit() for word in words):
-        raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
-    if (device or profile.default_device) == "virtual":
+    if device and inventory:
+        raise UserError("which boards? give --device or --inventory, not both")
+    if not inventory and (device or profile.default_device) == "virtual":
         if sustained:
             raise UserError("an emulated board does not get warm: give --sustained a real one")
         emulated(
@@ -93,23 +97,25 @@ def bench(
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
+    request = bench_request(
+        artifacts,
+        target=target,
+        images=images,
+        threads=threads,
+        cores=_core_numbers(cores),
+        rounds=rounds,
+        min_seconds=min_seconds,
+        sustained=sustained,
+        percentile=percentile,  # type: ignore[arg-type]
+        runtime=runtime,
+        results=results,
+        command=shlex.join(["edgekit", *sys.argv[1:]]),
+    )
+    if inventory:
+        bench_boards(request, inventory, group or (), SHOWN, as_json, quiet)
+        return
     with progress(quiet or as_json) as say:
-        rows = run(
-            artifacts,
-            target=target,
-            device=device,
-            images=images,
-            threads=threads,
-            cores=tuple(map(int, words)),
-            rounds=rounds,
-            min_seconds=min_seconds,
-            sustained=sustained,
-            percentile=percentile,  # type: ignore[arg-type]
-            runtime=runtime,
-            results=results,
-            command=shlex.join(["edgekit", *sys.argv[1:]]),
-            say=say,
-        )
+        rows = measure_on(request, device, say)
     table = [summary_row(row) for row in rows]
     title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
@@ -124,6 +130,16 @@ def bench(
     show(title, table, as_json=as_json, notes=lines, columns=SHOWN)
     if any(row.error for row in rows):
         raise typer.Exit(1)
+
+
+def _core_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers in `0,1`. Raises UserError."""
+    from edgekit.errors import UserError
+
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdigit() for word in words):
+        raise UserError(f"--cores {text}: give core numbers separated by commas, like 0,1")
+    return tuple(map(int, words))
 
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
