@@ -206,7 +206,7 @@ def test_a_time_limit_ends_the_whole_group_there(there: Connection, board: Board
 
 def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) -> None:
     pid = board.home / "pid"
-    cutter = threading.Thread(target=lambda: (_appears(pid), board.cut()))
+    cutter = threading.Thread(target=lambda: (appears(pid), board.cut()))
     cutter.start()
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         there.run(["sh", "-c", "echo $$ >pid.new; mv pid.new pid; sleep 60"], timeout=50)
@@ -225,7 +225,7 @@ def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how:
         "there.run(['sh', '-c', 'echo $$ >pid.new; mv pid.new pid; sleep 60'], timeout=50)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    _appears(board.home / "pid")
+    appears(board.home / "pid")
     process.send_signal(how)
     process.wait(20)
     assert wait_gone(int((board.home / "pid").read_text()))
@@ -264,7 +264,7 @@ def test_a_copy_that_is_cut_leaves_the_old_file(
     source = tmp_path / "model"
     with source.open("wb") as file:
         file.truncate(1 << 28)
-    cutter = threading.Thread(target=lambda: (_appears(board.home, ".*.partial"), board.cut()))
+    cutter = threading.Thread(target=lambda: (appears(board.home, ".*.partial"), board.cut()))
     cutter.start()
     with pytest.raises(DeviceLost):
         there.put(source, "model")
@@ -320,7 +320,7 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(
         subprocess.run(["umount", small], check=True)
 
 
-def _appears(path: Path, pattern: str = "") -> None:
+def appears(path: Path, pattern: str = "") -> None:
     """Wait until a file is there, or one of the pattern in a folder."""
     end = time.monotonic() + 60
     while not (any(path.glob(pattern)) if pattern else path.exists()):
