@@ -156,7 +156,7 @@ def bench_request(
     results: Place,
     command: str,
 ) -> BenchRequest:
-    """Return what `bench` was asked for, artifacts and images found. Raises UserError as it does."""
+    """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
     from edgekit.measure import BenchRequest, entry
 
     profile = load_target(target)
