@@ -137,8 +137,8 @@ def test_an_onnx_of_a_later_opset_is_refused_where_it_uses_what_came_later(
     graph = helper.make_graph([node], "late", ends[:1], ends[1:], [scale])
     onnx.save(helper.make_model(graph), tmp_path / "late.onnx")
     done = cli(
-        "convert", tmp_path / "late.onnx", "--backend", "onnx", "--precision", "fp32", "-q", "-o",
-        tmp_path / "out",
+        "convert", tmp_path / "late.onnx", "--raw-input", "--backend", "onnx", "--precision",
+        "fp32", "-q", "-o", tmp_path / "out",
     )  # fmt: skip
     error = one_line_error(done)
     assert "RMSNormalization" in error and "opset 20 or older" in error
