@@ -124,16 +124,6 @@ def bench(
     A row that failed carries its `error`. Raises BadTarget where the device is not the target, or
     is emulated and has no time (see `emulate`).
     """
-    from edgekit.devices import open_device
-    from edgekit.measure import bench as run
-
-    profile = load_target(target)
-    reached = device or profile.default_device
-    if reached == "virtual":
-        raise BadTarget(
-            f"{target} is emulated here and an emulator has no time: give --device ssh://USER@HOST "
-            "to measure a real one, or call edgekit.emulate for outputs and instruction counts"
-        )
     request = bench_request(
         artifacts,
         target=target,
@@ -148,11 +138,7 @@ def bench(
         results=results,
         command=command,
     )
-    opened = open_device(reached, profile)
-    try:
-        return run(request, opened, say)
-    finally:
-        opened.close()
+    return measure_on(request, device, say)
 
 
 def bench_request(
@@ -170,12 +156,13 @@ def bench_request(
     results: Place,
     command: str,
 ) -> BenchRequest:
-    """Return what `bench` measures, for one device or for each of a fleet's."""
+    """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
     from edgekit.measure import BenchRequest, entry
 
+    profile = load_target(target)
     return BenchRequest(
         tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
-        load_target(target),
+        profile,
         _images(images),
         Path(results),
         threads,
@@ -186,6 +173,26 @@ def bench_request(
         command=command,
         sustained=sustained,
     )
+
+
+def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Measurement]:
+    """Measure on a device, the target's own where None is given. Raises BadTarget as `bench`."""
+    from edgekit.devices import open_device
+    from edgekit.measure import bench as run
+
+    target = request.target
+    reached = device or target.default_device
+    if reached == "virtual":
+        raise BadTarget(
+            f"{target.name} is emulated here and an emulator has no time: give --device "
+            "ssh://USER@HOST to measure a real one, or call edgekit.emulate for outputs and "
+            "instruction counts"
+        )
+    opened = open_device(reached, target)
+    try:
+        return run(request, opened, say)
+    finally:
+        opened.close()
 
 
 def emulate(

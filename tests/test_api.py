@@ -162,8 +162,8 @@ def test_a_mistake_is_a_user_error_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(edgekit.UserError, match="did you mean multitask-cnn"):
         edgekit.convert("multitask-cmm", tmp_path / "out")
     with pytest.raises(edgekit.UserError, match=r"edgekit\.emulate"):
+        null_artifact(tmp_path / "null")
         edgekit.bench(tmp_path, target="rpi4")
     with pytest.raises(edgekit.UserError, match="did you mean test"):
-        null_artifact(tmp_path / "null")
         edgekit.evaluate(tmp_path / "null", tmp_path, split="tset")  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["null"]

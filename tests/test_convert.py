@@ -67,6 +67,21 @@ def test_int8_tflite_takes_pixel_minus_128(converted: Path) -> None:
         assert scale * ((pixel - 128) - zero_point) == pytest.approx(exact, abs=1e-6)
 
 
+def test_int8_onnx_weights_saturate_on_no_cpu(converted: Path) -> None:
+    """uint8 × int8 products, two of them added in 16 bits: 2 × 255 × 64 fits, 2 × 255 × 128 not."""
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    model = onnx.load(str(load_artifact(converted / "onnx-int8").path))
+    weights = [
+        numpy_helper.to_array(tensor).astype(int)
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1
+    ]
+    assert len(weights) >= 10
+    assert max(abs(values).max() for values in weights) <= 64
+
+
 @pytest.mark.slow
 def test_converting_twice_gives_the_same_bytes(cli: Cli, tmp_path: Path, pictures: Path) -> None:
     for name in ("one", "two"):
@@ -137,8 +152,8 @@ def test_an_onnx_of_a_later_opset_is_refused_where_it_uses_what_came_later(
     graph = helper.make_graph([node], "late", ends[:1], ends[1:], [scale])
     onnx.save(helper.make_model(graph), tmp_path / "late.onnx")
     done = cli(
-        "convert", tmp_path / "late.onnx", "--backend", "onnx", "--precision", "fp32", "-q", "-o",
-        tmp_path / "out",
+        "convert", tmp_path / "late.onnx", "--raw-input", "--backend", "onnx", "--precision",
+        "fp32", "-q", "-o", tmp_path / "out",
     )  # fmt: skip
     error = one_line_error(done)
     assert "RMSNormalization" in error and "opset 20 or older" in error

@@ -33,7 +33,7 @@ NOT_RUN = {"README.md": 1, "one-board.md": 1}
 """How many blocks of each page are marked as not run; each mark gives its reason."""
 
 RECORDED = "edgekit convert multitask-cnn --calibration faces/ -o out/mtc"
-REAL = re.compile(r"^edgekit bench .*(--target host|--device ssh:)")
+REAL = re.compile(r"^edgekit bench .*(--target host|--device ssh:|--inventory)")
 BOARD = re.compile(r"ssh://pi@([\w-]+)\.local")
 SHORTER = " --min-seconds 0.05 --percentile p50"
 SUSTAINED = re.compile(r"--sustained \d+")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -77,8 +77,7 @@ def bench(
     import shlex
     import sys
 
-    from edgekit.api import bench as run
-    from edgekit.api import bench_request
+    from edgekit.api import bench_request, measure_on
     from edgekit.cli.emulate import emulated
     from edgekit.cli.fleet import bench_boards
     from edgekit.cli.output import progress, show
@@ -99,25 +98,25 @@ def bench(
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
-    options: dict[str, Any] = {
-        "target": target,
-        "images": images,
-        "threads": threads,
-        "cores": _core_numbers(cores),
-        "rounds": rounds,
-        "min_seconds": min_seconds,
-        "sustained": sustained,
-        "percentile": percentile,
-        "runtime": runtime,
-        "results": results,
-        "command": shlex.join(["edgekit", *sys.argv[1:]]),
-    }
+    request = bench_request(
+        artifacts,
+        target=target,
+        images=images,
+        threads=threads,
+        cores=_core_numbers(cores),
+        rounds=rounds,
+        min_seconds=min_seconds,
+        sustained=sustained,
+        percentile=percentile,  # type: ignore[arg-type]
+        runtime=runtime,
+        results=results,
+        command=shlex.join(["edgekit", *sys.argv[1:]]),
+    )
     if inventory:
-        request = bench_request(artifacts, **options)
         bench_boards(request, inventory, group or (), SHOWN, as_json, quiet)
         return
     with progress(quiet or as_json) as say:
-        rows = run(artifacts, device=device, say=say, **options)
+        rows = measure_on(request, device, say)
     table = [summary_row(row) for row in rows]
     # The host's title is `this machine`, which another one is not.
     itself = profile.name != HOST or rows[0].device == "local"
