@@ -121,7 +121,8 @@ BAD = {
     ),
     "onnx: dynamic range": (
         onnx_dynamic,
-        "4 operators have int8 weights and float activations (dynamic range)",
+        "int8 weights with float activations (dynamic range): DynamicQuantizeLinear ×3, "
+        "DynamicQuantizeMatMul",
     ),
     "tflite: a layer left in float": (
         lambda f: tflite_int8(f, keep_float="CONV_2D-1"),
@@ -133,7 +134,7 @@ BAD = {
     ),
     "tflite: LRN outside XNNPACK": (
         lambda f: tflite_fp32(f, "LRN"),
-        "1 operators run outside XNNPACK and cut its part in 2",
+        "outside XNNPACK, cutting its part in 2: LOCAL_RESPONSE_NORMALIZATION",
     ),
     "tflite: batch norm unfused": (
         lambda f: tflite_fp32(f, "MUL", "ADD"),
@@ -141,7 +142,7 @@ BAD = {
     ),
     "tflite: dynamic range": (
         lambda f: tflite_int8(f, static=False),
-        "3 operators have int8 weights and float activations (dynamic range)",
+        "int8 weights with float activations (dynamic range): CONV_2D ×3",
     ),
     "openvino: two layers left in float": (
         lambda f: openvino_int8(f, exclude=TWO_CONVS),

@@ -13,8 +13,15 @@ from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.devices import Device, open_device, probe, put_artifact, put_program, put_runner
-from edgekit.devices import run_job as run
+from edgekit.devices import (
+    Device,
+    open_device,
+    probe,
+    put_artifact,
+    put_program,
+    put_runner,
+    run_job,
+)
 from edgekit.errors import DeviceError, UserError
 from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
@@ -98,7 +105,7 @@ def explain(
         doubts.append("no times: LiteRT is timed by cutting the graph, and this model is too large")
     else:
         doubts.append(TIMED_BY[name] if timed else "no times: the target itself was not measured")
-    case = Case(operators, manifest.precision, target.name, _dot_product(target, facts, doubts))
+    case = Case(operators, manifest.precision, target.name, _dot_product(target, facts))
     return Explanation(
         artifact.label,
         target.name,
@@ -143,20 +150,20 @@ def _profile(
         "pixels": pixels.name,
         "count": count,
     }
-    event = run(device, job, timeout=TIMEOUT_S, program=(PROFILER,))[-1]
+    event = run_job(device, job, timeout=TIMEOUT_S, program=(PROFILER,))[-1]
     if not isinstance(event.get("operators"), list):
         raise DeviceError(f"{device.name}: the profiler's answer lists no operators")
     return event
 
 
-def _dot_product(target: Target, facts: DeviceFacts, doubts: list[str]) -> bool | None:
+def _dot_product(target: Target, facts: DeviceFacts) -> bool | None:
     """Tell whether the target multiplies int8 by a dot product; None where nobody says.
 
     Its profile is believed first; a target that is this very machine is asked for its features.
     """
     if target.hardware.dot_product is not None:
         return target.hardware.dot_product.value
-    if doubts and matches(target, facts):
+    if matches(target, facts):
         return None
     names = {"asimddp", "avx_vnni", "avx512_vnni", "amx_int8"}
     return bool(names & set(facts.cpu_features)) if facts.cpu_features else None

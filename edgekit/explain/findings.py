@@ -140,7 +140,7 @@ def run_time_quantized(case: Case) -> Iterator[Finding]:
     if found:
         yield case.finding(
             "warning" if case.precision == "int8" else "note",
-            f"{len(found)} operators have int8 weights and float activations (dynamic range)",
+            f"int8 weights with float activations (dynamic range): {_kinds(found)}",
             found,
             "quantize statically: edgekit convert --precision int8 --calibration IMAGES",
         )
@@ -163,7 +163,7 @@ def outside_delegate(case: Case) -> Iterator[Finding]:
     parts = sum(a != b for a, b in pairwise(places)) // 2 + 1
     yield case.finding(
         case.severity(outside),
-        f"{len(outside)} operators run outside XNNPACK and cut its part in {parts}",
+        f"outside XNNPACK, cutting its part in {parts}: {_kinds(outside)}",
         outside,
         f"replace {_kinds(outside)} by operators XNNPACK has; built-in kernels are slower, and "
         "every change of hands costs a copy",
