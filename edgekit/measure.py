@@ -150,6 +150,7 @@ def bench(
             rows = [replace(row, wanted_rounds=len(row.rounds)) for row in rows]
             for row in rows:
                 save(row, request.results)
+                say(row.title, "done")
     return rows
 
 
@@ -302,7 +303,7 @@ def _measure(
         reason = " ".join(str(error).split())
         say(row.title, f"failed: {reason}")
         return replace(row, error=f"round {number}: {reason}")
-    if number == request.rounds:
+    if number == request.rounds and not request.sustained:
         say(row.title, "done")
     return replace(
         row,

@@ -79,7 +79,7 @@ def bench(
     from edgekit.measure import BenchRequest, entry, summary_row
     from edgekit.measure import bench as run
     from edgekit.sample_images import sample_images
-    from edgekit.targets import load_target
+    from edgekit.targets import HOST, load_target
 
     profile = load_target(target)
     found = find_artifacts(artifacts)
@@ -119,7 +119,9 @@ def bench(
     finally:
         opened.close()
     table = [summary_row(row) for row in rows]
-    title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
+    itself = profile.name != HOST or reached == "local"  # else `this machine` would be a lie
+    place = profile.title if itself else opened.name
+    title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
     if sustained:
         from edgekit.heat import heat_curve, heat_notes
