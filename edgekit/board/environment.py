@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.board import Refused
+from edgekit.board.archive import RUN
 from edgekit.board.durable import flush_folder, write_whole
 from edgekit.board.programs import last_words, run
-
-RUN = "run"
-"""The script in a version's folder that starts its runner with the right Python."""
 
 _INSTALL_S = 1800.0
 _VERSIONS = """
