@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from edgekit.board import Refused
 from edgekit.board.archive import (
     INDEX,
+    RUN,
     SIGNATURE,
     Head,
     damage,
@@ -119,6 +120,7 @@ MALICIOUS: dict[str, bytes] = {
     "the index again": two("model.onnx", "index.json"),
     "the index in capitals": two("model.onnx", "INDEX.JSON"),
     "the signature as a file": two("model.onnx", SIGNATURE),
+    "the board's own script": two("model.onnx", "run"),
     "symbolic link": tar_with(type=tarfile.SYMTYPE, linkname="/etc/passwd"),
     "hard link": tar_with(type=tarfile.LNKTYPE, linkname="/etc/passwd"),
     "character device": tar_with(type=tarfile.CHRTYPE, devmajor=1, devminor=3),
@@ -226,7 +228,7 @@ FILES = st.dictionaries(
 
 def _apart(names: list[str]) -> bool:
     low = [name.lower() for name in names]
-    reserved = {INDEX, SIGNATURE, "golden", "a", "a/b"}
+    reserved = {INDEX, SIGNATURE, RUN, "golden", "a", "a/b"}
     return len(set(low)) == len(low) and not reserved & set(low)
 
 

@@ -316,7 +316,12 @@ def test_a_host_that_goes_in_the_middle_of_a_step_frees_the_board(
     python.write_text(whole.replace("exec ", hangs + "exec "))
     command = [sys.executable, "-m", "edgekit", "deploy", str(plain.path), "--to", board.address]
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A test run in the background ignores Ctrl-C, and what it starts would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     said = []
@@ -324,7 +329,8 @@ def test_a_host_that_goes_in_the_middle_of_a_step_frees_the_board(
         said.append(line)
         if line.strip().endswith(": golden"):
             process.send_signal(number)
-    assert process.wait() == code and "Traceback" not in "".join(said)
+    assert process.wait() == code, "".join(said)
+    assert "Traceback" not in "".join(said)
     process.stderr.close()
     python.write_text(whole)
     assert ship(plain, board, wait=60).already is False

@@ -25,6 +25,8 @@ from edgekit.board.durable import CHUNK, flush_tree, sha256
 
 INDEX = "index.json"
 SIGNATURE = "index.json.sig"
+RUN = "run"
+"""The script that a board writes beside the files, to start the runner with the right Python."""
 # 1: the first.
 SCHEMA = 1
 
@@ -270,7 +272,7 @@ def _is_platform(item: object) -> bool:
 def _check_names(names: list[str]) -> None:
     """Raise Refused where two names are one on some file system, or a file is also a folder."""
     folders = {parent.casefold() for name in names for parent in _parents(name)}
-    seen = {INDEX, SIGNATURE}
+    seen = {INDEX, SIGNATURE, RUN}
     for name in names:
         if name.casefold() in seen or name.casefold() in folders:
             raise Refused(f"the bundle holds {name!r} twice: refused")

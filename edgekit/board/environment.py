@@ -10,22 +10,22 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from edgekit.board import Refused
+from edgekit.board.archive import RUN
 from edgekit.board.durable import flush_folder, write_whole
 from edgekit.board.programs import last_words, run
 
-RUN = "run"
-"""The script in a version's folder that starts its runner with the right Python."""
-
 _INSTALL_S = 1800.0
-_PROBE = """
-import json, platform, sys
+_VERSIONS = """
+import json, sys
 from importlib import metadata
 found = {}
 for name in sys.argv[1:]:
@@ -33,8 +33,7 @@ for name in sys.argv[1:]:
         found[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(),
-                  "glibc": platform.libc_ver()[1], "found": found}))
+print(json.dumps(found))
 """
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -42,50 +41,41 @@ _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 def prepare(python: str, index: dict[str, Any], version: Path, environments: Path) -> str:
     """Return the Python that runs the unpacked `version`, and write its `run` script.
 
-    `python` is the board's own, by name or path. Where no lock of the bundle is for this board,
-    that one is taken as it is: the golden test decides. Raises Refused where the locked packages
-    are not there and cannot be installed.
+    `python` is the one this runs in, by the name or path it was started with. Where no lock of the
+    bundle is for this board, that one is taken as it is: the golden test decides. Raises Refused
+    where the locked packages are not there and cannot be installed.
     """
-    locks = _locks(index, version)
-    names = sorted({name for pinned in locks.values() for name in pinned})
-    board = probe(python, names, version.with_name(".scratch.aside"))
-    chosen, lock = str(shutil.which(python) or python), _lock_for(index, board)
-    if lock in locks and any(board["found"].get(n) != v for n, v in locks[lock].items()):
+    chosen, lock = shutil.which(python), _lock_for(index)
+    if chosen is None:
+        raise Refused(f"this board has no {python}: give --python")
+    if lock and not _has(chosen, version / lock):
         chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
     script = f'#!/bin/sh\nexec {shlex.quote(chosen)} "$(dirname "$0")/runner.py" "$@"\n'
     write_whole(version / RUN, script.encode(), 0o755)
     return chosen
 
 
-def probe(python: str, names: list[str], scratch: Path) -> dict[str, Any]:
-    """Return what a Python of this board is, and the versions it has of the packages `names`.
-
-    Raises Refused where it is no Python.
-    """
-    done = run([python, "-c", _PROBE, *names], Path.home(), 60, scratch)
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        raise Refused(f"{python} does not answer as Python: {last_words(done)}") from None
-    if not isinstance(answer, dict) or not isinstance(answer.get("found"), dict):
-        raise Refused(f"{python} does not answer as Python does")
-    return answer
-
-
-def _locks(index: dict[str, Any], version: Path) -> dict[str, dict[str, str]]:
-    """Return the bundle's locks: file name, and the versions of the packages it names."""
+def _lock_for(index: dict[str, Any]) -> str | None:
+    """Return the name of the bundle's lock that is for this board, or None."""
     names = {entry["name"] for entry in index["files"]}
-    locks = {str(p["requirements"]) for p in index.get("platforms", [])} & names
-    return {name: dict(_PINNED.findall((version / name).read_text())) for name in sorted(locks)}
+    here = {"machine": platform.machine(), "python": "{}.{}".format(*sys.version_info[:2])}
+    glibc = _numbers(platform.libc_ver()[1])
+    for item in index.get("platforms", []):
+        same = all(item[key] == value for key, value in here.items())
+        if same and glibc >= _numbers(item["glibc"]) and item["requirements"] in names:
+            return str(item["requirements"])
+    return None
 
 
-def _lock_for(index: dict[str, Any], board: dict[str, Any]) -> str:
-    """Return the name of the lock that is for this board, or ''."""
-    for platform in index.get("platforms", []):
-        same = all(platform.get(key) == board[key] for key in ("machine", "python"))
-        if same and _numbers(board["glibc"]) >= _numbers(str(platform.get("glibc", ""))):
-            return str(platform["requirements"])
-    return ""
+def _has(python: str, lock: Path) -> bool:
+    """Tell whether a Python has every package of a lock, in just its version."""
+    pinned = dict(_PINNED.findall(lock.read_text()))
+    command = [python, "-c", _VERSIONS, *pinned]
+    done = run(command, lock.parent, 60, lock.parent.parent.with_name(".scratch.aside"))
+    try:
+        return bool(json.loads(done.stdout) == pinned)
+    except ValueError:
+        raise Refused(f"{python} does not work here: {last_words(done)}") from None
 
 
 def _numbers(version: str) -> list[int]:

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.board import Refused
-from edgekit.board.archive import INDEX, check_app, damage, parse_index
+from edgekit.board.archive import INDEX, RUN, check_app, damage, parse_index
 from edgekit.board.durable import flush_folder, flush_tree, point, write_whole
-from edgekit.board.environment import RUN
 
 _POLL_S = 0.1
 
