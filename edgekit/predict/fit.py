@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgekit.predict.observations import TERMS, Group, Observation, Vector
+from edgekit.predict.observations import Group, Observation, Vector
 
 Release = tuple[str, float]
 Key = TypeVar("Key", bound=Hashable)
@@ -160,6 +160,3 @@ def nonnegative(gram: Vector, target: Vector) -> Vector:
             b = b + step * (candidate - b)
             free &= b > 1e-15
     return b * scale
-
-
-assert len(TERMS) == len(START["float"]) == len(START["int8"])

@@ -51,7 +51,7 @@ def predicted_table(predictions: Sequence[PredictionRecord]) -> Table:
         if (found := system_of(record.artifact.model)) is not None
     ]
     title = "Table III, latency of one image on a board, predicted"
-    return Table("table-3-latency-predicted", title, COLUMNS, tuple(rows), _notes(predictions))
+    return Table("table-3-latency-predicted", title, COLUMNS, tuple(rows), _notes())
 
 
 def _order(record: PredictionRecord) -> tuple[str | int, ...]:
@@ -133,8 +133,7 @@ def _ratio_halves() -> Mapping[str, float]:
     return load(folder() / FILE).ratio_half
 
 
-def _notes(predictions: Sequence[PredictionRecord]) -> tuple[str, ...]:
-    whys = dict.fromkeys(record.why for record in predictions)
+def _notes() -> tuple[str, ...]:
     return (
         "predicted: nobody measured these. p50 of one inference, input tensor to outputs; low and "
         "high are made to hold a measurement as often as coverage says. `edgekit predict-latency "
@@ -150,6 +149,5 @@ def _notes(predictions: Sequence[PredictionRecord]) -> tuple[str, ...]:
         "equal",
         "deployed: answers age and gender; a network that answers one of them is half of what a "
         "user must deploy",
-        *(f"why: {why}" for why in whys),
-        *(reconstruction_notes() if predictions else ()),
+        *reconstruction_notes(),
     )
