@@ -56,7 +56,8 @@ def bench(
     """Time artifacts on a device: fresh processes, interleaved rounds, every sample saved.
 
     The same call after Ctrl-C or a kill goes on with what is missing. A board that is not here is
-    emulated: outputs and exact instruction counts of the real ARM runtimes, and no time.
+    emulated: outputs and exact instruction counts of the real ARM runtimes, and a predicted
+    latency with its interval; no time is measured.
     Example: edgekit bench out/mtc --target host --threads 1
     """
     import shlex
