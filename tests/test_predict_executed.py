@@ -297,3 +297,4 @@ def test_an_artifact_is_run_once_and_timed_for_any_threads_and_clock(
     assert four.seconds < two.seconds < one.seconds < 4 * four.seconds
     assert one.seconds / 1.2 < faster.seconds < one.seconds, "memory keeps its own pace"
     assert not two.calibrated and "no row has 2 threads" in two.why
+    assert two.high / two.seconds > four.high / four.seconds
