@@ -18,6 +18,7 @@ from edgekit.predict.evidence import folder
 from edgekit.predict.executed_coefficients import Constants, in_order, load
 from edgekit.predict.executed_model import terms
 from edgekit.predict.executed_run import executed
+from edgekit.predict.intervals import widened
 from edgekit.predict.operators import workload_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ExecutedPredictor:
         if setting.threads not in MEASURED_THREADS:
             doubts.append(f"no row has {setting.threads} threads")
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
-        half = max(half, abs(off or 0))
+        half = widened(max(half, abs(off or 0)), unseen=bool(doubts))
         return Prediction(
             seconds,
             seconds * exp(-half),

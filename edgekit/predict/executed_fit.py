@@ -26,16 +26,12 @@ ABLATION = {
 }
 """What each part of the model adds, by the constants that are fitted."""
 
-ISSUE_PULL = 0.1
-"""How strongly a factor on issue cycles is drawn to 1, the bound itself, as a number of rows that
-are nothing but such cycles: two families alone cannot tell them from memory."""
-
 CONVERTING = "mlcommons/"
 """Whose float rows have the conversion of an image to floats within their time.
 
 Its harness does that between the query and the answer, by a double-precision division per number,
 and only copies for quantized networks: ctuning/ck-mlperf, program/image-classification-tflite-
-loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 5 ms at 224×224, whatever the network.
+loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, whatever the network.
 """
 
 
@@ -113,24 +109,23 @@ def converted_numbers(row: Row) -> int:
 def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
     """Return the constants, none below 0, of least squares of relative errors.
 
-    Constants not among `names` are 0. A family of networks has the same say in each of its kernels,
-    precisions and thread counts, however many of its sizes were measured.
+    Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
+    kind would else take from it what they cannot tell from memory. Constants not among `names`
+    are 0. A family of networks has the same say in each of its kernels, precisions and thread
+    counts, however many of its sizes were measured.
     """
     used = np.array([name in names for name in TERMS])
     keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
     counts = Counter(keys)
     weights = np.array([1 / counts[key] for key in keys])
     relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
+    least = np.array([name in ISSUE for name in TERMS], float)[used]
     gram = (relative * weights[:, None]).T @ relative
     # A constant that no row needs (no integer blocks) must not make the system singular.
     gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
-    target = relative.T @ weights
-    for name in ISSUE:  # the first constants
-        at = names.index(name)
-        gram[at, at] += ISSUE_PULL
-        target[at] += ISSUE_PULL
+    beyond = nonnegative(gram, relative.T @ (weights * (1 - relative @ least)))
     constants = np.zeros(len(TERMS))
-    constants[used] = nonnegative(gram, target)
+    constants[used] = least + beyond
     return constants
 
 
