@@ -32,6 +32,9 @@ def evaluate(
         str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the images.", min=1)] = 2,
+    executor: Annotated[
+        str, typer.Option(help="Where they run: local, or dask://HOST:PORT (a trusted network).")
+    ] = "local",
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the records for `edgekit report`.")
     ] = None,
@@ -72,6 +75,7 @@ def evaluate(
         device or profile.default_device,
         runtime,
         workers,
+        executor,
     )
     with progress(quiet or as_json) as say:
         evaluations = run(request, say)
