@@ -19,6 +19,7 @@ from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.report import report
 from edgekit.cli.train import train
+from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError
 
 INTERRUPTED = 130
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (convert, bench, compare, evaluate, report, predict, train, weights, models, doctor)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)
