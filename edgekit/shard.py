@@ -14,7 +14,7 @@ from edgekit.artifact import Artifact, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, Decisions, Sample, open_store
 from edgekit.data.decoded import centre, decode_readable, frame_of
-from edgekit.devices import open_device, put_artifact, put_runner, run_job
+from edgekit.devices import Device, open_device, put_artifact, put_runner, run_job
 from edgekit.errors import BadArtifact
 from edgekit.executors import Executor
 from edgekit.files import write_whole
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIMEOUT_S = 3600.0
+
+_OPEN: set[Device] = set()
+"""The devices that shards of this process run on now."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
     dataset = Dataset("", "", {}, shard.images, open_store(shard.data), Decisions())
     images = decode_readable(dataset, frame_of(manifest.input), workers=1)
     device = open_device(shard.device, shard.target)
+    _OPEN.add(device)
     try:
         if not images.samples:
             return ShardAnswer({}, images.broken, device.provenance)
@@ -130,6 +134,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
         return ShardAnswer(answers, images.broken, device.provenance)
     finally:
+        _OPEN.discard(device)
         device.close()
 
 
@@ -145,11 +150,16 @@ def run_shards(
     answers = {index: answer for index, path in enumerate(kept) if (answer := _read(path))}
     missing = [index for index in range(len(shards)) if index not in answers]
     tell(len(answers))
-    for place, answer in executor.map(run_shard, [shards[index] for index in missing]):
-        index = missing[place]
-        answers[index] = answer
-        _keep(kept[index], answer)
-        tell(len(answers))
+    try:
+        for place, answer in executor.map(run_shard, [shards[index] for index in missing]):
+            index = missing[place]
+            answers[index] = answer
+            _keep(kept[index], answer)
+            tell(len(answers))
+    except BaseException:  # Ctrl-C, or a shard that failed: the others would run on to their end
+        for device in list(_OPEN):
+            device.close()
+        raise
     for path in kept:
         path.unlink(missing_ok=True)
     return [answers[index] for index in range(len(shards))]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from PIL import Image
 from scale_out_work import Task, fail, refuse, square
 
 from edgekit.artifact import load_artifact
-from edgekit.data import SplitPlan
+from edgekit.data import SplitPlan, open_dataset
+from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadArtifact, BadData, EdgekitError, MissingPackage, UserError
 from edgekit.evaluate import EvaluateRequest, evaluate
 from edgekit.executors import open_executor
@@ -72,29 +74,29 @@ def dask(
         )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
-    cache = folder / "cache"
-    environment = os.environ | {
-        "PYTHONPATH": str(TESTS),
-        "XDG_CACHE_HOME": str(cache),
-        "OMP_NUM_THREADS": "1",
-    }
+def start(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Cluster]:
+    """Start a scheduler on a free port of loopback and wait until it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    scheduler = dask(
-        ["scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
-        environment,
-        folder,
-    )
-    try:
-        until(lambda: listening(port), scheduler)
-        yield Cluster(f"dask://127.0.0.1:{port}", environment, folder)
-    finally:
-        scheduler.kill()
-        scheduler.wait()
+    arguments = ["scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    scheduler = dask(arguments, environment, folder)
+    until(lambda: listening(port), scheduler)
+    return scheduler, Cluster(f"dask://127.0.0.1:{port}", environment, folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    environment = os.environ | {
+        "PYTHONPATH": str(TESTS),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+    }
+    scheduler, cluster = start(folder, environment)
+    yield cluster
+    scheduler.kill()
+    scheduler.wait()
 
 
 def listening(port: int) -> bool:
@@ -168,6 +170,23 @@ def test_another_version_on_a_worker_is_told(
         list(open_executor(cluster.address, 1).map(square, [Task(tmp_path, 1)]))
 
 
+def test_a_lost_scheduler_is_one_line(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    scheduler, cluster = start(tmp_path, environment)
+    worker = cluster.worker()
+    try:
+        tasks = [Task(tmp_path, 1), Task(tmp_path, 0)]
+        results = open_executor(cluster.address, 1).map(square, tasks)
+        assert next(results) == (0, 1)
+        scheduler.kill()
+        with pytest.raises(EdgekitError, match="was lost: start it and run again"):
+            next(results)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+
+
 def test_nobody_at_the_address_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekit.executors.dask.CONNECT_S", 0.5)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "):
@@ -195,6 +214,16 @@ def test_here_every_item_is_done_once_and_the_first_error_ends_it(workers: int) 
     assert sorted(executor.map(lambda item: -item, range(7))) == [(i, -i) for i in range(7)]
     with pytest.raises(ZeroDivisionError):
         list(executor.map(lambda item: 1 // item, [1, 0, 1]))
+
+
+def test_closing_a_device_ends_what_another_thread_runs_on_it(tmp_path: Path) -> None:
+    device = LocalDevice()
+    script = f"open({str(tmp_path / 'begun')!r}, 'w').close(); import time; time.sleep(600)"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(device.run, ["-c", script], timeout=600)
+        until((tmp_path / "begun").exists)
+        device.close()
+        assert running.result(60).exit_code == -signal.SIGKILL
 
 
 # Evaluation
@@ -297,8 +326,6 @@ def test_a_worker_with_other_images_says_so(
 
 
 def shards(artifact: Path, labelled: Path, count: int) -> list[Shard]:
-    from edgekit.data import open_dataset
-
     dataset = open_dataset(str(labelled)).split("test")
     target = load_target("host")
     loaded = load_artifact(artifact)
@@ -310,14 +337,14 @@ def shards(artifact: Path, labelled: Path, count: int) -> list[Shard]:
 
 @pytest.fixture(scope="module")
 def adience(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five folds of sixteen faces, in Adience's layout."""
+    """Five folds of eight faces, in Adience's layout."""
     root = tmp_path_factory.mktemp("adience") / "Adience"
     header = (
         "user_id\toriginal_image\tface_id\tage\tgender\tx\ty\tdx\tdy\ttilt_ang\tfiducial\tscore"
     )
     for fold in range(5):
         lines = [header]
-        for index in range(16):
+        for index in range(8):
             age, gender, level = (("(25, 32)", "m", 60), ("(60, 100)", "f", 190))[index % 2]
             user, name = f"{fold}{index}@N01", f"{fold}{index}_o.jpg"
             lines.append("\t".join([user, name, str(index), age, gender, *["0"] * 7]))
@@ -336,7 +363,7 @@ def test_a_worker_killed_in_a_fold_changes_no_weight(
 ) -> None:
     options = [
         "train", "multitask-cnn", "--data", adience, "--protocol", "folds", "--fold", "all",
-        "--set", "epochs=3", "--set", "batch=16", "--threads", 1, "--json",
+        "--set", "epochs=2", "--set", "batch=16", "--threads", 1, "--json",
     ]  # fmt: skip
     command = [*options, "--executor", cluster.address, "-o", tmp_path / "spread"]
     client = subprocess.Popen(
@@ -344,9 +371,12 @@ def test_a_worker_killed_in_a_fold_changes_no_weight(
         stdout=subprocess.PIPE,
         env=cluster.environment,
     )
-    until(lambda: list((tmp_path / "spread").glob("fold-*/checkpoint.pt")), client)
-    os.kill(workers[1], signal.SIGKILL)
-    spread, _ = client.communicate(timeout=120)
+    try:
+        until(lambda: list((tmp_path / "spread").glob("fold-*/checkpoint.pt")), client)
+        os.kill(workers[1], signal.SIGKILL)
+        spread, _ = client.communicate(timeout=300)
+    finally:
+        client.kill()
     assert client.returncode == 0
     here = cli(*options, "-o", tmp_path / "here", "--quiet", **cluster.environment)
     assert here.returncode == 0, here.stderr
@@ -377,8 +407,6 @@ def test_two_runs_of_one_folder_wait_for_each_other(adience: Path, tmp_path: Pat
         changes=("epochs=1",),
         threads=1,
     )
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(train_alone, options)
         with pytest.raises(TimeoutError):

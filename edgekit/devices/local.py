@@ -21,20 +21,28 @@ if TYPE_CHECKING:
 
 
 class LocalDevice(WorkFolder):
-    """This machine; `close` removes its work folder."""
+    """This machine; `close` ends what runs and removes its work folder."""
 
     name = "local"
     provenance: Literal["measured", "emulated"] = "measured"
 
     def __init__(self) -> None:
         super().__init__(self.name)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """End the program that another thread may be running, and remove the folder."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        super().close()
 
     def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
         """Run this Python with `arguments`; its process group is gone when this returns."""
         # Files, not pipes: a child that outlives the program would hold a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
-            process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,

@@ -103,7 +103,7 @@ class DaskExecutor:
 
     def _ended(self, client: Client, futures: Sequence[Future[Any]]) -> set[Future[Any]]:
         """Wait for some to end and return those; EdgekitError where there is nobody to do them."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         alone = False
         while True:
@@ -112,16 +112,16 @@ class DaskExecutor:
                     futures, timeout=PATIENCE_S, return_when="FIRST_COMPLETED"
                 ).done
                 return ended
+            except CancelledError:
+                raise self._lost() from None
             except TimeoutError:
-                if client.scheduler_info(n_workers=-1)["workers"]:
-                    alone = False
-                    continue
-            if alone:
+                nobody = not client.scheduler_info(n_workers=-1)["workers"]
+            if nobody and alone:
                 raise EdgekitError(
                     f"{self.address} has had no worker for {PATIENCE_S:g} s: start some with "
                     "`dask worker --nthreads 1` and run again; it goes on where it was"
                 )
-            alone = True
+            alone = nobody
 
     def _answer(self, future: Future[Answer[Result]]) -> Answer[Result]:
         from distributed import CancelledError
@@ -129,15 +129,18 @@ class DaskExecutor:
         try:
             answer: Answer[Result] = future.result()
         except CancelledError:
-            raise EdgekitError(
-                f"{self.address} was lost: start it and run again; it goes on where it was"
-            ) from None
+            raise self._lost() from None
         except Exception as error:  # the function's own bug, or KilledWorker
             reason = " ".join(str(error).split())[:300]
             raise EdgekitError(
                 f"on {self.address}: {type(error).__name__}: {reason}; what was done is kept"
             ) from error
         return answer
+
+    def _lost(self) -> EdgekitError:
+        return EdgekitError(
+            f"{self.address} was lost: start it and run again; it goes on where it was"
+        )
 
 
 def open_executor(address: str, workers: int) -> DaskExecutor:

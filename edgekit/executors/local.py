@@ -31,7 +31,8 @@ class LocalExecutor:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            # Not waited for: after Ctrl-C whoever called ends what his items still run.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def open_executor(address: str, workers: int) -> LocalExecutor:
