@@ -23,6 +23,7 @@ _PACKAGES = {
     "ai-edge-litert": ("tflite", "running TFLite artifacts"),
     "openvino": ("openvino", "the openvino backend and its runtime"),
     "nncf": ("openvino", "int8 for openvino"),
+    "distributed": ("dask", "spreading work over machines"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {
