@@ -7,9 +7,10 @@ thread. `evaluate` is the shards of `edgekit evaluate`, `--workers 2`, with noth
 (`cold`, the first artifact of an input size) and from the cache (`warm`, every later one). Both
 load the artifact in their time; neither reads the labels. They take turns, and a ratio is that of
 one turn: the median is given with the least and greatest, which hold the true median in 94 % of
-samples of five. CPU time is of the process and its children: what a busy machine leaves exact.
-Wall time can gain from two cores, CPU time cannot: `cores` x the ratio of CPU times is the wall
-ratio that free cores allow.
+samples of five. CPU time is of the process and its children: what a busy machine disturbs least.
+Wall time can gain from two cores, CPU time cannot: on free cores the wall ratio is at most `cores`
+x the ratio of CPU times. Where others keep the cores busy, two processes also get more of them
+than one: a wall ratio measured there (see `load_average`) is no speed-up to quote.
 """
 
 from __future__ import annotations
