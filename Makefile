@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test check
+.PHONY: demo test check weights
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
 test: check
 	$(BIN)/python -m pytest
+
+# Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
+weights: $(STAMP)
+	$(BIN)/edgekit weights --data "$(UTKFACE)"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -244,6 +244,7 @@ def evaluate(
     device: str | None = None,
     runtime: str | None = None,
     workers: int = 2,
+    executor: str = "local",
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = _silent,
@@ -251,8 +252,8 @@ def evaluate(
     """Score artifacts on labelled images, in the very runtime that will serve them.
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
-    images of the split, drawn by a fixed seed. Records are saved under `results`, None: nowhere.
-    Raises BadData where the labels are not the model's.
+    images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
+    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the labels are not the model's.
     """
     from edgekit.evaluation import EvaluateRequest, record
     from edgekit.evaluation import evaluate as run
@@ -272,6 +273,7 @@ def evaluate(
         device or profile.default_device,
         runtime,
         workers,
+        executor,
     )
     evaluations = run(request, say)
     if results is not None:

@@ -119,3 +119,16 @@ def did_you_mean(kind: str, given: str, known: list[str]) -> str:
     near = get_close_matches(given, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
     return f"unknown {kind} '{given}': {hint}"
+
+
+def error_of(kind: str, message: str) -> EdgekitError | None:
+    """Return an error of this tree again from its class's name and its message, or None.
+
+    Not by calling the class: some make their message of other arguments.
+    """
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, EdgekitError)):
+        return None
+    error = found.__new__(found)
+    error.args = (message,)
+    return error

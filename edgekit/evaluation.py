@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgekit.accuracy import Score, Share, paired_difference, share
 from edgekit.artifact import Artifact
-from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
 from edgekit.data.assessment import Assessment, assess, shares
-from edgekit.data.decoded import Decoded, centre, decode_all, frame_of
-from edgekit.devices import Device, open_device, put_artifact, put_runner, run_job
-from edgekit.errors import UserError
+from edgekit.errors import BadData, UserError
+from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.results import AccuracyRecord, Provenance
-from edgekit.spec import OutputSpec
+from edgekit.shard import Shard, ShardAnswer, run_shards, shards_of
 from edgekit.targets import Target
-from edgekit.verify import Outputs, decisions, read_outputs
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TIMEOUT_S = 3600.0
 DEFAULT_PLAN = SplitPlan()
 FACE_OUTPUTS = ("age_", "gender_")
 """What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
@@ -43,8 +38,8 @@ class EvaluateRequest:
 
     `limit` takes so many images of the split, drawn by a fixed seed, for slow devices; the first
     ones would not do: files are often sorted by what they show.
-    `runtime` replaces the backend's own, by the runner's name. `workers` processes share the
-    images of an artifact, one thread each.
+    `runtime` replaces the backend's own, by the runner's name. The images of an artifact are
+    shared by `workers` processes, one thread each, wherever `executor` runs them.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -56,6 +51,7 @@ class EvaluateRequest:
     device: str = "local"
     runtime: str | None = None
     workers: int = 2
+    executor: str = "local"
 
 
 @dataclass(frozen=True)
@@ -86,60 +82,85 @@ def evaluate(
     """
     if not request.artifacts:
         raise UserError("nothing to judge: give artifacts of onnx, tflite or openvino")
+    executor = open_executor(request.executor, request.workers)
     say("data", "reading labels")
     dataset = open_dataset(request.data, request.plan).split(request.split)
     if request.limit is not None:
         dataset = _drawn(dataset, request.limit)
-    chosen: list[dict[str, NDArray[np.int64]]] = []
-    decoded: list[Decoded] = []
-    provenances: list[Provenance] = []
+    shards: list[Shard] = []
+    ends = [0]
     for artifact in request.artifacts:
-        spec = artifact.manifest.input
         check_labels(dataset, artifact.manifest.outputs)
-        say("data", f"decoding {len(dataset.samples)} images to {spec.width}x{spec.height}")
-        images = decode_all(dataset, frame_of(spec), request.workers)
-        say("run", artifact.label)
-        outputs, provenance = _outputs(request, artifact, centre(images.pixels, spec))
-        chosen.append(_decide(outputs, artifact.manifest.outputs))
-        decoded.append(images)
-        provenances.append(provenance)
-    say("run", "done")
-    return tuple(
-        _judge(request, index, chosen, decoded[index], provenances[index])
-        for index in range(len(request.artifacts))
+        shards += shards_of(
+            artifact,
+            dataset,
+            Path(request.data),
+            request.target,
+            request.device,
+            request.runtime,
+            request.workers,
+        )
+        ends.append(len(shards))
+    say("data", "done")
+    answers = run_shards(
+        shards, executor, lambda count: say("run", f"{count} of {len(shards)} shards")
     )
+    say("run", "done")
+    judged = [_joined(dataset, answers[start:end]) for start, end in itertools.pairwise(ends)]
+    return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
 
 
-def _judge(
-    request: EvaluateRequest,
-    index: int,
-    chosen: Sequence[dict[str, NDArray[np.int64]]],
-    images: Decoded,
-    provenance: Provenance,
-) -> Evaluation:
+@dataclass(frozen=True)
+class _Judged:
+    """One artifact's decisions, by output, on the images that could be decoded."""
+
+    dataset: Dataset
+    decided: dict[str, NDArray[np.int64]]
+    broken: frozenset[str]
+    provenance: Provenance
+
+
+def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
+    """Return the shards' answers as one. Raises BadData where no image could be decoded."""
+    import numpy as np
+
+    broken = frozenset(name for answer in answers for name in answer.broken)
+    readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
+    if not readable:
+        raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
+    parts = [answer.decided for answer in answers if answer.decided]
+    decided = {
+        name: np.array([index for part in parts for index in part[name]], np.int64)
+        for name in parts[0]
+    }
+    return _Judged(replace(dataset, samples=readable), decided, broken, answers[0].provenance)
+
+
+def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> Evaluation:
     """Return one artifact's evaluation from every artifact's decisions."""
     import numpy as np
 
-    artifact, ours = request.artifacts[index], chosen[index]
-    assessment = assess(images.dataset, {name: list(value) for name, value in ours.items()})
+    artifact, own = request.artifacts[index], judged[index]
+    assessment = assess(own.dataset, own.decided)
     reference = _fp32_of(request.artifacts, artifact)
     agreement, change = None, {}
     if reference is not None:
-        theirs = chosen[reference]
-        agreement = share(np.all([ours[name] == theirs[name] for name in ours], axis=0))
+        theirs = judged[reference].decided
+        same = [value == theirs[name] for name, value in own.decided.items()]
+        agreement = share(np.all(same, axis=0))
         change = {
             score.output: paired_difference(
-                ours[score.output], theirs[score.output], images.dataset.take(score.output)
+                own.decided[score.output], theirs[score.output], own.dataset.take(score.output)
             )
             for score in assessment.scores
         }
     return Evaluation(
         artifact,
         request.device,
-        provenance,
+        own.provenance,
         request.split,
         assessment,
-        len(images.broken),
+        len(own.broken),
         agreement,
         change,
     )
@@ -161,57 +182,6 @@ def _fp32_of(artifacts: Sequence[Artifact], artifact: Artifact) -> int | None:
 def _drawn(dataset: Dataset, limit: int) -> Dataset:
     count = min(limit, len(dataset.samples))
     return replace(dataset, samples=tuple(random.Random(0).sample(dataset.samples, count)))
-
-
-def _decide(outputs: Outputs, specs: Sequence[OutputSpec]) -> dict[str, NDArray[np.int64]]:
-    """Return the class index of every image by output name, for outputs that decide something."""
-    decided = {spec.name: decisions(outputs[spec.name], spec) for spec in specs}
-    return {name: value for name, value in decided.items() if value is not None}
-
-
-def _outputs(
-    request: EvaluateRequest, artifact: Artifact, pixels: NDArray[np.uint8]
-) -> tuple[Outputs, Provenance]:
-    """Run the images through the artifact, shared out over as many devices of the same kind."""
-    import numpy as np
-
-    shards = [shard for shard in np.array_split(pixels, request.workers) if len(shard)]
-    devices = [open_device(request.device, request.target) for _ in shards]
-    with ThreadPoolExecutor(len(shards)) as pool:
-        try:
-            jobs = zip(devices, shards, strict=True)
-            parts = list(pool.map(lambda job: _shard(request, artifact, *job), jobs))
-        finally:  # after Ctrl-C, too: the pool waits for what still runs on them
-            for device in devices:
-                device.close()
-    names = [output.name for output in artifact.manifest.outputs]
-    outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in names}
-    return outputs, parts[0][1]
-
-
-def _shard(
-    request: EvaluateRequest, artifact: Artifact, device: Device, pixels: NDArray[np.uint8]
-) -> tuple[Outputs, Provenance]:
-    import numpy as np
-
-    job: dict[str, Any] = {
-        "task": "outputs",
-        "artifact": "artifact",
-        "runtime": runtime_for(artifact.manifest.backend, request.runtime),
-        "threads": 1,
-        "pixels": "pixels.npy",
-        "save": "outputs.npz",
-    }
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
-        np.save(Path(scratch) / "pixels.npy", pixels)
-        device.put(Path(scratch) / "pixels.npy", "pixels.npy")
-        put_runner(device)
-        put_artifact(device, artifact, "artifact")
-        run_job(device, job, timeout=TIMEOUT_S)
-        saved = Path(scratch) / "outputs.npz"
-        device.fetch("outputs.npz", saved)
-        outputs = read_outputs(saved, artifact.manifest.outputs, len(pixels))
-        return outputs, device.provenance
 
 
 def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:

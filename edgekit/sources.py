@@ -28,8 +28,9 @@ class SourceRequest:
     """What the user named: a source, and what the source itself may not say.
 
     `arch` is the network of a checkpoint (a zoo name or a factory); `weights` a checkpoint for
-    the network of a zoo name or factory; `spec` a TOML file with an InputSpec and OutputSpecs;
-    `seed` draws the weights of a zoo network that has none.
+    the network of a zoo name or factory, or for a zoo name a folder that `edgekit weights` filled;
+    `spec` a TOML file with an InputSpec and OutputSpecs; `seed` draws the weights of a zoo network
+    that has none.
     """
 
     locator: str
@@ -106,12 +107,19 @@ def _zoo(request: SourceRequest) -> LoadedModule:
 
     name, variant = zoo.resolve(request.locator)
     module = zoo.build(name, variant, seed=request.seed)
-    shipped = zoo.weights_path(name, variant)
-    weights = Path(request.weights) if request.weights else shipped
+    given = Path(request.weights) if request.weights else None
+    weights = given
+    if given is None or given.is_dir():
+        weights = zoo.weights_path(name, variant, given)
+    if given is not None and weights is None:
+        raise BadModel(
+            f"{given} has no weights of {name}:{variant}: "
+            f"name the file, or make them with `edgekit weights --weights {given}`"
+        )
     kind: Literal["trained", "random", "given"] = "random"
     if weights is not None:
         load_weights(module, weights)
-        kind = "given" if request.weights else "trained"
+        kind = "trained" if given is None else "given"
     return LoadedModule(module, zoo.spec(name, variant), f"{name}:{variant}", kind, _hash(module))
 
 

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import edgekit.errors
-from edgekit.errors import BuildFailed, EdgekitError, UserError
+from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of
 from edgekit.files import full_disk
 
 Report = Callable[[dict[str, Any]], None]
@@ -130,12 +129,8 @@ def _run(
 
 def _error(event: dict[str, Any]) -> EdgekitError:
     """Return the error a step reported, as the same class of our own tree."""
-    kind = getattr(edgekit.errors, str(event["kind"]), None)
-    if isinstance(kind, type) and issubclass(kind, EdgekitError):
-        error = kind.__new__(kind)
-        error.args = (event["message"],)
-        return error
-    return BuildFailed(f"{event['kind']}: {event['message']}")
+    known = error_of(str(event["kind"]), event["message"])
+    return known or BuildFailed(f"{event['kind']}: {event['message']}")
 
 
 def _ending(code: int) -> str:

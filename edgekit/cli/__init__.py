@@ -24,6 +24,7 @@ from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
+from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError
 
 INTERRUPTED = 130
@@ -42,7 +43,7 @@ app = typer.Typer(
 
 COMMANDS = (
     convert, bench, compare, evaluate, explain, recommend, report, predict, predict_latency, train,
-    models, doctor, bundle, deploy, rollback, status,
+    weights, models, doctor, bundle, deploy, rollback, status,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -43,7 +43,8 @@ def convert(
         str | None, typer.Option(help="The network of a checkpoint: zoo name or module:factory.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="A checkpoint for a zoo name or factory.")
+        str | None,
+        typer.Option(help="A checkpoint, or a folder of `edgekit weights`, for the network."),
     ] = None,
     spec: Annotated[
         str | None, typer.Option(help="TOML file: [input] and [[outputs]] of your own model.")

@@ -30,6 +30,7 @@ _PACKAGES = {
     "asyncssh": ("ssh", "reaching real boards"),
     "jinja2": ("report", "the HTML report"),
     "matplotlib": ("report", "plots"),
+    "distributed": ("dask", "spreading work over machines"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {

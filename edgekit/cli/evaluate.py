@@ -37,6 +37,9 @@ def evaluate(
         str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the images.", min=1)] = 2,
+    executor: Annotated[
+        str, typer.Option(help="Where they run: local, or dask://HOST:PORT (a trusted network).")
+    ] = "local",
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the records for `edgekit report`.")
     ] = None,
@@ -66,6 +69,7 @@ def evaluate(
             device=device,
             runtime=runtime,
             workers=workers,
+            executor=executor,
             results=results,
             command=shlex.join(["edgekit", *sys.argv[1:]]),
             say=say,

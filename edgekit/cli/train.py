@@ -12,9 +12,11 @@ import typer
 from edgekit.cli import completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from edgekit.executors import Executor
     from edgekit.training.loop import Told
+    from edgekit.training.run import TrainOptions, TrainResult
 
 
 def train(
@@ -47,6 +49,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="Threads that decode images.", min=1)] = 2,
+    executor: Annotated[
+        str, typer.Option(help="Where runs go: local, or dask://HOST:PORT (a trusted network).")
+    ] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -66,10 +71,10 @@ def train(
     from edgekit.cli.output import show
     from edgekit.data import SplitPlan
     from edgekit.errors import BadData
+    from edgekit.executors import open_executor
     from edgekit.training.folds import across_folds, fold_runs
     from edgekit.training.recipe import default_recipe
     from edgekit.training.run import TrainOptions
-    from edgekit.training.run import train as run
 
     try:
         plan = msgspec.convert(
@@ -85,10 +90,7 @@ def train(
         start, seed, threads, workers,
     )  # fmt: skip
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
-    results = []
-    for one in runs:
-        with _progress(quiet or as_json) as tell:
-            results.append(run(one, tell))
+    results = _spread(runs, open_executor(executor, workers=1), quiet or as_json)
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(results)).decode())
         return
@@ -114,6 +116,29 @@ def train(
         ]
     notes += [f"{count} {decision}" for decision, count in results[0].decisions.items()]
     show(f"{model}, test side", rows, as_json=False, notes=notes)
+
+
+def _spread(runs: Sequence[TrainOptions], executor: Executor, quiet: bool) -> list[TrainResult]:
+    """Do the runs and return their results in order; what runs elsewhere only tells its end."""
+    from edgekit.cli.output import progress
+    from edgekit.training.folds import elsewhere, train_alone
+    from edgekit.training.run import train as run
+
+    def here(options: TrainOptions) -> TrainResult:
+        with _progress(quiet) as tell:
+            return run(options, tell)
+
+    results: dict[int, TrainResult] = {}
+    if executor.here:
+        results.update(executor.map(here, runs))
+    else:
+        with progress(quiet) as say:
+            say("train", f"0 of {len(runs)} runs")
+            for index, result in executor.map(train_alone, [elsewhere(one) for one in runs]):
+                results[index] = result
+                say("train", f"{len(results)} of {len(runs)} runs")
+            say("train", "done")
+    return [results[index] for index in range(len(runs))]
 
 
 @contextmanager

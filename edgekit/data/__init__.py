@@ -30,6 +30,7 @@ __all__ = [
     "check_labels",
     "is_dataset",
     "open_dataset",
+    "open_store",
 ]
 
 
@@ -64,9 +65,7 @@ def open_dataset(
     """
     plan = plan or SplitPlan()
     path = Path(text).expanduser()
-    if not path.exists():
-        raise BadData(f"{path}: no such folder or zip archive: check --data")
-    store = _store(path)
+    store = open_store(path)
     names = store.names()
     if looks_like_adience(names):
         return open_adience(path.stem, store, plan, images, frontal)
@@ -89,7 +88,7 @@ def is_dataset(text: str) -> bool:
     path = Path(text).expanduser()
     if not path.is_dir() and not zipfile.is_zipfile(path):
         return False
-    names = _store(path).names()
+    names = open_store(path).names()
     own = (looks_like_adience, looks_labelled, looks_like_utkface)
     if any(looks(names) for looks in own):
         return True
@@ -127,5 +126,8 @@ def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
             )
 
 
-def _store(path: Path) -> ImageStore:
+def open_store(path: Path) -> ImageStore:
+    """Return the files of a folder or zip archive. Raises BadData where there is neither."""
+    if not path.exists():
+        raise BadData(f"{path}: no such folder or zip archive: check --data")
     return FolderStore(path) if path.is_dir() else ZipStore(path)

@@ -79,8 +79,16 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
 
     `workers` threads decode at once (Pillow releases the interpreter lock). The cache's key is
     the images' hashes, the frame and Pillow's version. Broken images are noted in the dataset's
-    decisions. Raises BadData where no image can be decoded.
+    decisions. Raises BadData where no image can be decoded, or one has changed since it was hashed.
     """
+    images = decode_readable(dataset, frame, workers)
+    if not images.samples:
+        raise BadData(f"none of the {len(images.broken)} images of {dataset.name} can be decoded")
+    return images
+
+
+def decode_readable(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
+    """Return what `decode_all` does, be it no image at all."""
     pixels_path = cache_folder() / "decoded" / f"{_key(dataset, frame)}.npy"
     broken_path = pixels_path.with_suffix(".json")
     if not (pixels_path.is_file() and broken_path.is_file()):
@@ -89,8 +97,6 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
     for name in sorted(broken - set(dataset.decisions.files.get(BROKEN, ()))):
         dataset.decisions.note(BROKEN, name)
     readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
-    if not readable:
-        raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
     pixels: NDArray[np.uint8] = np.load(pixels_path, mmap_mode="r", allow_pickle=False)
     return Decoded(
         replace(dataset, samples=readable), pixels[: len(readable)], tuple(sorted(broken))
@@ -104,9 +110,10 @@ def _fill(
 
     def one(sample: Sample) -> NDArray[np.uint8] | None:
         try:
-            pixels: NDArray[np.uint8] = decode(
-                dataset.read(sample), frame.height, frame.width, grey=frame.grey
-            )
+            data = dataset.read(sample)
+            if hashlib.sha256(data).hexdigest() != sample.sha256:
+                raise BadData(f"{sample.name} is not the file its hash was taken of: start again")
+            pixels: NDArray[np.uint8] = decode(data, frame.height, frame.width, grey=frame.grey)
         except (OSError, ValueError):
             return None
         return pixels

@@ -1,12 +1,18 @@
-"""Cross-validation: one run per fold, and what they say together."""
+"""Cross-validation: one run per fold, wherever it runs, and what they say together."""
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import mean, stdev
 
-from edgekit.training.run import TrainOptions, TrainResult
+from edgekit.training.run import TrainOptions, TrainResult, train
+
+_ALONE = threading.Lock()
+"""torch's seeds and threads are the process's: two runs in one would disturb each other."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,28 @@ def fold_runs(options: TrainOptions, folds: Sequence[int]) -> tuple[TrainOptions
         )
         for fold in folds
     )
+
+
+def elsewhere(options: TrainOptions) -> TrainOptions:
+    """Return the same run with paths that hold in another process's working folder."""
+    return replace(
+        options,
+        data=str(Path(options.data).expanduser().resolve()),
+        output=options.output.resolve(),
+        start=options.start.resolve() if options.start else None,
+    )
+
+
+def train_alone(options: TrainOptions) -> TrainResult:
+    """Train once no other run in this process or this folder does: a worker's way to train.
+
+    The folder's lock ends with its process. So a run that was given to another worker because
+    this one was thought dead waits for it, and then finds its checkpoint.
+    """
+    options.output.mkdir(parents=True, exist_ok=True)
+    with _ALONE, (options.output / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return train(options)
 
 
 def across_folds(results: Sequence[TrainResult]) -> tuple[AcrossFolds, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import BadModel, MissingPackage, did_you_mean
+from edgekit.shelf import cache_folder
 from edgekit.spec import ModelSpec
 from edgekit.zoo.registry import Accuracy, Erratum, Published, System, Variant, registry
 
@@ -24,6 +25,7 @@ __all__ = [
     "Variant",
     "build",
     "errata",
+    "own_weights",
     "resolve",
     "spec",
     "systems",
@@ -87,8 +89,17 @@ def build(name: str, variant: str, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
-def weights_path(name: str, variant: str) -> Path | None:
-    """Return the trained weights shipped for a variant, or None; a model card is beside them."""
+def own_weights() -> Path:
+    """Return the user's folder of weights that do not ship; `edgekit weights` fills it."""
+    return cache_folder() / "weights"
+
+
+def weights_path(name: str, variant: str, folder: Path | None = None) -> Path | None:
+    """Return a variant's trained weights, or None: in `folder`, else shipped, else the user's own.
+
+    A model card is beside them.
+    """
     name, variant = resolve(f"{name}:{variant}")
-    path = WEIGHTS / f"{name}.{variant}.safetensors"
-    return path if path.is_file() else None
+    places = (WEIGHTS, own_weights()) if folder is None else (folder,)
+    paths = (place / f"{name}.{variant}.safetensors" for place in places)
+    return next((path for path in paths if path.is_file()), None)

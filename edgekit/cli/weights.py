@@ -1,0 +1,64 @@
+"""`edgekit weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def weights(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Only these: zoo names as in `edgekit models`.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="UTKFace, a zip or folder.", envvar="UTKFACE")] = "",
+    folder: Annotated[
+        Path | None, typer.Option("--weights", help="Where to; the zoo looks in its own cache.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train the zoo's networks whose weights do not ship, as it is on record; resumes.
+
+    Example: edgekit weights --data utkface.zip
+    """
+    from edgekit import zoo
+    from edgekit.cli.output import progress, show
+    from edgekit.errors import BadData, BadModel, did_you_mean
+    from edgekit.training.again import Recorded, join_pairs, make, recorded
+
+    place = (folder or zoo.own_weights()).expanduser().resolve()
+    known = recorded(place)
+    names = [one.source for one in known]
+    for name in models or ():
+        if name not in names:
+            raise BadModel(did_you_mean("training on record", name, names))
+    wanted = [one for one in known if not models or one.source in models]
+    left = [one for one in wanted if not one.ships and not one.made]
+    if left and not data:
+        raise BadData(
+            "no data to train on: give --data, or make weights UTKFACE=path/to/utkface.zip"
+        )
+    if left and not Path(data).expanduser().exists():
+        raise BadData(f"{data}: no such folder or zip archive: check --data or UTKFACE")
+
+    def row(one: Recorded, left: list[Recorded]) -> dict[str, object]:
+        return {
+            "model": one.source,
+            "weights": "ship" if one.ships else "to train" if one in left else "made",
+            "hours_recorded": None if one.hours is None else round(one.hours, 2),
+            "parameters": one.result.parameters,
+            "path": str((zoo.WEIGHTS if one.ships else place) / one.weights.name),
+        }
+
+    if left and not (quiet or as_json):
+        show("To do", [row(one, left) for one in wanted], as_json=False)
+    for one in left:
+        with progress(quiet or as_json) as say:
+            about = "no epochs" if one.hours is None else f"{one.hours:.1f} h where it was recorded"
+            say("train", f"{one.source}, {about}")
+        make(one, Path(data).expanduser().resolve(), quiet or as_json)
+    pairs = join_pairs([one for one in wanted if not one.ships])
+    notes = [f"{path.name} joins the age and the gender network" for path in pairs]
+    show("Weights", [row(one, []) for one in wanted], as_json=as_json, notes=notes)
