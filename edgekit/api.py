@@ -253,7 +253,8 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the labels are not the model's.
+    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the
+    labels are not the model's.
     """
     from edgekit.evaluation import EvaluateRequest, record
     from edgekit.evaluation import evaluate as run
