@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edgekit.errors import UserError
 from edgekit.files import sha256
 from edgekit.predict import Accuracy, Method, Prediction, Setting
+from edgekit.predict.analytic import OURS
 from edgekit.predict.evidence import folder
 from edgekit.predict.executed_coefficients import Constants, in_order, load
 from edgekit.predict.executed_model import terms
@@ -59,6 +60,8 @@ class ExecutedPredictor:
             doubts.append(f"{setting.runtime} has no {kind} row of its own")
         elif abs(off) > half:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
+        if setting.runtime in OURS:
+            doubts.append("its rows are of an older release")
         if setting.threads not in MEASURED_THREADS:
             doubts.append(f"no row has {setting.threads} threads")
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"

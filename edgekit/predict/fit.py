@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from edgekit.errors import MissingPackage
 from edgekit.predict.observations import Group, Observation, Vector
 
 Release = tuple[str, float]
@@ -138,25 +139,13 @@ def _step(
 def nonnegative(gram: Vector, target: Vector) -> Vector:
     """Return the b >= 0 that minimises b·gram·b/2 - target·b, `gram` positive definite.
 
-    Lawson and Hanson's active set (Solving Least Squares Problems, 1974, chapter 23).
+    Raises MissingPackage without SciPy, which only fitting needs.
     """
+    try:
+        from scipy.optimize import nnls
+    except ImportError:
+        raise MissingPackage("scipy", "predict") from None
     scale = 1 / np.sqrt(np.diag(gram))
-    gram, target = gram * scale[:, None] * scale, target * scale
-    free = np.zeros(len(target), bool)
-    b = np.zeros(len(target))
-    for _ in range(10 * len(target)):
-        gain = np.where(free, -np.inf, target - gram @ b)
-        if gain.max() <= 1e-12:
-            break
-        free[int(gain.argmax())] = True
-        while True:
-            candidate = np.zeros_like(b)
-            candidate[free] = np.linalg.solve(gram[np.ix_(free, free)], target[free])
-            if (candidate[free] > 0).all():
-                b = candidate
-                break
-            falling = free & (candidate <= 0)
-            step = float((b[falling] / (b[falling] - candidate[falling])).min())
-            b = b + step * (candidate - b)
-            free &= b > 1e-15
-    return b * scale
+    root = np.linalg.cholesky(gram * scale[:, None] * scale)
+    found: Vector = nnls(root.T, np.linalg.solve(root, target * scale))[0]
+    return found * scale
