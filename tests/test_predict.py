@@ -131,15 +131,17 @@ def test_a_left_out_family_is_out_of_everything() -> None:
 
 def test_non_negative_least_squares_meets_the_conditions_of_the_least() -> None:
     """Karush, Kuhn and Tucker's: no slope where b is above 0, none downwards where it is 0."""
-    rng = np.random.default_rng(0)
+    rng, held = np.random.default_rng(0), []
     for _ in range(50):
         a = rng.normal(size=(30, 6)) * [1e-3, 1, 1, 10, 1e3, 1] + 0.3
         gram, target = a.T @ a, a.T @ rng.normal(size=30)
         b = nonnegative(gram, target)
         slope = (gram @ b - target) / np.sqrt(np.diag(gram))
-        assert (b >= 0).all() and (b == 0).any()
+        assert (b >= 0).all()
+        held.append((b == 0).any())
         assert slope[b > 0] == pytest.approx(0, abs=1e-8)
         assert (slope > -1e-8).all()
+    assert any(held)
 
 
 def test_a_prediction_says_what_it_stands_on(
