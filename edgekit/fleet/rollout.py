@@ -24,6 +24,8 @@ Action = Callable[[Host, Say], T]
 """What to do on one board; it calls Say at each step and may be ended there."""
 
 AT_ONCE = 8
+AGAIN_S = 5.0
+"""What an interrupted board may take to clean up before it is given up again."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,19 @@ def roll_out(
             return Outcome(host, error=str(error))
 
     done: dict[Host, Outcome[T]] = {}
+    running: set[Future[Outcome[T]]] = set()
     allowed = math.floor(plan.max_failures * len(hosts))
     canaries, others = hosts[: plan.canary], hosts[plan.canary :]
     with ThreadPoolExecutor(plan.at_once, "edgekit-board") as pool:
         try:
-            _carry_out(pool, plan.at_once, canaries, on_one, done, 0)
+            _carry_out(pool, plan.at_once, canaries, on_one, done, running, 0)
             if not any(outcome.error for outcome in done.values()):
-                _carry_out(pool, plan.at_once, others, on_one, done, allowed)
+                _carry_out(pool, plan.at_once, others, on_one, done, running, allowed)
         except BaseException:
             stopped.set()  # Ctrl-C: what runs ends now, and what it began is undone on its board
-            give_up()
+            while running:  # a board may have been between two answers when it was given up
+                give_up()
+                running -= wait(running, timeout=AGAIN_S).done
             raise
     return [done.get(host, Outcome(host)) for host in hosts]
 
@@ -87,17 +92,22 @@ def _carry_out(
     hosts: Sequence[Host],
     on_one: Callable[[Host], Outcome[T]],
     done: dict[Host, Outcome[T]],
+    running: set[Future[Outcome[T]]],
     allowed: int,
 ) -> None:
-    """Fill `done`; begin no further board once more than `allowed` have failed."""
-    waiting, running = list(hosts), set[Future[Outcome[T]]]()
+    """Fill `done`; begin no further board once more than `allowed` have failed.
+
+    `running` is kept true, for whoever has to end what runs.
+    """
+    waiting = list(hosts)
     while waiting or running:
         failed = sum(outcome.error is not None for outcome in done.values())
         if failed > allowed:
             waiting.clear()
         while waiting and len(running) < at_once:
             running.add(pool.submit(on_one, waiting.pop(0)))
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
+        finished = wait(running, return_when=FIRST_COMPLETED).done
+        running -= finished
         for future in finished:
             outcome = future.result()
             done[outcome.host] = outcome
@@ -105,8 +115,8 @@ def _carry_out(
 
 def _until(stopped: threading.Event, say: Say) -> Say:
     def checked(board: str, step: str) -> None:
-        if stopped.is_set():
-            raise EdgekitError(f"{board}: interrupted before {step}")
         say(board, step)
+        if stopped.is_set():
+            raise EdgekitError(f"{board}: interrupted at {step}")
 
     return checked
