@@ -74,7 +74,7 @@ def artifacts_table(
     emulated = (_emulated_row(record) for record in emulations)
     rows = (*measured, *emulated)
     notes = (*_NOTES, *problems)
-    sources = tuple(record_key(record) for record in (*ordered, *emulations))
+    sources = (*map(record_key, ordered), *map(record_key, emulations))
     return Table("artifacts", "Artifacts", COLUMNS, rows, notes, sources)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgekit.measure import summary_row
 from edgekit.report.latency import HARNESS
@@ -63,9 +64,10 @@ def points(saved: Saved) -> tuple[tuple[Point, ...], tuple[str, ...]]:
     found: list[Point] = []
     silent: dict[str, int] = {}
     for measurement in sorted(saved.measurements, key=table_order):
-        why = _unplaced(measurement)
+        row = summary_row(measurement)
+        why = _unplaced(measurement, row)
         if why is None:
-            found.append(_measured(measurement, saved.accuracy))
+            found.append(_measured(measurement, row, saved.accuracy))
         else:
             silent[why] = silent.get(why, 0) + 1
     if saved.emulations:
@@ -75,18 +77,19 @@ def points(saved: Saved) -> tuple[tuple[Point, ...], tuple[str, ...]]:
     return tuple(found), lines
 
 
-def _unplaced(measurement: Measurement) -> str | None:
+def _unplaced(measurement: Measurement, row: Mapping[str, Any]) -> str | None:
     if measurement.artifact.backend == HARNESS:
         return "the harness's own cost, which is no artifact"
     if not has_times(measurement):
         return "emulated: an emulator's seconds are no latency"
-    if summary_row(measurement)["p50_ms"] is None:
+    if row["p50_ms"] is None:
         return "too few samples for a p50"
     return None
 
 
-def _measured(measurement: Measurement, accuracy: Sequence[AccuracyRecord]) -> Point:
-    row = summary_row(measurement)
+def _measured(
+    measurement: Measurement, row: Mapping[str, Any], accuracy: Sequence[AccuracyRecord]
+) -> Point:
     return Point(
         record_key(measurement),
         measured_place(measurement),
