@@ -1,3 +1,92 @@
-"""One trained PyTorch model in; proven, measured artifacts for small machines out."""
+"""One trained PyTorch model in; proven, measured artifacts for small machines out.
+
+    import edgekit
+
+    edgekit.convert("multitask-cnn", "out/mtc", calibration="faces/")
+    rows = edgekit.bench("out/mtc")
+
+Importing this imports nothing else: each name of `__all__` is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.api import bench, convert, emulate, evaluate, predict
+    from edgekit.artifact import Artifact, Manifest, find_artifacts, load_artifact
+    from edgekit.comparison import Comparison, compare
+    from edgekit.errors import EdgekitError, UserError
+    from edgekit.evaluation import Evaluation
+    from edgekit.measure import summary_row
+    from edgekit.pipeline import Conversion
+    from edgekit.predict_image import Answer, Decision
+    from edgekit.report import Table, build_tables, write_report
+    from edgekit.results import EmulationRecord, Measurement, load_measurement
+    from edgekit.spec import InputSpec, ModelSpec, OutputSpec
+    from edgekit.targets import Target, load_target
 
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "api": ("bench", "convert", "emulate", "evaluate", "predict"),
+    "artifact": ("Artifact", "Manifest", "find_artifacts", "load_artifact"),
+    "comparison": ("Comparison", "compare"),
+    "errors": ("EdgekitError", "UserError"),
+    "evaluation": ("Evaluation",),
+    "measure": ("summary_row",),
+    "pipeline": ("Conversion",),
+    "predict_image": ("Answer", "Decision"),
+    "report": ("Table", "build_tables", "write_report"),
+    "results": ("EmulationRecord", "Measurement", "load_measurement"),
+    "spec": ("InputSpec", "ModelSpec", "OutputSpec"),
+    "targets": ("Target", "load_target"),
+}
+"""Where each public name lives."""
+
+__all__ = [
+    "Answer",
+    "Artifact",
+    "Comparison",
+    "Conversion",
+    "Decision",
+    "EdgekitError",
+    "EmulationRecord",
+    "Evaluation",
+    "InputSpec",
+    "Manifest",
+    "Measurement",
+    "ModelSpec",
+    "OutputSpec",
+    "Table",
+    "Target",
+    "UserError",
+    "__version__",
+    "bench",
+    "build_tables",
+    "compare",
+    "convert",
+    "emulate",
+    "evaluate",
+    "find_artifacts",
+    "load_artifact",
+    "load_measurement",
+    "load_target",
+    "predict",
+    "summary_row",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room (PEP 562)."""
+    from importlib import import_module
+
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"edgekit.{room}"), name)
+    raise AttributeError(f"edgekit has no '{name}': see edgekit.__all__")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -162,13 +162,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     return Artifact(folder, manifest)
 
 
-def load_artifact(path: Path) -> Artifact:
-    """Return the artifact at `path`: its folder, its manifest, or its model file.
+def load_artifact(place: str | Path) -> Artifact:
+    """Return the artifact at `place`: its folder, its manifest, or its model file.
 
     Every file is hashed and compared with the manifest. Raises BadArtifact in one line.
     """
     import msgspec
 
+    path = Path(place)
     folder = path if path.is_dir() else path.parent
     manifest_path = folder / MANIFEST
     if not path.exists():

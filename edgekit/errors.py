@@ -6,13 +6,16 @@
     │   ├── UnsupportedModel   the model holds an operator that a backend cannot take
     │   ├── BadData            images, calibration sets, label files
     │   ├── BadArtifact        a manifest or model file that is not what it says
+    │   ├── BadBundle          a file that is no bundle, or was damaged on its way
+    │   ├── BadInventory       a fleet's inventory that cannot be read
     │   ├── BadTarget          an unknown or malformed target profile
     │   ├── BadResults         saved measurements that cannot be read or compared
     │   ├── OutputExists       the output is there already, and --force was not given
     │   └── MissingPackage     an optional package is not installed; carries the pip line
     ├── ParityFailed           an artifact does not compute what the model computes
     ├── DeviceError            a device could not be reached or did not answer as agreed
-    │   └── DeviceTimeout      ... within the time it was given
+    │   ├── DeviceTimeout      ... within the time it was given
+    │   └── DeviceLost         ... any more: the connection ended, and trying again may help
     └── BuildFailed            a backend's process ended without an artifact
 
 A message is one line: what is wrong, where, and what to do about it.
@@ -52,6 +55,14 @@ class BadArtifact(UserError):
     """A manifest or model file is not what it says it is."""
 
 
+class BadBundle(UserError):
+    """A file is no bundle, or not whole."""
+
+
+class BadInventory(UserError):
+    """A fleet's inventory cannot be read, or names no board."""
+
+
 class BadTarget(UserError):
     """A target profile is unknown or malformed."""
 
@@ -85,6 +96,10 @@ class DeviceError(EdgekitError):
 
 class DeviceTimeout(DeviceError):
     """A device did not answer within the time it was given."""
+
+
+class DeviceLost(DeviceError):
+    """The connection to a device ended or cannot be made now; trying again may help."""
 
 
 class BuildFailed(EdgekitError):

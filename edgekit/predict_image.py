@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from edgekit import runner
 from edgekit.artifact import Artifact
@@ -16,10 +18,32 @@ from edgekit.backends import load_backend, runtime_for
 from edgekit.errors import BadData, EdgekitError, MissingPackage
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What one output says of an image: a class's index and label.
+
+    A classification has its softmax as `confidence`, 0 to 1; a regression its `value`, on the
+    scale of the index.
+    """
+
+    index: int
+    label: str
+    confidence: float | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An artifact's answer to one image: a decision by output, None where it decides nothing."""
+
+    image: str
+    outputs: dict[str, Decision | None]
+
+
 def predict_images(
     artifact: Artifact, images: Sequence[Path], runtime: str | None = None
-) -> list[dict[str, Any]]:
-    """Return the runner's answer to each image: {"image": …, "outputs": {name: decision}}.
+) -> list[Answer]:
+    """Return the runner's answer to each image, in order.
 
     Raises BadData for an image that is missing or cannot be decoded, MissingPackage where the
     runtime is not installed.
@@ -49,4 +73,4 @@ def predict_images(
             raise BadData(f"cannot read the image {answer['image']} ({answer['error']})")
     if len(answers) != len(images):
         raise EdgekitError(f"{artifact.label}: the runner ended with exit code {done.returncode}")
-    return answers
+    return msgspec.convert(answers, list[Answer])

@@ -327,9 +327,9 @@ def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
     return _records(load_files(folder, PredictionRecord))
 
 
-def load_measurement(path: Path) -> Measurement:
+def load_measurement(path: str | Path) -> Measurement:
     """Return the measurement saved in the file `path`. Raises BadResults in one line."""
-    return _decode(path, Measurement)
+    return _decode(Path(path), Measurement)
 
 
 def load_files(folder: Path, record: type[Record]) -> tuple[list[tuple[Path, Record]], list[str]]:

@@ -1,9 +1,12 @@
 """The only code of edgekit that runs on a board: it loads one artifact and does one job with it.
 
     python3 runner.py JOB.json              one job, one JSON line per event on standard output
-    python3 runner.py predict ARTIFACT IMAGE [IMAGE ...]
-    python3 runner.py serve ARTIFACT        image paths on standard input, one JSON line an answer
+    python3 runner.py predict [ARTIFACT] IMAGE [IMAGE ...]
+    python3 runner.py serve [ARTIFACT]      image paths on standard input, one JSON line an answer
+    python3 runner.py serve [ARTIFACT] FOLDER          every file of a folder, by name
+    python3 runner.py golden [ARTIFACT]     does it answer here as it did where it was bundled?
 
+An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
 openvino), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
 this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
@@ -20,15 +23,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError:  # a bare board: it can still say what it is, and is provisioned by that
+    np = None  # type: ignore[assignment]
 
 MAX_PIXELS = 50_000_000
 """Larger images are refused: a few kilobytes of PNG can hold gigabytes of pixels."""
 
 MAX_SAMPLES = 5_000
 """Of one process; what takes under 0.2 ms a call would fill files with samples that add nothing."""
+
+HERE = Path(__file__).resolve().parent
+"""Where a deployed version has its artifact, beside this file."""
 
 Array = Any
 """A NumPy array; spelled Any because NumPy 1 and 2 type it differently."""
@@ -120,15 +129,24 @@ def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 Invoke = Callable[[Array], List[Array]]
 
 
-def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
-    """Load an .onnx file in ONNX Runtime's CPU provider."""
+def onnxruntime_options(threads: int) -> Any:
+    """Return the SessionOptions of every session of ours."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return options
+
+
+def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an .onnx file in ONNX Runtime's CPU provider."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        model, onnxruntime_options(threads), providers=["CPUExecutionProvider"]
+    )
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     return lambda tensor: session.run(outputs, {name: tensor})
@@ -171,21 +189,25 @@ def _interpreter(interpreter: Any) -> Invoke:
     return invoke
 
 
-def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
-    """Load an OpenVINO IR in its CPU plugin.
+def openvino_settings(threads: int) -> Dict[str, Any]:
+    """Return the CPU plugin's settings.
 
     Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
     and no longer compute the model that was proven.
     """
-    import openvino
-
-    settings = {
+    return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+
+def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an OpenVINO IR in its CPU plugin."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
 
@@ -317,6 +339,8 @@ class Loaded:
     """One artifact, loaded: its manifest, its invoke function and how long loading took."""
 
     def __init__(self, job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+        import numpy  # noqa: F401  (where it is missing, this says so)
+
         if job.get("cores") and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, job["cores"])
         self.folder = Path(job["artifact"])
@@ -413,21 +437,77 @@ def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     else:
         images = (loaded.pixels(Path(path).read_bytes()) for path in job["images"])
     start = time.perf_counter()
-    rows = [[np.array(v[0]) for v in loaded.invoke(feed(p, loaded.manifest))] for p in images]
+    columns, count = _outputs(loaded, images)
     seconds = time.perf_counter() - start
-    names = [output["name"] for output in loaded.manifest["outputs"]]
-    columns = {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}
-    np.savez(job["save"], **columns)  # type: ignore[arg-type]
+    np.savez(job["save"], **columns)
     _print(
         {
             "event": "outputs",
-            "count": len(rows),
+            "count": count,
             "load_s": loaded.load_s,
             "seconds": seconds,
             "peak_memory_bytes": peak_memory_bytes(),
             "runtime_version": runtime_version(loaded.runtime),
         }
     )
+
+
+def _outputs(loaded: Loaded, images: Iterable[Array]) -> "tuple[Dict[str, Array], int]":
+    """Return each output of all images, (N, ...) float32, by name, and N."""
+    rows = [[np.array(v[0]) for v in loaded.invoke(feed(p, loaded.manifest))] for p in images]
+    names = [output["name"] for output in loaded.manifest["outputs"]]
+    return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}, len(rows)
+
+
+def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
+    """Compare the answers to the golden images with those recorded when the bundle was made.
+
+    `golden/golden.json` names the images, the recorded answers and, per output, the largest
+    distance or the least share of equal decisions that is allowed.
+    """
+    loaded = Loaded(job, runtimes)
+    folder = loaded.folder / "golden"
+    record = json.loads((folder / "golden.json").read_text())
+    images = (loaded.pixels((folder / name).read_bytes()) for name in record["images"])
+    ours, count = _outputs(loaded, images)
+    faults: List[str] = []
+    compared = {}
+    with np.load(folder / record["answers"], allow_pickle=False) as answers:
+        for output in loaded.manifest["outputs"]:
+            name = output["name"]
+            limit = record["limits"][name]
+            compared[name], fault = _compare(ours[name], answers[name], output, limit)
+            faults += [f"{name}: {fault}"] if fault else []
+    _print(
+        {
+            "event": "golden",
+            "passed": not faults,
+            "faults": faults,
+            "count": count,
+            "outputs": compared,
+            "runtime": loaded.runtime,
+            "runtime_version": runtime_version(loaded.runtime),
+        }
+    )
+
+
+def _compare(
+    ours: Array, golden: Array, output: Dict[str, Any], limit: Dict[str, Any]
+) -> "tuple[Dict[str, Any], str]":
+    """Return how far one output is from its golden answers, and the fault or ''."""
+    if ours.shape != golden.shape:
+        return {}, f"shape {ours.shape}, golden {golden.shape}"
+    distance = float(np.abs(ours.astype(np.float64) - golden).max())
+    if not np.isfinite(distance):
+        return {}, "answers that are no numbers"
+    decided = [[(decide(v, output) or {}).get("index") for v in side] for side in (ours, golden)]
+    agreement = float(np.mean([mine == theirs for mine, theirs in zip(*decided)]))
+    seen = {"max_abs_diff": distance, "agreement": agreement}
+    if limit.get("max_abs_diff") is not None and distance > limit["max_abs_diff"]:
+        return seen, f"{distance:.3g} from the golden answer, {limit['max_abs_diff']:.3g} allowed"
+    if limit.get("min_agreement") is not None and agreement < limit["min_agreement"]:
+        return seen, f"{agreement:.0%} of the decisions agree, {limit['min_agreement']:.0%} needed"
+    return seen, ""
 
 
 def job_loop(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
@@ -451,9 +531,12 @@ def job_probe(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     _print({"event": "probe", **probe()})
 
 
-JOBS = {
+Job = Callable[[Dict[str, Any], Dict[str, Loader]], None]
+
+JOBS: Dict[str, Job] = {
     "bench": job_bench,
     "outputs": job_outputs,
+    "golden": job_golden,
     "loop": job_loop,
     "predict": job_predict,
     "probe": job_probe,
@@ -467,6 +550,12 @@ def _predict(loaded: Loaded, path: str) -> None:
         _print({"event": "prediction", "image": path, "error": str(error)})
     else:
         _print({"event": "prediction", "image": path, "outputs": outputs})
+
+
+def _files(folder: str) -> List[str]:
+    """Return the files of a folder, by name, without those that are hidden."""
+    paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    return [str(path) for path in paths if not path.name.startswith(".")]
 
 
 def _print(event: Dict[str, Any]) -> None:
@@ -484,19 +573,32 @@ def _artifact_job(folder: str) -> Dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str], runtimes: Optional[Dict[str, Loader]] = None) -> int:
-    """Do one job and return the exit code: 0, or 3 where the job failed, 2 for a wrong call."""
+def main(
+    arguments: Sequence[str],
+    runtimes: Optional[Dict[str, Loader]] = None,
+    jobs: Optional[Dict[str, Job]] = None,
+) -> int:
+    """Do one job and return the exit code: 0, or 3 where the job failed, 2 for a wrong call.
+
+    A program beside this one adds its own `runtimes` or `jobs`.
+    """
     known = runtimes or RUNTIMES
+    word, rest = "".join(arguments[:1]), list(arguments[1:])
+    artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
-        if arguments[:1] == ["predict"] and len(arguments) > 2:
-            job_predict({**_artifact_job(arguments[1]), "images": list(arguments[2:])}, known)
-        elif arguments[:1] == ["serve"] and len(arguments) == 2:
-            loaded = Loaded(_artifact_job(arguments[1]), known)
-            for line in sys.stdin:
-                _predict(loaded, line.rstrip("\n"))
-        elif len(arguments) == 1:
-            job = json.loads(Path(arguments[0]).read_text())
-            JOBS[job["task"]](job, known)
+        if word == "predict" and rest:
+            job_predict({**_artifact_job(artifact), "images": rest}, known)
+        elif word == "serve" and len(rest) < 2:
+            loaded = Loaded(_artifact_job(artifact), known)
+            for path in _files(rest[0]) if rest else (line.rstrip("\n") for line in sys.stdin):
+                _predict(loaded, path)
+        elif word == "golden" and not rest:
+            job_golden(_artifact_job(artifact), known)
+        elif len(arguments) == 1 and word != "predict":
+            job = json.loads(Path(word).read_text())
+            if "artifact" not in job and (HERE / "manifest.json").is_file():
+                job = {**_artifact_job(str(HERE)), **job}
+            (jobs or JOBS)[job["task"]](job, known)
         else:
             print(__doc__, file=sys.stderr)
             return 2

@@ -29,6 +29,8 @@ FP16_RELATIVE = 5e-3
 """Weights of 11 significant bits: distances are held to this share of the reference's spread."""
 INT8_AGREEMENT = 0.9
 """The share of images whose decision must survive int8."""
+INT8_RELATIVE = 0.1
+"""The distance allowed to an int8 output that decides nothing, of its largest value."""
 
 
 def artifact_outputs(model: str, runtime: str, feed: str, spec: Any, pixels: Any) -> Outputs:
@@ -170,6 +172,6 @@ def _judge_int8(
     return bar, all(
         record.agreement >= min_agreement
         if record.agreement is not None
-        else record.max_abs_diff <= 0.1 * largest(reference, record)
+        else record.max_abs_diff <= INT8_RELATIVE * largest(reference, record)
         for record in records
     )

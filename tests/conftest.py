@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sshd import Board, accept, new_board, new_key
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,3 +73,29 @@ def one_line_error(done: subprocess.CompletedProcess[str], code: int = 2) -> str
     errors = [line for line in done.stderr.splitlines() if line.startswith("edgekit: ")]
     assert len(errors) == 1, done.stderr
     return errors[0]
+
+
+@pytest.fixture(scope="session")
+def ssh_user(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of a user with a key, and no host accepted yet."""
+    home = tmp_path_factory.mktemp("user")
+    new_key(home / ".ssh" / "id_ed25519")
+    return home
+
+
+@pytest.fixture
+def ssh_home(ssh_user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be that user, in this process and in the commands it starts."""
+    monkeypatch.setenv("HOME", str(ssh_user))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return ssh_user
+
+
+@pytest.fixture
+def board(ssh_home: Path, tmp_path: Path) -> Iterator[Board]:
+    """A real SSH server whose key the user has accepted."""
+    made = new_board(tmp_path / "board", (ssh_home / ".ssh" / "id_ed25519.pub").read_text())
+    accept(ssh_home, [made])
+    made.start()
+    yield made
+    made.stop()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_results import FACTS, make_measurement, make_round
 
-from edgekit.compare import compare
+from edgekit.comparison import compare
 from edgekit.errors import BadResults
 from edgekit.results import Measurement
 

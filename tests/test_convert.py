@@ -125,6 +125,26 @@ def test_every_kind_of_file_converts(cli: Cli, tmp_path: Path, out: Path, suffix
     assert len(find_artifacts([out])) == 2
 
 
+def test_an_onnx_of_a_later_opset_is_refused_where_it_uses_what_came_later(
+    cli: Cli, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 8, 8]) for n in "xy"]
+    scale = helper.make_tensor("s", TensorProto.FLOAT, [8], [1.0] * 8)
+    node = helper.make_node("RMSNormalization", ["x", "s"], ["y"])  # new in opset 23
+    graph = helper.make_graph([node], "late", ends[:1], ends[1:], [scale])
+    onnx.save(helper.make_model(graph), tmp_path / "late.onnx")
+    done = cli(
+        "convert", tmp_path / "late.onnx", "--backend", "onnx", "--precision", "fp32", "-q", "-o",
+        tmp_path / "out",
+    )  # fmt: skip
+    error = one_line_error(done)
+    assert "RMSNormalization" in error and "opset 20 or older" in error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_raw_input_keeps_the_float_network(cli: Cli, out: Path) -> None:
     done = cli(

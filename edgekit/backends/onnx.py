@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel
+from edgekit.steps import first_line
 from edgekit.unsupported import unsupported
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    model = onnx.load(str(graph.path))
+    model = _at_our_opset(onnx.load(str(graph.path)))
     net, spec = model.graph, graph.spec.input
     stored = {tensor.name for tensor in net.initializer}
     source = next(value for value in net.input if value.name not in stored)
@@ -125,6 +127,27 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     )
     net.input.remove(source)
     net.input.insert(0, pixels)
+    return model
+
+
+def _at_our_opset(model: Any) -> Any:
+    """Return a model that boards and the quantizer can read: at OPSET where it is newer.
+
+    Raises UnsupportedModel where it uses what came after.
+    """
+    from onnx import helper, version_converter
+
+    versions = [o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}]
+    if max(versions, default=OPSET) > OPSET:
+        try:
+            model = version_converter.convert_version(model, OPSET)
+        except (RuntimeError, version_converter.ConvertError) as error:
+            raise UnsupportedModel(
+                f"onnx cannot take the model from opset {max(versions)} to {OPSET} "
+                f"({first_line(error)}): export it with opset {OPSET} or older"
+            ) from None
+    oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    model.ir_version = min(model.ir_version, oldest)
     return model
 
 

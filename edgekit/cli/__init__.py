@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. Nothing heavy is imported before a command runs.
 
-Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C.
+`EXIT_CODES` says what each means.
 """
 
 from __future__ import annotations
@@ -11,29 +11,44 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.bench import bench, compare
+from edgekit.cli.board import clean, probe, provision
 from edgekit.cli.convert import convert
 from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
+from edgekit.cli.explain import explain
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
+from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
 from edgekit.errors import EdgekitError
 
 INTERRUPTED = 130
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C, "
+    "after which the same command starts again or goes on."
+)
 
 app = typer.Typer(
     name="edgekit",
     help="One trained PyTorch model in; proven, measured artifacts for small machines out.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-COMMANDS = (convert, bench, compare, evaluate, report, predict, train, models, doctor)
+COMMANDS = (
+    convert, bench, compare, evaluate, explain, recommend, report, predict, train, models, doctor,
+    bundle, deploy, rollback, status,
+)  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+for board_command in (probe, provision, clean):
+    device.command()(board_command)
 app.add_typer(device)
+app.add_typer(keys)
 
 
 def _version(wanted: bool) -> None:
@@ -62,7 +77,10 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing
-            _fail("interrupted; nothing half-done was kept", INTERRUPTED)
+            _fail(
+                "interrupted; nothing half-done was kept: the same command starts again or goes on",
+                INTERRUPTED,
+            )
         raise
     except OSError as error:
         # A full disk, a read-only folder: the system's own words and the file, no traceback.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli import completion
+
 if TYPE_CHECKING:
     from edgekit.results import Measurement
 
@@ -21,7 +23,12 @@ SHOWN = (
 
 def bench(
     artifacts: Annotated[list[Path], typer.Argument(help="Artifacts, or folders of them.")],
-    target: Annotated[str, typer.Option(help="Target profile, by name or TOML file.")] = "host",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Target profile, by name or TOML file.", autocompletion=completion.targets
+        ),
+    ] = "host",
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
@@ -62,49 +69,40 @@ def bench(
     import shlex
     import sys
 
-    from edgekit.artifact import find_artifacts
+    from edgekit.api import bench as run
     from edgekit.cli.emulate import emulated
     from edgekit.cli.output import progress, show
-    from edgekit.devices import open_device
     from edgekit.errors import UserError
-    from edgekit.images import open_images
-    from edgekit.measure import BenchRequest, entry, summary_row
-    from edgekit.measure import bench as run
-    from edgekit.sample_images import sample_images
+    from edgekit.measure import summary_row
     from edgekit.targets import load_target
 
     profile = load_target(target)
     words = [word.strip() for word in cores.split(",") if word.strip()]
     if not all(word.isdigit() for word in words):
         raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
-    found = find_artifacts(artifacts)
-    pictures = open_images(images) if images else sample_images()
-    reached = device or profile.default_device
-    if reached == "virtual":
+    if (device or profile.default_device) == "virtual":
         emulated(
-            profile, found, pictures, runtime, results, gate, max_increase, write_baseline, as_json
+            target, artifacts, images, runtime, results, gate, max_increase, write_baseline, as_json
         )
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
-    request = BenchRequest(
-        tuple(entry(artifact, runtime) for artifact in found),
-        profile,
-        pictures,
-        results,
-        threads,
-        tuple(map(int, words)),
-        rounds,
-        min_seconds,
-        percentile,  # type: ignore[arg-type]
-        command=shlex.join(["edgekit", *sys.argv[1:]]),
-    )
-    opened = open_device(reached, profile)
-    try:
-        with progress(quiet or as_json) as say:
-            rows = run(request, opened, say)
-    finally:
-        opened.close()
+    with progress(quiet or as_json) as say:
+        rows = run(
+            artifacts,
+            target=target,
+            device=device,
+            images=images,
+            threads=threads,
+            cores=tuple(map(int, words)),
+            rounds=rounds,
+            min_seconds=min_seconds,
+            percentile=percentile,  # type: ignore[arg-type]
+            runtime=runtime,
+            results=results,
+            command=shlex.join(["edgekit", *sys.argv[1:]]),
+            say=say,
+        )
     table = [summary_row(row) for row in rows]
     title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     show(title, table, as_json=as_json, notes=notes(rows, results), columns=SHOWN)
@@ -135,7 +133,7 @@ def compare(
     Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
     """
     from edgekit.cli.output import show
-    from edgekit.compare import compare as run
+    from edgekit.comparison import compare as run
     from edgekit.results import load_measurement
 
     result = run(load_measurement(first), load_measurement(second))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli import completion
+
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.pipeline import Conversion
@@ -16,7 +18,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx."
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx.",
+            autocompletion=completion.zoo_names,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],
@@ -71,30 +74,31 @@ def convert(
 
     Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
     """
+    from edgekit.api import BACKENDS
+    from edgekit.api import convert as run
     from edgekit.cli.output import progress, show
-    from edgekit.guard_images import evaluation_hashes
-    from edgekit.pipeline import ConvertRequest
-    from edgekit.pipeline import convert as run
-    from edgekit.sources import SourceRequest
 
-    request = ConvertRequest(
-        SourceRequest(source, arch, weights, spec),
-        tuple(backend or ("onnx", "tflite", "openvino")),
-        tuple(word.strip() for word in precision.split(",") if word.strip()),  # type: ignore[misc]
-        output,
-        calibration,
-        recipe,
-        images,
-        raw_input,
-        force,
-        min_agreement,
-        evaluation=evaluation_hashes(evaluation) if evaluation else (),
-        max_drop=max_drop,
-        guard=guard,
-        guard_minutes=guard_minutes,
-    )
     with progress(quiet or as_json) as say:
-        conversion = run(request, say)
+        conversion = run(
+            source,
+            output,
+            backends=backend or BACKENDS,
+            precisions=[word.strip() for word in precision.split(",") if word.strip()],  # type: ignore[misc]
+            calibration=calibration,
+            recipe=recipe,
+            images=images,
+            arch=arch,
+            weights=weights,
+            spec=spec,
+            raw_input=raw_input,
+            min_agreement=min_agreement,
+            max_drop=max_drop,
+            guard=guard,
+            guard_minutes=guard_minutes,
+            evaluation=evaluation,
+            force=force,
+            say=say,
+        )
     show(conversion.graph.model, rows(conversion), as_json=as_json, notes=notes(conversion, output))
     failed = [row for row in conversion.rows if row.error]
     if failed:

@@ -6,27 +6,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
-
-if TYPE_CHECKING:
-    from edgekit.artifact import Artifact
-    from edgekit.images import ImageSet
-    from edgekit.targets import Target
 
 SHOWN = (
     "model", "backend", "precision", "runtime", "loads", "identical", "max_abs_diff", "agreement",
     "instructions_per_inference", "vector_mac", "load_store", "peak_memory_mb", "provenance",
 )  # fmt: skip
-IMAGES = 8
-"""Outputs are compared on so many; an emulated inference takes a tenth of a second or more."""
 
 
 def emulated(
-    target: Target,
-    artifacts: Sequence[Artifact],
-    images: ImageSet,
+    board: str,
+    artifacts: Sequence[Path],
+    images: Path | None,
     runtime: str | None,
     results: Path,
     gate: Path | None,
@@ -35,27 +27,26 @@ def emulated(
     as_json: bool,
 ) -> None:
     """Print and save what the virtual board proves; exit 1 where one died or the gate fails."""
-    from tempfile import TemporaryDirectory
-
+    from edgekit.api import emulate
     from edgekit.cli.output import show
-    from edgekit.emulate import emulate, read_baseline, row, write_baseline
-    from edgekit.emulate import gate as hold
-    from edgekit.results import save
+    from edgekit.emulation import gate as hold
+    from edgekit.emulation import read_baseline, row, write_baseline
+    from edgekit.targets import load_target
 
+    target = load_target(board)
     accepted = read_baseline(gate) if gate else None
-    chosen = [a for a in artifacts if a.manifest.backend != "torch"]
-    command = shlex.join(["edgekit", *sys.argv[1:]])
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
-        files = []
-        for index, name in enumerate(images.names[:IMAGES]):
-            files.append(Path(scratch) / f"{index}{Path(name).suffix}")
-            files[-1].write_bytes(images.read(name))
-        records = emulate(target, chosen, files, runtime=runtime, command=command)
-    for record in records:
-        save(record, results)
+    records = emulate(
+        artifacts,
+        target=board,
+        images=images,
+        runtime=runtime,
+        results=results,
+        command=shlex.join(["edgekit", *sys.argv[1:]]),
+    )
     notes = [
         f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
-        f"{len(files)} images, and exact instruction counts; no time is measured",
+        f"{max(r.images for r in records)} images, and exact instruction counts; no time is "
+        "measured",
         *(
             f"{r.artifact.backend} {r.artifact.precision}: {r.failure}"
             for r in records

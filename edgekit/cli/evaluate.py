@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli import completion
+
 HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_lowest_recall")
 """Endings of the columns that only --json prints; the intervals would crowd a terminal."""
 
@@ -24,7 +26,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(help="Only so many images of the split, drawn by a seed.", min=1)
     ] = None,
-    target: Annotated[str, typer.Option(help="Target profile, by name or file.")] = "host",
+    target: Annotated[
+        str,
+        typer.Option(help="Target profile, by name or file.", autocompletion=completion.targets),
+    ] = "host",
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
@@ -45,40 +50,26 @@ def evaluate(
     import shlex
     import sys
 
-    from edgekit.artifact import find_artifacts
+    from edgekit.api import evaluate as run
     from edgekit.cli.output import column_names, progress, show
-    from edgekit.data.splits import SplitPlan
-    from edgekit.errors import UserError, did_you_mean
-    from edgekit.evaluate import EvaluateRequest, record, row
-    from edgekit.evaluate import evaluate as run
-    from edgekit.results import save
-    from edgekit.targets import load_target
+    from edgekit.evaluation import row
 
-    known = {"train", "val", "test"}
-    if split not in known:
-        raise UserError(did_you_mean("split", split, sorted(known)))
-    protocols = ["published", "folds", "random", "given"]
-    if protocol is not None and protocol not in protocols:
-        raise UserError(did_you_mean("protocol", protocol, protocols))
-    profile = load_target(target)
-    found = [a for a in find_artifacts(artifacts) if a.manifest.backend not in {"null", "torch"}]
-    request = EvaluateRequest(
-        tuple(found),
-        data,
-        profile,
-        split,  # type: ignore[arg-type]
-        SplitPlan(protocol, fold),  # type: ignore[arg-type]
-        limit,
-        device or profile.default_device,
-        runtime,
-        workers,
-    )
     with progress(quiet or as_json) as say:
-        evaluations = run(request, say)
-    command = shlex.join(["edgekit", *sys.argv[1:]])
-    if results is not None:
-        for evaluation in evaluations:
-            save(record(evaluation, data, command), results)
+        evaluations = run(
+            artifacts,
+            data,
+            split=split,  # type: ignore[arg-type]
+            protocol=protocol,  # type: ignore[arg-type]
+            fold=fold,
+            limit=limit,
+            target=target,
+            device=device,
+            runtime=runtime,
+            workers=workers,
+            results=results,
+            command=shlex.join(["edgekit", *sys.argv[1:]]),
+            say=say,
+        )
     notes = [
         f"{e.artifact.label}: {e.broken} images could not be decoded"
         for e in evaluations

@@ -22,17 +22,17 @@ def predict(
 
     Example: edgekit predict face.jpg --artifact out/onnx-int8
     """
+    from edgekit.api import predict as run
     from edgekit.artifact import load_artifact
     from edgekit.cli.output import show
-    from edgekit.predict_image import predict_images
 
     loaded = load_artifact(artifact)
     rows = []
-    for answer in predict_images(loaded, images, runtime):
-        row: dict[str, object] = {"image": answer["image"]}
-        for name, decision in answer["outputs"].items():
-            row[name] = decision["label"] if decision else None
-            row[f"{name}_confidence"] = (decision or {}).get("confidence")
+    for answer in run(images, loaded, runtime=runtime):
+        row: dict[str, object] = {"image": answer.image}
+        for name, decision in answer.outputs.items():
+            row[name] = decision.label if decision else None
+            row[f"{name}_confidence"] = decision.confidence if decision else None
         rows.append(row)
     notes = []
     if loaded.manifest.source.weights == "random":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edgekit.cli import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="Zoo name, for example multitask-cnn:regression.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Zoo name, for example multitask-cnn:regression.",
+            autocompletion=completion.zoo_names,
+        ),
+    ],
     data: Annotated[
         str, typer.Option(help="Adience root, UTKFace zip or folder, or a folder with labels.csv.")
     ],
@@ -78,7 +87,7 @@ def train(
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
     results = []
     for one in runs:
-        with _progress(quiet) as tell:
+        with _progress(quiet or as_json) as tell:
             results.append(run(one, tell))
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(results)).decode())
@@ -116,13 +125,17 @@ def _progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _one_line_an_epoch
+        return
     columns = (
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(),
         TextColumn("{task.fields[speed]:.0f} images/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         task = bars.add_task("train", total=None, epoch="", speed=0.0)
 
         def tell(told: Told) -> None:
@@ -136,3 +149,9 @@ def _progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
             )
 
         yield tell
+
+
+def _one_line_an_epoch(told: Told) -> None:
+    if told.done == told.images:
+        speed = f"{told.images_per_second:.0f} images/s"
+        print(f"epoch {told.epoch} of {told.epochs}, {speed}", file=sys.stderr, flush=True)

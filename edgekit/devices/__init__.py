@@ -120,11 +120,10 @@ class WorkFolder:
         return path
 
     def _inside(self, name: str) -> Path:
-        path = PurePosixPath(name)
-        wrong = path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name
-        if wrong or not self._leads_inside(self.path / path):
+        path = self.path / PurePosixPath(name)
+        if not stays_inside(name) or not self._leads_inside(path):
             raise DeviceError(f"{name!r} is outside the work folder of {self._device}")
-        return self.path / path
+        return path
 
     def _leads_inside(self, path: Path) -> bool:
         try:
@@ -140,6 +139,12 @@ class WorkFolder:
         except (OSError, shutil.Error) as error:
             reason = (isinstance(error, OSError) and error.strerror) or "some files cannot be read"
             raise DeviceError(f"{self._device}: {name!r} cannot be copied: {reason}") from None
+
+
+def stays_inside(name: str) -> bool:
+    """Tell whether the words of a relative name stay in its folder; links are another matter."""
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name)
 
 
 def _copy(source: Path, place: Path) -> None:
@@ -172,9 +177,14 @@ def open_device(text: str, target: Target) -> Device:
 
 def put_runner(device: Device) -> None:
     """Put the runner on the device and read its hash back. Raises DeviceError where they differ."""
+    put_program(device, RUNNER)
+
+
+def put_program(device: Device, name: str) -> None:
+    """Put one of our own files that run on a board, as put_runner does."""
     from edgekit.shelf import PACKAGE
 
-    _put_checked(device, PACKAGE / RUNNER, RUNNER)
+    _put_checked(device, PACKAGE / name, name)
 
 
 def put_artifact(device: Device, artifact: Artifact, name: str) -> None:
@@ -219,7 +229,10 @@ def run_job(
     objects = [_object(line) for line in completed.stdout.splitlines()]
     for item in objects:
         if "error" in item:
-            raise DeviceError(f"{device.name}: {item.get('kind', 'error')}: {item['error']}")
+            words = f"{device.name}: {item.get('kind', 'error')}: {item['error']}"
+            if item.get("kind") == "ModuleNotFoundError" and device.name.startswith("ssh://"):
+                words += f": edgekit device provision {device.name}"
+            raise DeviceError(words)
     events = [item for item in objects if "event" in item]
     if completed.exit_code or not events:
         last = completed.stderr.decode(errors="replace").strip().splitlines()[-1:]

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 class LocalDevice(WorkFolder):
-    """This machine; `close` removes its work folder."""
+    """This machine; `close`, from any thread, ends what runs and removes the work folder."""
 
     name = "local"
     provenance: Literal["measured", "emulated"] = "measured"
 
     def __init__(self) -> None:
         super().__init__(self.name)
+        self._running: subprocess.Popen[bytes] | None = None
 
     def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
         """Run this Python with `arguments`; its process group is gone when this returns."""
@@ -42,6 +43,7 @@ class LocalDevice(WorkFolder):
                 stderr=err,
                 start_new_session=True,
             )
+            self._running = process
             try:
                 exit_code = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -54,10 +56,18 @@ class LocalDevice(WorkFolder):
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                self._running = None
             seconds = time.perf_counter() - start
             out.seek(0)
             err.seek(0)
             return Completed(exit_code, out.read(), err.read(), seconds)
+
+    def close(self) -> None:
+        """End the program that runs, if one does, and remove the work folder."""
+        if self._running is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._running.pid, signal.SIGKILL)
+        super().close()
 
 
 def open_device(address: str, target: Target) -> LocalDevice:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from edgekit.report.formats import FORMATS, format_named
 from edgekit.report.table import Table
+from edgekit.results import RESULTS
 
 __all__ = ["FORMATS", "Table", "build_tables", "write_report"]
 
 
-def build_tables(results: Path) -> tuple[Table, ...]:
+def build_tables(results: str | Path = RESULTS) -> tuple[Table, ...]:
     """Return every table that the saved results under `results` give.
 
     Raises BadResults where there are none, or where one contradicts the target it names.
@@ -27,7 +28,7 @@ def build_tables(results: Path) -> tuple[Table, ...]:
     from edgekit.report.parameters import parameters_table
     from edgekit.report.saved import load_saved
 
-    saved = load_saved(results)
+    saved = load_saved(Path(results))
     return (
         accuracy_table(saved.accuracy),
         parameters_table(),
@@ -36,7 +37,7 @@ def build_tables(results: Path) -> tuple[Table, ...]:
     )
 
 
-def write_report(tables: Iterable[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
+def write_report(tables: Iterable[Table], folder: str | Path, formats: Sequence[str]) -> list[Path]:
     """Write each table in each format as `folder/<table>.<ending>`, whole, and return the paths.
 
     Files of an earlier report are replaced. Raises UserError, before anything is written, for a
@@ -48,6 +49,6 @@ def write_report(tables: Iterable[Table], folder: Path, formats: Sequence[str]) 
     paths = []
     for table in tables:
         for item in chosen:
-            paths.append(folder / f"{table.name}{item.suffix}")
+            paths.append(Path(folder) / f"{table.name}{item.suffix}")
             write_whole(paths[-1], item.render(table))
     return paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgekit import zoo
-from edgekit.compare import Comparison, compare
+from edgekit.comparison import Comparison, compare
 from edgekit.errors import BadResults
 from edgekit.measure import summary_row
 from edgekit.report.paper import erratum_notes, reconstruction_notes, system_of

@@ -33,12 +33,13 @@ _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
 _GUEST_END = 1 << 44
 
-_MODULES = {
+MODULES = {
     "onnxruntime": "onnxruntime",
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
     "openvino": "openvino",
 }
+"""What to import, by a runtime's distribution."""
 NUMPY1_RUNTIMES = frozenset({"tflite-runtime", "tflite_runtime"})
 
 
@@ -112,7 +113,7 @@ def emulate(sysroot: Sysroot, options: Sequence[str] = ()) -> list[str]:
 
 def try_runtime(sysroot: Sysroot, name: str) -> str:
     """Import a runtime, by its distribution's name, and return '' or why it died."""
-    module = _MODULES[name]
+    module = MODULES[name]
     place: Place = "numpy1" if name in NUMPY1_RUNTIMES else "main"
     code = (
         f"import numpy, PIL.Image, PIL.ImageOps, PIL.JpegImagePlugin, PIL.PngImagePlugin, {module}"

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from edgekit.virtual.sysroot import Record
 
 ARCHITECTURE = "aarch64"
-# PEP 600's older names, by the glibc they stand for; aarch64 began with manylinux2014.
-_LEGACY = {17: "manylinux2014"}
+# PEP 600's older names, by the glibc they stand for, and the glibc each architecture began with.
+_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_FIRST = {"aarch64": 17, "x86_64": 5}
+ARCHITECTURES = tuple(_FIRST)
+"""What the runtimes have wheels for."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,18 @@ def _given(text: str, board: Board) -> Fit:
         return Fit(text, False, (str(error),))
 
 
-def platforms(glibc: str) -> tuple[str, ...]:
-    """Return the platform tags a board with this glibc accepts, the most specific first."""
+def platforms(glibc: str, architecture: str = ARCHITECTURE) -> tuple[str, ...]:
+    """Return the platform tags a board with this glibc accepts, the most specific first.
+
+    `architecture` is aarch64 or x86_64.
+    """
     minor = int(glibc.split(".")[1])
     tags = []
-    for version in range(minor, 16, -1):
-        tags.append(f"manylinux_2_{version}_{ARCHITECTURE}")
+    for version in range(minor, _FIRST[architecture] - 1, -1):
+        tags.append(f"manylinux_2_{version}_{architecture}")
         if version in _LEGACY:
-            tags.append(f"{_LEGACY[version]}_{ARCHITECTURE}")
-    return (*tags, f"linux_{ARCHITECTURE}")
+            tags.append(f"{_LEGACY[version]}_{architecture}")
+    return (*tags, f"linux_{architecture}")
 
 
 def accepted_tags(python: str, glibc: str) -> frozenset[Tag]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
 from edgekit.virtual.locks import Lock, Place, Wheel
-from edgekit.virtual.oracle import platforms
+from edgekit.virtual.oracle import ARCHITECTURE, platforms
 
 
 def fetch(lock: Lock, into: Path) -> None:
@@ -50,14 +50,19 @@ def fetch(lock: Lock, into: Path) -> None:
 
 
 def resolve(
-    requirements: Sequence[str], place: Place, python: str, glibc: str, into: Path
+    requirements: Sequence[str],
+    place: Place,
+    python: str,
+    glibc: str,
+    into: Path,
+    architecture: str = ARCHITECTURE,
 ) -> tuple[Wheel, ...]:
     """Return the newest wheels that meet `requirements` on a board, fetched into `into`.
 
     No dependencies are followed: the requirements name all that the runner needs.
     """
     into.mkdir(parents=True, exist_ok=True)
-    _download(list(requirements), python, glibc, into)
+    _download(list(requirements), python, glibc, into, architecture)
     return tuple(_wheel(path, place) for path in sorted(into.glob("*.whl")))
 
 
@@ -98,18 +103,20 @@ def find(requirement: str, python: str, glibc: str) -> str:
         return unquote(str(found).rpartition("/")[2].partition("#")[0])
 
 
-def _download(arguments: list[str], python: str, glibc: str, into: Path) -> None:
-    _pip(["download", "--dest", str(into), *arguments], python, glibc)
+def _download(
+    arguments: list[str], python: str, glibc: str, into: Path, architecture: str = ARCHITECTURE
+) -> None:
+    _pip(["download", "--dest", str(into), *arguments], python, glibc, architecture)
 
 
-def _pip(arguments: list[str], python: str, glibc: str) -> None:
+def _pip(arguments: list[str], python: str, glibc: str, architecture: str = ARCHITECTURE) -> None:
     """Run pip for a board; the index, mirrors and proxies are the user's own."""
     interpreter = "cp" + python.replace(".", "")
     command = [sys.executable, "-m", "pip", arguments[0], "--quiet", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary=:all:"]
     command += ["--python-version", python, "--implementation", "cp"]
     command += [f"--abi={abi}" for abi in (interpreter, "abi3", "none")]
-    command += [f"--platform={name}" for name in platforms(glibc)]
+    command += [f"--platform={name}" for name in platforms(glibc, architecture)]
     answer = subprocess.run([*command, *arguments[1:]], capture_output=True, text=True, check=False)
     if answer.returncode:
         if "No module named pip" in answer.stderr:

@@ -17,7 +17,7 @@ from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
 from edgekit.data.assessment import Assessment, assess, shares
 from edgekit.data.decoded import Decoded, centre, decode_all, frame_of
-from edgekit.devices import open_device, put_artifact, put_runner, run_job
+from edgekit.devices import Device, open_device, put_artifact, put_runner, run_job
 from edgekit.errors import UserError
 from edgekit.files import sha256
 from edgekit.results import AccuracyRecord, Provenance
@@ -176,15 +176,21 @@ def _outputs(
     import numpy as np
 
     shards = [shard for shard in np.array_split(pixels, request.workers) if len(shard)]
+    devices = [open_device(request.device, request.target) for _ in shards]
     with ThreadPoolExecutor(len(shards)) as pool:
-        parts = list(pool.map(lambda shard: _shard(request, artifact, shard), shards))
+        try:
+            jobs = zip(devices, shards, strict=True)
+            parts = list(pool.map(lambda job: _shard(request, artifact, *job), jobs))
+        finally:  # after Ctrl-C, too: the pool waits for what still runs on them
+            for device in devices:
+                device.close()
     names = [output.name for output in artifact.manifest.outputs]
     outputs = {name: np.concatenate([part[name] for part, _ in parts]) for name in names}
     return outputs, parts[0][1]
 
 
 def _shard(
-    request: EvaluateRequest, artifact: Artifact, pixels: NDArray[np.uint8]
+    request: EvaluateRequest, artifact: Artifact, device: Device, pixels: NDArray[np.uint8]
 ) -> tuple[Outputs, Provenance]:
     import numpy as np
 
@@ -196,20 +202,16 @@ def _shard(
         "pixels": "pixels.npy",
         "save": "outputs.npz",
     }
-    device = open_device(request.device, request.target)
-    try:
-        with TemporaryDirectory(prefix="edgekit-") as scratch:
-            np.save(Path(scratch) / "pixels.npy", pixels)
-            device.put(Path(scratch) / "pixels.npy", "pixels.npy")
-            put_runner(device)
-            put_artifact(device, artifact, "artifact")
-            run_job(device, job, timeout=TIMEOUT_S)
-            device.fetch("outputs.npz", Path(scratch) / "outputs.npz")
-            saved = Path(scratch) / "outputs.npz"
-            outputs = read_outputs(saved, artifact.manifest.outputs, len(pixels))
-            return outputs, device.provenance
-    finally:
-        device.close()
+    with TemporaryDirectory(prefix="edgekit-") as scratch:
+        np.save(Path(scratch) / "pixels.npy", pixels)
+        device.put(Path(scratch) / "pixels.npy", "pixels.npy")
+        put_runner(device)
+        put_artifact(device, artifact, "artifact")
+        run_job(device, job, timeout=TIMEOUT_S)
+        saved = Path(scratch) / "outputs.npz"
+        device.fetch("outputs.npz", saved)
+        outputs = read_outputs(saved, artifact.manifest.outputs, len(pixels))
+        return outputs, device.provenance
 
 
 def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:

@@ -20,6 +20,9 @@ from edgekit.targets import Target
 if TYPE_CHECKING:
     from edgekit.virtual.verification import Proof
 
+IMAGES = 8
+"""Outputs are compared on so many; an emulated inference takes a tenth of a second or more."""
+
 
 def emulate(
     target: Target,

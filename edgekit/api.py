@@ -1,0 +1,270 @@
+"""The Python API: one function a command, with the command's names and defaults.
+
+The command line calls these same functions; `edgekit/__init__.py` gives each by its name when it
+is first asked for. Paths are strings or `Path`; progress goes to `say`, if one is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from edgekit.artifact import Artifact, Precision, find_artifacts
+from edgekit.calibration import DATA_FREE
+from edgekit.data.dataset import SplitName
+from edgekit.data.splits import Protocol, SplitPlan
+from edgekit.emulation import IMAGES
+from edgekit.errors import BadTarget, UserError, did_you_mean
+from edgekit.evaluation import Evaluation
+from edgekit.images import ImageSet, open_images
+from edgekit.pipeline import Conversion
+from edgekit.predict_image import Answer
+from edgekit.results import RESULTS, EmulationRecord, Measurement, save
+from edgekit.stats import Percentile
+from edgekit.targets import HOST, load_target
+from edgekit.verify import INT8_AGREEMENT
+
+Place = str | Path
+Say = Callable[[str, str], None]
+"""Progress: (what is worked on, what happens to it)."""
+
+BACKENDS = ("onnx", "tflite", "openvino")
+"""What is built where no backend is named."""
+UNSCORED = frozenset({"null", "torch"})
+"""Backends whose artifacts are left out of an evaluation: they answer zeros, or run on no board."""
+IN_PYTHON = "edgekit, in Python"
+"""What a record says of its command where no command line was typed."""
+
+
+def _silent(step: str, text: str) -> None:
+    """Say nothing."""
+
+
+def convert(
+    source: Place,
+    output: Place,
+    *,
+    backends: Sequence[str] = BACKENDS,
+    precisions: Sequence[Precision] = ("fp32", "int8"),
+    calibration: Place = DATA_FREE,
+    recipe: str | None = None,
+    images: Place | None = None,
+    arch: str | None = None,
+    weights: Place | None = None,
+    spec: Place | None = None,
+    raw_input: bool = False,
+    min_agreement: float = INT8_AGREEMENT,
+    max_drop: float | None = None,
+    guard: Place | None = None,
+    guard_minutes: float = 5.0,
+    evaluation: Place | None = None,
+    force: bool = False,
+    say: Say = _silent,
+) -> Conversion:
+    """Convert one trained model into artifacts under `output` that are proven equal to it.
+
+    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
+    `spec` a TOML file that says what its input and outputs mean. `calibration` is a folder or zip
+    of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
+    `max_drop`, in percentage points, guards int8 on the data `guard`. Each artifact that failed
+    is a row with its error. Raises UserError for bad input, before anything is written, and
+    EdgekitError where nothing could be made.
+    """
+    from edgekit.guard_images import evaluation_hashes
+    from edgekit.pipeline import ConvertRequest
+    from edgekit.pipeline import convert as run
+    from edgekit.sources import SourceRequest
+
+    request = ConvertRequest(
+        SourceRequest(str(source), arch, _text(weights), _text(spec)),
+        tuple(backends),
+        tuple(precisions),
+        Path(output),
+        str(calibration),
+        recipe,
+        _text(images),
+        raw_input,
+        force,
+        min_agreement,
+        evaluation=evaluation_hashes(str(evaluation)) if evaluation else (),
+        max_drop=max_drop,
+        guard=_text(guard),
+        guard_minutes=guard_minutes,
+    )
+    return run(request, say)
+
+
+def bench(
+    artifacts: Place | Iterable[Place],
+    *,
+    target: str = HOST,
+    device: str | None = None,
+    images: Place | None = None,
+    threads: int = 1,
+    cores: Sequence[int] = (),
+    rounds: int = 3,
+    min_seconds: float = 1.0,
+    percentile: Percentile = "p90",
+    runtime: str | None = None,
+    results: Place = RESULTS,
+    command: str = IN_PYTHON,
+    say: Say = _silent,
+) -> list[Measurement]:
+    """Time artifacts on a device and return one measurement each, with every raw sample.
+
+    `artifacts` are folders of them; `device` is `local` or `ssh://user@host`. Each is measured in
+    `rounds` fresh processes, at least `min_seconds` long, until `percentile` has its samples.
+    Every round is saved under `results` at once, and the same call goes on with what is missing.
+    A row that failed carries its `error`. Raises BadTarget where the device is not the target, or
+    is emulated and has no time (see `emulate`).
+    """
+    from edgekit.devices import open_device
+    from edgekit.measure import BenchRequest, entry
+    from edgekit.measure import bench as run
+
+    profile = load_target(target)
+    reached = device or profile.default_device
+    if reached == "virtual":
+        raise BadTarget(
+            f"{target} is emulated here and an emulator has no time: give --device ssh://USER@HOST "
+            "to measure a real one, or call edgekit.emulate for outputs and instruction counts"
+        )
+    request = BenchRequest(
+        tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
+        profile,
+        _images(images),
+        Path(results),
+        threads,
+        tuple(cores),
+        rounds,
+        min_seconds,
+        percentile,
+        command=command,
+    )
+    opened = open_device(reached, profile)
+    try:
+        return run(request, opened, say)
+    finally:
+        opened.close()
+
+
+def emulate(
+    artifacts: Place | Iterable[Place],
+    *,
+    target: str,
+    images: Place | None = None,
+    runtime: str | None = None,
+    results: Place | None = RESULTS,
+    command: str = IN_PYTHON,
+) -> tuple[EmulationRecord, ...]:
+    """Run artifacts on the emulated CPU of a board that is not here; return what that proves.
+
+    Outputs and instruction counts are exact, and there is no time in a record; one whose artifact
+    died there says so in `failure`. The board must be installed (`edgekit device install rpi4`):
+    DeviceError otherwise. Records are saved under `results`, None: nowhere.
+    """
+    from tempfile import TemporaryDirectory
+
+    from edgekit.emulation import emulate as run
+
+    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend != "torch"]
+    pictures = _images(images)
+    with TemporaryDirectory(prefix="edgekit-") as scratch:
+        files = []
+        for index, name in enumerate(pictures.names[:IMAGES]):
+            files.append(Path(scratch) / f"{index}{Path(name).suffix}")
+            files[-1].write_bytes(pictures.read(name))
+        records = run(load_target(target), chosen, files, runtime=runtime, command=command)
+    if results is not None:
+        for record in records:
+            save(record, Path(results))
+    return records
+
+
+def evaluate(
+    artifacts: Place | Iterable[Place],
+    data: Place,
+    *,
+    split: SplitName = "test",
+    protocol: Protocol | None = None,
+    fold: int = 0,
+    limit: int | None = None,
+    target: str = HOST,
+    device: str | None = None,
+    runtime: str | None = None,
+    workers: int = 2,
+    results: Place | None = None,
+    command: str = IN_PYTHON,
+    say: Say = _silent,
+) -> tuple[Evaluation, ...]:
+    """Score artifacts on labelled images, in the very runtime that will serve them.
+
+    `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
+    images of the split, drawn by a fixed seed. Records are saved under `results`, None: nowhere.
+    Raises BadData where the labels are not the model's.
+    """
+    from edgekit.evaluation import EvaluateRequest, record
+    from edgekit.evaluation import evaluate as run
+
+    profile = load_target(target)
+    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend not in UNSCORED]
+    _check(SplitName, "split", split)
+    if protocol is not None:
+        _check(Protocol, "protocol", protocol)
+    request = EvaluateRequest(
+        tuple(chosen),
+        str(data),
+        profile,
+        split,
+        SplitPlan(protocol, fold),
+        limit,
+        device or profile.default_device,
+        runtime,
+        workers,
+    )
+    evaluations = run(request, say)
+    if results is not None:
+        for item in evaluations:
+            save(record(item, str(data), command), Path(results))
+    return evaluations
+
+
+def predict(
+    images: Place | Iterable[Place], artifact: Place | Artifact, *, runtime: str | None = None
+) -> list[Answer]:
+    """Return an artifact's answer to each image file: a decision for every output.
+
+    Raises BadData for an image that is missing or cannot be decoded.
+    """
+    from edgekit.artifact import load_artifact
+    from edgekit.predict_image import predict_images
+
+    loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
+    return predict_images(loaded, _paths(images), runtime)
+
+
+def _artifacts(places: Place | Iterable[Place]) -> list[Artifact]:
+    return find_artifacts(_paths(places))
+
+
+def _paths(places: Place | Iterable[Place]) -> list[Path]:
+    return [Path(places)] if isinstance(places, str | Path) else [Path(place) for place in places]
+
+
+def _images(place: Place | None) -> ImageSet:
+    """Return the images at `place`, or crops of the sample picture."""
+    from edgekit.sample_images import sample_images
+
+    return sample_images() if place is None else open_images(Path(place))
+
+
+def _text(place: Place | None) -> str | None:
+    return None if place is None else str(place)
+
+
+def _check(literal: object, kind: str, given: str) -> None:
+    """Raise UserError, with the nearest values, where `given` is none of the Literal type's."""
+    known = list(get_args(literal))
+    if given not in known:
+        raise UserError(did_you_mean(kind, given, known))

@@ -1,0 +1,1 @@
+"""Many boards at once: an inventory of them, and one action carried out on all, carefully."""

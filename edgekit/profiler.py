@@ -1,0 +1,269 @@
+"""Runs beside runner.py on a board: which operators a runtime executes, and for how long each.
+
+    python3 profiler.py JOB.json
+
+Its one job is `profile`, in a process of its own; the settings are the runner's. ONNX Runtime and
+OpenVINO are asked through their own profilers. LiteRT's Python package has none: there the graph
+is cut after each operator in turn, and an operator takes what its cut adds. Python 3.9, NumPy and
+one runtime, like the runner.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence, Set
+
+import numpy as np
+import runner  # type: ignore[import-not-found]  # the file beside this one
+
+MAX_CUT_BYTES = 64 * 2**20
+"""A larger .tflite is not cut: every cut is a copy of the model in memory."""
+
+Operators = List[Dict[str, Any]]
+"""Each with name, kind, place, inputs, outputs ({type, shape}) and seconds, None where untimed."""
+
+
+def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
+    """Return the operators of ONNX Runtime's optimised graph; `seconds` are medians."""
+    import onnxruntime
+
+    options = runner.onnxruntime_options(threads)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        for index in range(count):
+            session.run(None, {name: tensors[index % len(tensors)]})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    calls: Dict[str, List[Dict[str, Any]]] = {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            calls.setdefault(event["name"], []).append(event)
+    operators = []
+    for name, found in calls.items():
+        facts = found[0]["args"]
+        operators.append(
+            {
+                "name": name[: -len("_kernel_time")],
+                "kind": facts["op_name"],
+                "place": facts["provider"],
+                "inputs": [_ort_tensor(item) for item in facts.get("input_type_shape", [])],
+                "outputs": [_ort_tensor(item) for item in facts.get("output_type_shape", [])],
+                "seconds": float(np.median([event["dur"] * 1e-6 for event in found])),
+            }
+        )
+    return operators
+
+
+def _ort_tensor(item: Dict[str, List[int]]) -> Dict[str, Any]:
+    ((kind, shape),) = item.items()
+    return {"type": kind, "shape": shape}
+
+
+def profile_openvino(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
+    """Return what the CPU plugin executed of its compiled graph; `seconds` are means.
+
+    The plugin keeps means since it was loaded, and its first calls also prepare weights: their
+    part is taken out.
+    """
+    import openvino
+
+    settings = {**runner.openvino_settings(threads), "PERF_COUNT": True}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    warm = max(1, count // 10)
+    for index in range(warm):
+        request.infer([tensors[index % len(tensors)]])
+    before = _openvino_microseconds(compiled)
+    for index in range(count):
+        request.infer([tensors[index % len(tensors)]])
+    after = _openvino_microseconds(compiled)
+    operators = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        name = node.get_friendly_name()
+        if name not in after:
+            continue
+        spent = after[name] * (warm + count) - before.get(name, 0.0) * warm
+        sources = [value.get_node() for value in node.input_values()]
+        operators.append(
+            {
+                "name": name,
+                "kind": _rt_info(node, "layerType"),
+                "place": _rt_info(node, "primitiveType"),
+                "inputs": [_openvino_tensor(source) for source in sources],
+                "outputs": [_openvino_tensor(node)],
+                "seconds": max(0.0, spent / count) * 1e-6,
+            }
+        )
+    return operators
+
+
+def _openvino_microseconds(compiled: Any) -> Dict[str, float]:
+    """Return each executed node's mean time since the graph was loaded."""
+    times = {}
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        told = _rt_info(node, "execTimeMcs")
+        if told.isdigit():
+            times[node.get_friendly_name()] = float(told)
+    return times
+
+
+def _rt_info(node: Any, key: str) -> str:
+    value = node.get_rt_info()[key]
+    return str(value.value if hasattr(value, "value") else value)
+
+
+def _openvino_tensor(node: Any) -> Dict[str, Any]:
+    types = _rt_info(node, "outputPrecisions").split(",")
+    shape = [int(size) for size in node.output(0).get_shape()] if node.get_output_size() else []
+    return {"type": types[0], "shape": shape}
+
+
+def profile_litert(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
+    """Return the model's operators and whether the XNNPACK delegate took them.
+
+    They are timed where there is more than one call to time and the model is small enough to cut.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = Path(model).read_bytes()
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    operators = tflite_operators(interpreter)
+    if count > 1 and len(content) <= MAX_CUT_BYTES:
+        before = 0.0
+        cuts = _Cuts(content)
+        for index, operator in enumerate(operators):
+            cut = Interpreter(model_content=cuts.after(index), num_threads=threads)
+            seconds = _fastest(cut, tensors, count)
+            operator["seconds"] = max(0.0, seconds - before)
+            before = max(before, seconds)
+    return operators
+
+
+def profile_tflite_runtime(
+    model: str, threads: int, tensors: Sequence[Any], count: int
+) -> Operators:
+    """Return the model's operators and whether the XNNPACK delegate took them; no times.
+
+    tflite-runtime does not ship the flatbuffer schema that cutting needs.
+    """
+    from tflite_runtime.interpreter import Interpreter
+
+    return tflite_operators(Interpreter(model_path=model, num_threads=threads))
+
+
+def tflite_operators(interpreter: Any) -> Operators:
+    """Return the operators of either TFLite interpreter, untimed."""
+    interpreter.allocate_tensors()
+    tensors = {item["index"]: item for item in interpreter.get_tensor_details()}
+    nodes = interpreter._get_ops_details()
+    taken: Set[int] = set()
+    for node in nodes:
+        if node["op_name"] == "DELEGATE":
+            taken |= _delegated(nodes, node)
+    return [
+        {
+            "name": f"{node['op_name']}#{node['index']}",
+            "kind": node["op_name"],
+            "place": "XNNPACK" if node["index"] in taken else "built-in kernels",
+            "inputs": [_tflite_tensor(tensors[i]) for i in node["inputs"] if i in tensors],
+            "outputs": [_tflite_tensor(tensors[i]) for i in node["outputs"] if i in tensors],
+            "seconds": None,
+        }
+        for node in nodes
+        if node["op_name"] != "DELEGATE"
+    ]
+
+
+def _delegated(nodes: Sequence[Dict[str, Any]], delegate: Dict[str, Any]) -> Set[int]:
+    """Return the nodes a delegate replaced: all that lead from its inputs to its outputs."""
+    makers = {o: node for node in nodes if node["op_name"] != "DELEGATE" for o in node["outputs"]}
+    given, found = set(delegate["inputs"]), set()
+    waiting = list(delegate["outputs"])
+    while waiting:
+        tensor = waiting.pop()
+        node = makers.get(tensor)
+        if node is not None and tensor not in given and node["index"] not in found:
+            found.add(node["index"])
+            waiting += list(node["inputs"])
+    return found
+
+
+def _tflite_tensor(detail: Dict[str, Any]) -> Dict[str, Any]:
+    shape = [int(size) for size in detail["shape"]]
+    return {"type": np.dtype(detail["dtype"]).name, "shape": shape}
+
+
+class _Cuts:
+    """One .tflite model, cut after any of its operators."""
+
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.model = schema.ModelT.InitFromPackedBuf(content, 0)
+        self.model.signatureDefs = None  # they name outputs that a cut does not have
+        for buffer in self.model.buffers:
+            if buffer.size:  # the weights lie behind the flatbuffer, as quantizers write them
+                start = int(buffer.offset)
+                buffer.data = np.frombuffer(content[start : start + buffer.size], np.uint8)
+                buffer.offset = buffer.size = 0
+        self.graph = self.model.subgraphs[0]
+        self.operators = list(self.graph.operators)
+
+    def after(self, index: int) -> bytes:
+        """Return the model that ends with operator `index` and answers its outputs."""
+        import flatbuffers
+
+        self.graph.operators = self.operators[: index + 1]
+        self.graph.outputs = list(self.operators[index].outputs)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
+    """Return the time of the fastest call: differences of cuts are small beside a disturbed one."""
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    samples = []
+    for index in range(count):
+        interpreter.set_tensor(source, tensors[index % len(tensors)])
+        start = time.perf_counter()
+        interpreter.invoke()
+        samples.append(time.perf_counter() - start)
+    return min(samples)
+
+
+Profile = Callable[[str, int, Sequence[Any], int], Operators]
+
+PROFILES: Dict[str, Profile] = {
+    "onnxruntime": profile_onnxruntime,
+    "openvino": profile_openvino,
+    "ai_edge_litert": profile_litert,
+    "tflite_runtime": profile_tflite_runtime,
+}
+
+
+def job_profile(job: Dict[str, Any], runtimes: Dict[str, Any]) -> None:
+    """Print the operators that ran, over `count` calls that rotate over the job's images."""
+    folder, runtime = Path(job["artifact"]), job["runtime"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    images = np.load(job["pixels"], allow_pickle=False)
+    operators = PROFILES[runtime](
+        str(folder / manifest["files"][0]["name"]),
+        int(job["threads"]),
+        [runner.feed(pixels, manifest) for pixels in images],
+        int(job["count"]),
+    )
+    version = runner.runtime_version(runtime)
+    event = {"event": "profile", "operators": operators, "runtime_version": version}
+    print(json.dumps(event), flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(runner.main(sys.argv[1:], jobs={"profile": job_profile}))

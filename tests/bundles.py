@@ -1,0 +1,62 @@
+"""Bundles that cost nothing to prove, and boards that can run them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from sshd import Board
+
+from edgekit.artifact import (
+    Artifact,
+    Manifest,
+    OutputParity,
+    ParityRecord,
+    SourceRecord,
+    record_files,
+    write_manifest,
+)
+from edgekit.bundle import Bundle, BundleRequest, make_bundle
+from edgekit.images import open_images
+from edgekit.spec import InputSpec, OutputSpec
+
+APP = "cats"
+
+
+def null_artifact(folder: Path, model: str = APP, content: str = "nothing") -> Artifact:
+    """An artifact that answers zeros."""
+    folder.mkdir(parents=True)
+    (folder / "model.null").write_text(content)
+    return write_manifest(
+        folder,
+        Manifest(
+            model,
+            "null",
+            "fp32",
+            record_files(folder, ["model.null"]),
+            SourceRecord("zoo", model, "0" * 64, 1, 1, "random"),
+            InputSpec(8, 8),
+            "uint8",
+            (OutputSpec("age", "classification", ("young", "old")),),
+            None,
+            {"edgekit": "0"},
+            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
+        ),
+    )
+
+
+def null_bundle(
+    folder: Path, pictures: Path, content: str = "nothing", **options: object
+) -> Bundle:
+    """A bundle of one, in `folder`; other content makes another version."""
+    artifact = null_artifact(folder / "artifact", content=content)
+    request = BundleRequest(artifact, folder / "cats.ekb", open_images(pictures), **options)
+    return make_bundle(request)
+
+
+def give_python(board: Board) -> None:
+    """Let the board's `python3` be one with NumPy and Pillow."""
+    program = board.home / "bin" / "python3"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    program.chmod(0o755)

@@ -1,0 +1,238 @@
+"""Every fault at every step of a deploy, over a real SSH server: what serves is whole, always."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from bundles import APP, give_python, null_bundle
+from relay import Relay
+from sshd import Board, accept
+
+from edgekit.board.archive import damage
+from edgekit.bundle import Bundle
+from edgekit.deploy import STEPS, DeployRequest, deploy
+from edgekit.errors import DeviceError
+from edgekit.ssh.address import parse_address
+
+FAULTS = (
+    "connection cut", "server killed", "disk full", "edgekit killed", "two deploys at once",
+    "clock jump",
+)  # fmt: skip
+PROVEN_TO = STEPS.index("switch")
+
+
+@dataclass
+class Scene:
+    """A board, how to reach it, how to strike it, how to mend it, and where its files are seen."""
+
+    address: str
+    strike: Callable[[], object]
+    mend: Callable[[], object]
+    files: Path
+
+    def active(self) -> str:
+        """Return the version that serves, which is whole."""
+        app = self.files / "apps" / APP
+        version = (app / "current").readlink().name
+        assert damage(app / "versions" / version) is None
+        return version
+
+    def left_over(self) -> set[str]:
+        app = self.files / "apps" / APP
+        versions = {f"versions/{path.name}" for path in (app / "versions").iterdir()}
+        return {path.name for path in app.iterdir()} - {"versions"} | versions
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> list[Bundle]:
+    """Two versions with a p90 limit no machine misses, so that every step has work to do."""
+    folder = tmp_path_factory.mktemp("versions")
+    few = folder / "pictures"
+    few.mkdir()
+    shutil.copy(min(pictures.iterdir()), few)
+    return [null_bundle(folder / word, few, word, max_p90_ms=60_000.0) for word in ("one", "two")]
+
+
+@contextlib.contextmanager
+def connection_cut(board: Board) -> Iterator[Scene]:
+    relay = Relay(board.port)
+    through = Board(board.folder, board.home, relay.port)
+    accept(Path(os.environ["HOME"]), [board, through])
+    yield Scene(through.address, relay.cut, relay.mend, board.home / ".edgekit")
+    relay.close()
+
+
+@contextlib.contextmanager
+def server_killed(board: Board) -> Iterator[Scene]:
+    """The server dies, and with it every process it serves: the board's power, so to speak."""
+    yield Scene(board.address, board.stop, board.start, board.home / ".edgekit")
+
+
+@contextlib.contextmanager
+def disk_full(board: Board) -> Iterator[Scene]:
+    """~/.edgekit is a disk of 2 MB that only the board's sessions see."""
+    files = board.home / ".edgekit"
+    files.mkdir()
+    rights, enter = ([], []) if os.geteuid() == 0 else (["--map-root-user"], ["--user"])
+    mount = 'mount -t tmpfs -o size=2m tmpfs "$0" && echo mounted && exec sleep infinity'
+    command = ["unshare", *rights, "--mount", "sh", "-c", mount, str(files)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "mounted\n"
+    nsenter = ["nsenter", f"--target={holder.pid}", "--mount", *enter, "--preserve-credentials"]
+    session = board.folder / "session"
+    session.write_text(session.read_text().replace("exec sh", f"exec {shlex.join(nsenter)} sh"))
+    seen = Path(f"/proc/{holder.pid}/root{files}")
+    filler = seen / "somebody else's"
+
+    def fill() -> None:
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+
+    yield Scene(board.address, fill, lambda: filler.unlink(missing_ok=True), seen)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+
+
+@contextlib.contextmanager
+def clock_jump(board: Board) -> Iterator[Scene]:
+    """The board's wall clock jumps twenty years, now back, now on (libfaketime)."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    now = board.folder / "now"
+    now.write_text("-0y\n")
+    program = board.home / "bin" / "python3"
+    settings = f"LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={now} FAKETIME_NO_CACHE=1"
+    settings += " DONT_FAKE_MONOTONIC=1"
+    program.write_text(program.read_text().replace("exec ", f"exec env {settings} "))
+    jumps = cycle(["-20y\n", "+20y\n"])
+
+    def jump() -> None:
+        now.write_text(next(jumps))
+
+    yield Scene(board.address, jump, lambda: None, board.home / ".edgekit")
+    year = "import time; print(time.gmtime().tm_year)"
+    years = set()
+    for _ in range(2):
+        jump()
+        years.add(int(board.run("python3", "-c", year)))
+    assert max(years) - min(years) == 40, "the clock did jump"
+
+
+def strike_at(step: str, strike: Callable[[], object]) -> Callable[[str, str], None]:
+    def say(board: str, begun: str) -> None:
+        if begun == step:
+            strike()
+
+    return say
+
+
+def ship(bundle: Bundle, address: str, say: Callable[[str, str], None] = lambda *_: None) -> None:
+    deploy(DeployRequest(bundle, keep=1, wait=20), parse_address(address), say)
+
+
+@pytest.mark.parametrize(
+    ("scene", "expected"),
+    [
+        pytest.param(connection_cut, "old until the switch", id="connection cut"),
+        pytest.param(server_killed, "old until the switch", id="server killed"),
+        pytest.param(disk_full, "either", id="disk full"),
+        pytest.param(clock_jump, "new", id="clock jump"),
+    ],
+)
+def test_a_fault_at_every_step(
+    board: Board, versions: list[Bundle], scene: Callable[..., contextlib.AbstractContextManager],
+    expected: str,
+) -> None:  # fmt: skip
+    give_python(board)
+    with scene(board) as at:
+        ship(versions[1], at.address)
+        struck = 0
+        for number, step in enumerate(STEPS):
+            new, old = versions[number % 2].sha256, versions[1 - number % 2].sha256
+            failed = False
+            try:
+                ship(versions[number % 2], at.address, strike_at(step, at.strike))
+            except DeviceError as error:
+                assert "\n" not in str(error)
+                failed = True
+            may = {
+                "old until the switch": {old if number <= PROVEN_TO else new},
+                "either": {old, new},
+                "new": {new},
+            }[expected]
+            assert at.active() in may, step
+            assert failed or at.active() == new, step
+            assert failed == (expected == "old until the switch") or expected == "either", step
+            at.mend()
+            ship(versions[number % 2], at.address)
+            assert at.active() == new, step
+            whole = {"lock", "history.json", "current", f"versions/{new}"}
+            assert at.left_over() == whole | (at.left_over() & {f"versions/{old}"}), step
+            struck += 1
+        print(f"{struck} steps struck")
+        assert struck == len(STEPS)
+
+
+def test_edgekit_killed_at_every_step(board: Board, versions: list[Bundle]) -> None:
+    give_python(board)
+    at = Scene(board.address, lambda: None, lambda: None, board.home / ".edgekit")
+    ship(versions[1], at.address)
+    killed = 0
+    for number, step in enumerate(STEPS):
+        new, old = versions[number % 2], versions[1 - number % 2]
+        command = [sys.executable, "-m", "edgekit", "deploy", str(new.path), "--to", at.address]
+        process = subprocess.Popen([*command, "--keep", "1"], stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip().endswith(f": {step}"):
+                process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, step
+        process.stderr.close()
+        assert at.active() in {old.sha256, new.sha256}, step
+        ship(new, at.address)
+        assert at.active() == new.sha256, step
+        killed += 1
+    assert killed == len(STEPS)
+
+
+def test_two_deploys_at_once(board: Board, versions: list[Bundle]) -> None:
+    give_python(board)
+    at = Scene(board.address, lambda: None, lambda: None, board.home / ".edgekit")
+    ship(versions[1], at.address)
+    tried = 0
+    for number, step in enumerate(STEPS):
+        new, other = versions[number % 2], versions[1 - number % 2]
+        refused: list[str] = []
+
+        def second(other: Bundle = other, refused: list[str] = refused) -> None:
+            try:
+                deploy(DeployRequest(other, keep=1, wait=0), parse_address(at.address))
+            except DeviceError as error:
+                refused.append(str(error))
+
+        ship(new, at.address, strike_at(step, second))
+        held = step not in {"connect", "open"}
+        assert [("another deploy" in text) for text in refused] == [True] * held, step
+        assert at.active() == new.sha256, step
+        ship(other, at.address)
+        assert at.active() == other.sha256, step
+        ship(new, at.address)
+        tried += 1
+    assert tried == len(STEPS)
+
+
+def test_the_table_is_full() -> None:
+    print(f"{len(FAULTS)} faults x {len(STEPS)} steps = {len(FAULTS) * len(STEPS)} combinations")
+    assert len(FAULTS) * len(STEPS) == 66

@@ -1,0 +1,52 @@
+"""The examples, run as they are by a user who has an empty folder."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edgekit import find_artifacts
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name / "run.py")],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*/*.py")), ids=str)
+def test_a_script_is_under_thirty_lines(script: Path) -> None:
+    assert len(script.read_text().splitlines()) < 30
+
+
+@pytest.mark.slow
+def test_digits_are_trained_converted_scored_and_timed(tmp_path: Path) -> None:
+    printed = run("digits", tmp_path)
+    right = re.findall(r"digits (\w+) (\w+): ([\d.]+) % right", printed)
+    assert len(right) == 6
+    assert all(float(share) > 90 for _, _, share in right), printed
+    assert len(re.findall(r"digits \w+ \w+: p50 [\d.]+ ms", printed)) == 6
+
+
+@pytest.mark.slow
+def test_an_onnx_file_of_scikit_learns_converts(tmp_path: Path) -> None:
+    printed = run("onnx_file", tmp_path)
+    assert len(re.findall(r"agrees on \d+%", printed)) == 4
+    artifacts = find_artifacts([tmp_path / "out"])
+    assert [a.manifest.precision for a in artifacts] == ["fp32", "int8"] * 2
+    made = onnx.load(str(artifacts[0].path))
+    (opset,) = (item.version for item in made.opset_import if not item.domain)
+    assert opset == 20, "older runtimes on boards read it, whatever wrote the source"

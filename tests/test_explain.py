@@ -1,0 +1,297 @@
+"""`edgekit explain` on artifacts made slow on purpose, and on good ones."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import bad_models
+import numpy as np
+import onnx
+import pytest
+from conftest import Cli, one_line_error
+
+import edgekit.explain
+from edgekit import runner
+from edgekit.artifact import (
+    Artifact,
+    Manifest,
+    ParityRecord,
+    SourceRecord,
+    load_artifact,
+    record_files,
+    write_manifest,
+)
+from edgekit.devices.local import LocalDevice
+from edgekit.errors import DeviceError, UserError
+from edgekit.explain import PROFILER, Explanation, explain
+from edgekit.explain.findings import Case, judge
+from edgekit.explain.operators import read_operators
+from edgekit.shelf import PACKAGE
+from edgekit.spec import InputSpec, OutputSpec
+from edgekit.targets import load_target
+
+FILES = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model.xml"}
+HOST = load_target("host")
+
+
+def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "uint8") -> Artifact:
+    """Return what is in `folder` behind a manifest."""
+    names = [FILES[backend], *(["model.bin"] if backend == "openvino" else [])]
+    return write_manifest(
+        folder,
+        Manifest(
+            "bad",
+            backend,
+            precision,  # type: ignore[arg-type]
+            record_files(folder, tuple(names)),
+            SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
+            InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
+            feed,  # type: ignore[arg-type]
+            (OutputSpec("animal"),),
+            None,
+            {},
+            ParityRecord((), (), "none", True),
+        ),
+    )
+
+
+def onnx_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+    bad_models.onnx_int8(bad_models.onnx_model(middle), folder / "model.onnx", exclude)
+    return artifact(folder, "onnx")
+
+
+def onnx_fp32(folder: Path, middle=None) -> Artifact:
+    onnx.save(bad_models.onnx_model(middle), str(folder / "model.onnx"))
+    return artifact(folder, "onnx", "fp32")
+
+
+def onnx_dynamic(folder: Path) -> Artifact:
+    bad_models.onnx_dynamic(bad_models.onnx_model(), folder / "model.onnx")
+    return artifact(folder, "onnx")
+
+
+def tflite_fp32(folder: Path, *middle: str) -> Artifact:
+    (folder / "model.tflite").write_bytes(bad_models.tflite_model(*middle))
+    return artifact(folder, "tflite", "fp32", "float32")
+
+
+def tflite_int8(folder: Path, *middle: str, static: bool = True, keep_float: str = "") -> Artifact:
+    content = bad_models.tflite_model(*middle)
+    model = folder / "model.tflite"
+    bad_models.tflite_quantized(content, model, static=static, keep_float=keep_float)
+    return artifact(folder, "tflite", feed="int8" if static else "float32")
+
+
+def openvino_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+    import openvino as ov
+
+    source = folder.parent / f"{folder.name}.onnx"
+    bad_models.onnx_int8(bad_models.onnx_model(middle), source, exclude)
+    ov.save_model(ov.convert_model(source), folder / "model.xml")
+    return artifact(folder, "openvino")
+
+
+def warnings(result: Explanation) -> list[str]:
+    return [finding.what for finding in result.findings if finding.severity == "warning"]
+
+
+TWO_CONVS = ("conv-2", "conv-3")
+BAD = {
+    "onnx: two layers left in float": (
+        lambda f: onnx_int8(f, exclude=TWO_CONVS),
+        "2 of 4 convolutions and matrix products of this int8 artifact ran in float",
+    ),
+    "onnx: Q/DQ around an operator without int8": (
+        lambda f: onnx_int8(f, bad_models.LRN),
+        "island of float between int8 layers: LRN",
+    ),
+    "onnx: batch norm unfused": (
+        lambda f: onnx_int8(f, bad_models.BATCH_NORMED),
+        "batch norm runs by itself, one more pass over its tensor",
+    ),
+    "onnx: a transpose pair": (
+        lambda f: onnx_fp32(f, bad_models.TRANSPOSED),
+        "layout changes that compute nothing",
+    ),
+    "onnx: dynamic range": (
+        onnx_dynamic,
+        "4 operators have int8 weights and float activations (dynamic range)",
+    ),
+    "tflite: a layer left in float": (
+        lambda f: tflite_int8(f, keep_float="CONV_2D-1"),
+        "1 of 3 convolutions and matrix products of this int8 artifact ran in float",
+    ),
+    "tflite: Q/DQ around an operator without int8": (
+        lambda f: tflite_int8(f, "LRN"),
+        "island of float between int8 layers: LOCAL_RESPONSE_NORMALIZATION",
+    ),
+    "tflite: LRN outside XNNPACK": (
+        lambda f: tflite_fp32(f, "LRN"),
+        "1 operators run outside XNNPACK and cut its part in 2",
+    ),
+    "tflite: batch norm unfused": (
+        lambda f: tflite_fp32(f, "MUL", "ADD"),
+        "batch norm runs by itself, one more pass over its tensor",
+    ),
+    "tflite: dynamic range": (
+        lambda f: tflite_int8(f, static=False),
+        "3 operators have int8 weights and float activations (dynamic range)",
+    ),
+    "openvino: two layers left in float": (
+        lambda f: openvino_int8(f, exclude=TWO_CONVS),
+        "2 of 4 convolutions and matrix products of this int8 artifact ran in float",
+    ),
+    "openvino: Q/DQ around an operator without int8": (
+        lambda f: openvino_int8(f, bad_models.LRN),
+        "island of float between int8 layers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_was_made_bad_is_found(name: str, tmp_path: Path) -> None:
+    make, expected = BAD[name]
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    result = explain(make(folder), HOST, count=20)
+    found = [f for f in result.findings if f.what.startswith(expected)]
+    assert found and found[0].severity == "warning", warnings(result)
+    assert found[0].where and found[0].remedy
+    assert result.timed and found[0].share is not None and 0 <= found[0].share <= 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [onnx_int8, onnx_fp32, tflite_fp32, tflite_int8, openvino_int8],
+    ids=lambda make: make.__name__,
+)
+def test_the_same_models_left_good_are_clean(make, tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    result = explain(make(folder), HOST, count=20)
+    assert warnings(result) == []
+    wanted = "int8" if make.__name__.endswith("int8") else "float"
+    assert {o.arithmetic for o in result.operators if o.is_product} == {wanted}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino"])
+def test_our_own_artifacts_raise_no_false_alarm(
+    converted: Path, backend: str, precision: str
+) -> None:
+    result = explain(load_artifact(converted / f"{backend}-{precision}"), HOST, count=20)
+    assert warnings(result) == []
+    assert sum(o.is_product for o in result.operators) == 15  # systems.toml: 11 + 4 layers
+    assert sum(o.seconds or 0 for o in result.operators) > 0
+
+
+def test_a_board_without_dot_product_is_told_for_int8_only(tmp_path: Path) -> None:
+    for make, told in ((tflite_int8, 1), (tflite_fp32, 0)):
+        folder = tmp_path / make.__name__
+        folder.mkdir()
+        result = explain(make(folder), load_target("rpi4"), device="local")
+        assert sum(f.severity == "board" for f in result.findings) == told
+        assert not any(
+            f.severity == "board"
+            for f in judge(Case(result.operators, "int8", "rpi5", dot_product=True))
+        )
+
+
+def test_another_target_gets_no_times_and_says_why(tmp_path: Path) -> None:
+    result = explain(tflite_fp32(tmp_path, "LRN"), load_target("rpi4"), device="local")
+    assert not result.timed
+    assert all(operator.seconds is None for operator in result.operators)
+    assert all(finding.share is None for finding in result.findings)
+    assert warnings(result), "the static findings are still there"
+    assert any("architecture" in doubt for doubt in result.doubts)
+
+
+def test_an_emulated_board_gives_operators_and_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock is the emulator's: whatever the profiler measured there is dropped."""
+
+    class Emulated(LocalDevice):
+        provenance = "emulated"
+
+    monkeypatch.setattr(edgekit.explain, "open_device", lambda name, target: Emulated())
+    result = explain(onnx_fp32(tmp_path), HOST)
+    assert not result.timed and all(o.seconds is None for o in result.operators)
+
+
+def test_a_board_that_is_not_installed_is_answered_by_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "a"
+    folder.mkdir()
+    result = explain(tflite_fp32(folder), load_target("rpi4"))
+    assert result.device == "local" and not result.timed
+    assert "edgekit device install rpi4" in result.doubts[0]
+
+
+def test_the_profiler_needs_nothing_of_edgekit_but_the_runner(tmp_path: Path) -> None:
+    made = tflite_fp32(tmp_path)
+    for name in ("runner.py", PROFILER):
+        shutil.copy(PACKAGE / name, tmp_path / name)
+    np.save(tmp_path / "pixels.npy", np.zeros((1, 24, 24, 3), np.uint8))
+    job = {"task": "profile", "artifact": str(made.folder), "runtime": "ai_edge_litert"}
+    (tmp_path / "job.json").write_text(
+        json.dumps(job | {"threads": 1, "pixels": "pixels.npy", "count": 3})
+    )
+    code = (
+        "import sys, runner, profiler\n"
+        "assert runner.main(['job.json'], jobs={'profile': profiler.job_profile}) == 0\n"
+        "print({n.split('.')[0] for n in sys.modules} & {'edgekit', 'torch', 'msgspec'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={}
+    )
+    event, loaded = done.stdout.splitlines()
+    assert loaded == "set()", done.stderr
+    assert [o["kind"] for o in json.loads(event)["operators"]] == ["CONV_2D"] * 3
+    ast.parse((PACKAGE / PROFILER).read_text(), feature_version=(3, 9))
+    assert set(edgekit.explain.TIMED_BY) == set(runner.RUNTIMES) - {"null"}
+
+
+UNTRUE = {"name": "a", "kind": "Conv", "place": "", "inputs": [], "outputs": []}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"name": "a"}],
+        ["operator"],
+        [SimpleNamespace],
+        [UNTRUE | {"seconds": -1.0}],
+        [UNTRUE | {"seconds": float("nan")}],
+    ],
+)
+def test_what_a_device_tells_is_not_trusted(told: list) -> None:
+    with pytest.raises(DeviceError):
+        read_operators(told, timed=True)
+
+
+def test_a_backend_without_operators_is_refused(converted: Path) -> None:
+    with pytest.raises(UserError, match="onnx, tflite or openvino"):
+        explain(load_artifact(converted / "null-fp32"), HOST)
+
+
+def test_the_command_prints_findings_and_operators(tmp_path: Path, cli: Cli) -> None:
+    folder = tflite_int8(tmp_path, "LRN").folder
+    done = cli("explain", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    findings, operators = json.loads(done.stdout)
+    assert {row["severity"] for row in findings["rows"]} >= {"warning"}
+    assert sum(row["share_percent"] for row in operators["rows"]) == pytest.approx(100)
+    text = cli("explain", folder)
+    assert "LOCAL_RESPONSE_NORMALIZATION" in text.stdout and "2 to mend" in text.stdout
+    assert "no artifact" in one_line_error(cli("explain", tmp_path / "none"))
+    (folder / "model.tflite").write_bytes(b"damaged")
+    assert "not the file its manifest describes" in one_line_error(cli("explain", folder))
