@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.api import bench, convert, emulate, evaluate, predict
+    from edgekit.api import answer, bench, convert, emulate, evaluate
     from edgekit.artifact import Artifact, Manifest, find_artifacts, load_artifact
     from edgekit.comparison import Comparison, compare
     from edgekit.errors import EdgekitError, UserError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "api": ("bench", "convert", "emulate", "evaluate", "predict"),
+    "api": ("answer", "bench", "convert", "emulate", "evaluate"),
     "artifact": ("Artifact", "Manifest", "find_artifacts", "load_artifact"),
     "comparison": ("Comparison", "compare"),
     "errors": ("EdgekitError", "UserError"),
@@ -62,6 +62,7 @@ __all__ = [
     "Target",
     "UserError",
     "__version__",
+    "answer",
     "bench",
     "build_tables",
     "compare",
@@ -72,7 +73,6 @@ __all__ = [
     "load_artifact",
     "load_measurement",
     "load_target",
-    "predict",
     "summary_row",
     "write_report",
 ]

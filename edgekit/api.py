@@ -230,7 +230,7 @@ def evaluate(
     return evaluations
 
 
-def predict(
+def answer(
     images: Place | Iterable[Place], artifact: Place | Artifact, *, runtime: str | None = None
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.

@@ -18,6 +18,15 @@ def shelf(name: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / name
 
 
+def config_folder() -> Path:
+    """Return the user's folder for what edgekit must not forget; the caller creates it.
+
+    `$XDG_CONFIG_HOME/edgekit`, by default `~/.config/edgekit` (XDG Base Directory specification).
+    """
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(base) if base else Path.home() / ".config") / "edgekit"
+
+
 def cache_folder() -> Path:
     """Return the user's cache folder for edgekit; the caller creates it.
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 conversion: edgekit.Conversion = edgekit.convert("multitask-cnn", Path("out"), backends=["onnx"])
 rows: list[edgekit.Measurement] = edgekit.bench("out", threads=2)
-label: str = next(d.label for d in edgekit.predict("a.png", "out")[0].outputs.values() if d)
+label: str = next(d.label for d in edgekit.answer("a.png", "out")[0].outputs.values() if d)
 edgekit.bench("out", percentile="p91")
 edgekit.convert("multitask-cnn")
 """
@@ -89,12 +89,15 @@ def test_a_type_checker_follows_the_package(tmp_path: Path) -> None:
     assert "percentile" in wrong[0] and 'Missing positional argument "output"' in wrong[1]
 
 
-@pytest.mark.parametrize("name", ["convert", "bench", "evaluate", "predict"])
-def test_options_and_parameters_have_the_same_defaults(name: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [("convert", "convert"), ("bench", "bench"), ("evaluate", "evaluate"), ("predict", "answer")],
+)
+def test_options_and_parameters_have_the_same_defaults(command: str, function: str) -> None:
     """Their names too, but for an option that is given several times or with commas."""
     several = {"backend": "backends", "precision": "precisions"}
-    typed = {several.get(k, k): v for k, v in _defaults(getattr(command_line, name)).items()}
-    ours = _defaults(getattr(edgekit, name))
+    typed = {several.get(k, k): v for k, v in _defaults(getattr(command_line, command)).items()}
+    ours = _defaults(getattr(edgekit, function))
     shown_only = {
         "as_json", "quiet", "gate", "max_increase", "write_baseline",
     }  # fmt: skip
@@ -133,7 +136,7 @@ def test_convert_and_predict_give_what_the_commands_give(
     assert [a.manifest.files for a in conversion.artifacts] == [a.manifest.files for a in theirs]
 
     picture = min(pictures.iterdir())
-    (answer,) = edgekit.predict(picture, tmp_path / "api" / "onnx-int8")
+    (answer,) = edgekit.answer(picture, tmp_path / "api" / "onnx-int8")
     decision = answer.outputs["animal"]
     assert decision is not None
     shown = cli("predict", picture, "--artifact", tmp_path / "api" / "onnx-int8", "--json")

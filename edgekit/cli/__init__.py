@@ -19,6 +19,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
+from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.ship import bundle, deploy, keys, rollback, status
@@ -40,8 +41,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    convert, bench, compare, evaluate, explain, recommend, report, predict, train, models, doctor,
-    bundle, deploy, rollback, status,
+    convert, bench, compare, evaluate, explain, recommend, report, predict, predict_latency, train,
+    models, doctor, bundle, deploy, rollback, status,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

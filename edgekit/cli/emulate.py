@@ -26,22 +26,27 @@ def emulated(
     baseline: Path | None,
     as_json: bool,
 ) -> None:
-    """Print and save what the virtual board proves; exit 1 where one died or the gate fails."""
+    """Print and save what the virtual board proves, and the latency that is predicted for it.
+
+    Exits with 1 where an artifact died or the gate fails.
+    """
     from edgekit.api import emulate
+    from edgekit.artifact import find_artifacts
     from edgekit.cli.output import show
+    from edgekit.cli.predict_latency import open_for, show_predicted
     from edgekit.emulation import gate as hold
     from edgekit.emulation import read_baseline, row, write_baseline
+    from edgekit.predict.operators import readers
+    from edgekit.predict.records import predict
+    from edgekit.predict.records import row as predicted_row
+    from edgekit.results import save
     from edgekit.targets import load_target
 
     target = load_target(board)
     accepted = read_baseline(gate) if gate else None
+    command = shlex.join(["edgekit", *sys.argv[1:]])
     records = emulate(
-        artifacts,
-        target=board,
-        images=images,
-        runtime=runtime,
-        results=results,
-        command=shlex.join(["edgekit", *sys.argv[1:]]),
+        artifacts, target=board, images=images, runtime=runtime, results=results, command=command
     )
     notes = [
         f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
@@ -62,7 +67,18 @@ def emulated(
         notes.append(f"gate {state}: {verdict.label}{change}")
     if baseline is not None:
         notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
-    rows = [row(record) for record in records]
-    show(f"{target.title}, emulated", rows, as_json=as_json, notes=notes, columns=SHOWN)
+    emulated_rows = [row(record) for record in records]
+    priced = [a for a in find_artifacts(artifacts) if a.manifest.backend in readers()]
+    predictor, origin = open_for(target)
+    predictions = predict(target, priced, predictor, runtime=runtime, command=command)
+    for prediction in predictions:
+        save(prediction, results)
+    if as_json:
+        both = [*emulated_rows, *(predicted_row(prediction) for prediction in predictions)]
+        show(f"{target.title}, emulated and predicted", both, as_json=True, notes=notes)
+    else:
+        title = f"{target.title}, emulated"
+        show(title, emulated_rows, as_json=False, notes=notes, columns=SHOWN)
+        show_predicted(target, predictions, origin)
     if failed:
         raise typer.Exit(1)

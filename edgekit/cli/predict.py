@@ -22,7 +22,7 @@ def predict(
 
     Example: edgekit predict face.jpg --artifact out/onnx-int8
     """
-    from edgekit.api import predict as run
+    from edgekit.api import answer as run
     from edgekit.artifact import load_artifact
     from edgekit.cli.output import show
 

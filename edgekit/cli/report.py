@@ -21,6 +21,11 @@ SHOWN = {
         "system", "variant", "published_desktop_s", "published_phone_s", "backend", "precision",
         "p50_ms", "p50_low_ms", "p50_high_ms", "target", "provenance", "ratio", "ratio_claim",
     ),
+    "table-3-latency-predicted": (
+        "system", "variant", "published_phone_s", "published_phone_ratio", "backend", "precision",
+        "threads", "predicted_p50_ms", "low_ms", "high_ms", "calibration", "ratio", "ratio_low",
+        "ratio_high", "ratio_claim", "target", "provenance",
+    ),
     "artifacts": (
         "model", "backend", "precision", "weights", "size_bytes", "parity_max_abs_diff",
         "parity_agreement", "p50_ms", "p90_ms", "load_ms", "first_ms", "peak_memory_mb",

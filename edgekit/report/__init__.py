@@ -1,8 +1,8 @@
 """The report: the paper's tables II and III and the artifacts, rebuilt from saved results alone.
 
-results folder ──┐
-benchmarks/    ──┼─ saved.py → accuracy.py, parameters.py, latency.py, artifacts.py → Table
-zoo/systems.toml ┘                                            Table → formats.py → files
+results folder ──┐           accuracy.py, parameters.py, latency.py,
+benchmarks/    ──┼─ saved.py → predicted.py, artifacts.py → Table → formats.py → files
+zoo/systems.toml ┘
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def build_tables(results: str | Path = RESULTS) -> tuple[Table, ...]:
     from edgekit.report.artifacts import artifacts_table
     from edgekit.report.latency import latency_table
     from edgekit.report.parameters import parameters_table
+    from edgekit.report.predicted import predicted_table
     from edgekit.report.saved import load_saved
 
     saved = load_saved(Path(results))
@@ -33,6 +34,7 @@ def build_tables(results: str | Path = RESULTS) -> tuple[Table, ...]:
         accuracy_table(saved.accuracy),
         parameters_table(),
         latency_table(saved.measurements),
+        *((predicted_table(saved.predictions),) if saved.predictions else ()),
         artifacts_table(saved.measurements, saved.emulations, saved.problems),
     )
 

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +42,25 @@ class InstructionCount:
 
 @dataclass(frozen=True)
 class Block:
-    """A straight run of instructions: its 32-bit words and how often it ran per inference."""
+    """A straight run of instructions: its 32-bit words and how often it ran per inference.
+
+    `fetched` is empty, or the 64-byte lines per inference that each simulated cache level had to
+    fetch for it, nearest first; `written_back` are the written lines that each gave back.
+    """
 
     address: int
     code: bytes
     executions: float
+    fetched: tuple[float, ...] = ()
+    written_back: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One level of data cache to simulate: its size in bytes and its ways."""
+
+    bytes: int
+    ways: int
 
 
 def plugin(qemu: Qemu, folder: Path) -> Path:
@@ -84,10 +99,18 @@ def plugin(qemu: Qemu, folder: Path) -> Path:
     return path
 
 
-def options(plugin_path: Path, counts: Path, blocks: Path | None = None) -> list[str]:
-    """Return the QEMU options that count into `counts`, and code blocks into `blocks`."""
+def options(
+    plugin_path: Path, counts: Path, blocks: Path | None = None, caches: Sequence[Cache] = ()
+) -> list[str]:
+    """Return the QEMU options that count into `counts`, and code blocks into `blocks`.
+
+    `caches`, nearest first and at most three, are simulated on the run's own addresses; it then
+    takes several times as long.
+    """
     kept = f",blocks={blocks}" if blocks else ""
-    return ["-plugin", f"{plugin_path},out={counts}{kept}"]
+    levels = "/".join(f"{cache.bytes}:{cache.ways}" for cache in caches)
+    simulated = f",caches={levels}" if levels else ""
+    return ["-plugin", f"{plugin_path},out={counts}{kept}{simulated}"]
 
 
 def read_counts(path: Path) -> InstructionCount:
@@ -109,9 +132,11 @@ def read_blocks(path: Path, inferences: int) -> tuple[Block, ...]:
     """Return the code that ran, the block with the most instructions executed first."""
     blocks = []
     for line in path.read_text().splitlines():
-        count, address, words = line.split()
+        count, address, words, *lines = line.split()
         code = b"".join(
             int(words[at : at + 8], 16).to_bytes(4, "little") for at in range(0, len(words), 8)
         )
-        blocks.append(Block(int(address, 16), code, int(count) / inferences))
+        traffic = tuple(int(value) / inferences for value in lines)
+        where, executions = int(address, 16), int(count) / inferences
+        blocks.append(Block(where, code, executions, traffic[::2], traffic[1::2]))
     return tuple(sorted(blocks, key=lambda b: -len(b.code) * b.executions))

@@ -1,13 +1,20 @@
 /*
  * Counts the aarch64 instructions of each inference, in QEMU's user mode.
  *
- *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE] PROGRAM
+ *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE][,caches=LEVELS] PROGRAM
  *
  * The program marks the beginning and the end of an inference by the system call getppid, which
  * does nothing and which nothing else of a runtime makes. Each pair of marks becomes one line of
  * `out`: instructions, vector multiply-accumulates, loads and stores, translated blocks run.
  * `blocks` gets one line per block that ran between the marks, after the first pair: how often,
  * its address, its code in hexadecimal.
+ *
+ * `caches` simulates data caches fed by the addresses the program loads and stores, between the
+ * marks: LEVELS is BYTES:WAYS of each level, nearest first, joined by '/': 32768:2/1048576:16.
+ * Lines are 64 bytes, replaced least recently used first, allocated on a write, written back when
+ * replaced. Each line of `blocks` then ends in two numbers per level: the lines that level had to
+ * fetch for the block, and the written lines it gave back. One thread's addresses are meant: with
+ * more, all levels would be shared and a count might be lost.
  *
  * No QEMU header is packaged. What is declared here is the part of the plugin API (version 1,
  * QEMU 4.2 to 8.2) that this file uses; see QEMU's documentation, "TCG Plugins".
@@ -26,6 +33,7 @@ struct qemu_plugin_insn;
 
 typedef void (*on_translation)(plugin_id, struct qemu_plugin_tb *);
 typedef void (*on_execution)(unsigned int vcpu, void *userdata);
+typedef void (*on_access)(unsigned int vcpu, uint32_t access, uint64_t address, void *userdata);
 typedef void (*on_syscall)(plugin_id, unsigned int vcpu, int64_t number, uint64_t, uint64_t,
                            uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 typedef void (*on_exit)(plugin_id, void *userdata);
@@ -33,6 +41,9 @@ typedef void (*on_exit)(plugin_id, void *userdata);
 extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, on_translation);
 extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, on_execution, int flags,
                                                  void *userdata);
+extern void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, on_access, int flags,
+                                             int reads_writes, void *userdata);
+extern _Bool qemu_plugin_mem_is_store(uint32_t access);
 extern void qemu_plugin_register_vcpu_syscall_cb(plugin_id, on_syscall);
 extern void qemu_plugin_register_atexit_cb(plugin_id, on_exit, void *userdata);
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
@@ -43,15 +54,22 @@ extern void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
 
 EXPORT int qemu_plugin_version = 1;
 
-enum { NO_REGISTERS = 0, GETPPID_AARCH64 = 173 };
+enum { NO_REGISTERS = 0, READS_AND_WRITES = 3, GETPPID_AARCH64 = 173 };
+enum { LINE_BITS = 6, MOST_LEVELS = 3 };
 
 struct totals {
     uint64_t instructions, vector_macs, loads_stores, blocks;
 };
 
+/* Lines that each level fetched from the next, and lines it wrote back to it. */
+struct traffic {
+    uint64_t fetched[MOST_LEVELS], written[MOST_LEVELS];
+};
+
 struct block {
     struct block *next;
     uint64_t count, count_at_begin, counted;
+    struct traffic traffic;
     uint64_t address;
     uint32_t instructions, vector_macs, loads_stores;
     uint32_t code[];
@@ -61,6 +79,17 @@ static struct block *blocks;
 static FILE *out, *blocks_out;
 static struct totals at_begin;
 static uint64_t marks;
+
+/* A set holds its lines most recently used first: address in lines, and a bit for "written to". */
+struct cache {
+    uint64_t *lines;
+    uint64_t sets;
+    unsigned int ways;
+};
+
+static struct cache caches[MOST_LEVELS];
+static unsigned int levels;
+static struct traffic warming;
 
 /* One word of A64 code: Arm ARM C4.1, "Advanced SIMD ..." tables; bits 28..24 name the group. */
 static int is_vector_mac(uint32_t word)
@@ -101,6 +130,54 @@ static int is_load_or_store(uint32_t word)
     return (word & 0x0a000000) == 0x08000000;
 }
 
+/* Puts a line first in its set; tells whether it was there, and the line that left for it. */
+static int touch(struct cache *cache, uint64_t line, unsigned int written, uint64_t *left)
+{
+    uint64_t *set = cache->lines + (line % cache->sets) * cache->ways;
+    uint64_t entry = (line + 1) << 1; /* 0 is an empty place */
+    unsigned int way = 0;
+
+    while (way < cache->ways && (set[way] | 1) != (entry | 1)) {
+        way++;
+    }
+    int found = way < cache->ways;
+    way -= !found;
+    *left = found ? 0 : set[way];
+    entry = found ? set[way] | written : entry | written;
+    memmove(set + 1, set, way * sizeof *set);
+    set[0] = entry;
+    return found;
+}
+
+static void pass(unsigned int level, uint64_t line, struct traffic *traffic, unsigned int written)
+{
+    uint64_t left;
+
+    if (level == levels || touch(&caches[level], line, written, &left)) {
+        return;
+    }
+    traffic->fetched[level]++;
+    pass(level + 1, line, traffic, 0);
+    /* A written line that leaves goes one level down, where it mostly is, and may push another. */
+    while (left & 1) {
+        traffic->written[level]++;
+        if (++level == levels) {
+            return;
+        }
+        touch(&caches[level], (left >> 1) - 1, 1, &left);
+    }
+}
+
+static void accessed(unsigned int vcpu, uint32_t access, uint64_t address, void *userdata)
+{
+    (void)vcpu;
+    if (marks % 2) { /* the first inference warms the caches and is not counted */
+        struct block *block = userdata;
+        struct traffic *traffic = marks > 1 ? &block->traffic : &warming;
+        pass(0, address >> LINE_BITS, traffic, qemu_plugin_mem_is_store(access));
+    }
+}
+
 static void executed(unsigned int vcpu, void *userdata)
 {
     struct block *block = userdata;
@@ -122,13 +199,18 @@ static void translated(plugin_id id, struct qemu_plugin_tb *tb)
     block->address = qemu_plugin_tb_vaddr(tb);
     block->instructions = (uint32_t)length;
     for (size_t index = 0; index < length; index++) {
-        void *bytes = qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(tb, index));
+        struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(tb, index);
+        void *bytes = qemu_plugin_insn_haddr(instruction);
         uint32_t word;
 
         memcpy(&word, bytes, sizeof word);
         block->code[index] = word;
         block->vector_macs += (uint32_t)is_vector_mac(word);
         block->loads_stores += (uint32_t)is_load_or_store(word);
+        if (levels && is_load_or_store(word)) {
+            qemu_plugin_register_vcpu_mem_cb(instruction, accessed, NO_REGISTERS,
+                                             READS_AND_WRITES, block);
+        }
     }
     block->next = __atomic_load_n(&blocks, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&blocks, &block->next, block, 0, __ATOMIC_RELEASE,
@@ -187,12 +269,37 @@ static void ended(plugin_id id, void *userdata)
             for (uint32_t index = 0; index < block->instructions; index++) {
                 fprintf(blocks_out, "%08" PRIx32, block->code[index]);
             }
+            for (unsigned int level = 0; level < levels; level++) {
+                fprintf(blocks_out, " %" PRIu64 " %" PRIu64, block->traffic.fetched[level],
+                        block->traffic.written[level]);
+            }
             fputc('\n', blocks_out);
         }
     }
     if (fclose(out) || (blocks_out && fclose(blocks_out))) {
         perror("edgekit plugin");
     }
+}
+
+/* BYTES:WAYS/BYTES:WAYS/...; tells whether that makes sense. */
+static int make_caches(const char *text)
+{
+    for (levels = 0; *text && levels < MOST_LEVELS; levels++) {
+        struct cache *cache = &caches[levels];
+        unsigned long bytes;
+        int read = 0;
+
+        if (sscanf(text, "%lu:%u%n", &bytes, &cache->ways, &read) != 2 || !cache->ways) {
+            return 0;
+        }
+        cache->sets = (bytes >> LINE_BITS) / cache->ways;
+        cache->lines = calloc(cache->sets * cache->ways, sizeof *cache->lines);
+        if (!cache->sets || !cache->lines) {
+            return 0;
+        }
+        text += read + (text[read] == '/');
+    }
+    return levels && !*text;
 }
 
 EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)
@@ -203,6 +310,9 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
             out = fopen(argv[index] + 4, "w");
         } else if (!strncmp(argv[index], "blocks=", 7)) {
             blocks_out = fopen(argv[index] + 7, "w");
+        } else if (!strncmp(argv[index], "caches=", 7) && !make_caches(argv[index] + 7)) {
+            fputs("edgekit plugin: caches=BYTES:WAYS/... cannot be made\n", stderr);
+            return 1;
         }
     }
     if (!out) {

@@ -1,0 +1,61 @@
+"""Runs on the emulated board: one model of the evidence, an inference marked at both ends.
+
+    python board_run.py RUNTIME MODEL INPUT THREADS INFERENCES [NCNN_FOLDER]
+
+RUNTIME is one of RUNTIMES; INPUT is CxHxW. The mark is the system call getppid, as in marked.py.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+
+def tflite(model, shape, threads, builtin):
+    """LiteRT: its built-in kernels (over ruy), or XNNPACK's."""
+    from ai_edge_litert import interpreter as litert
+
+    kinds = litert.OpResolverType
+    kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if builtin else kinds.AUTO
+    interpreter = litert.Interpreter(model, num_threads=threads, experimental_op_resolver_type=kind)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]
+    interpreter.set_tensor(source["index"], np.full(source["shape"], 1, source["dtype"]))
+    return interpreter.invoke
+
+
+def ncnn(model, shape, threads):
+    """ncnn with its benchmark program's options; the weights are empty, as there."""
+    sys.path.insert(0, sys.argv[6])
+    import ncnn as library
+
+    net = library.Net()
+    net.opt.lightmode = True
+    net.opt.num_threads = threads
+    net.load_param(model)
+    net.load_model(library.DataReaderFromEmpty())
+    channels, height, width = shape
+    pixels = np.full((channels, height, width), 0.01, np.float32)
+
+    def invoke():
+        extractor = net.create_extractor()
+        extractor.input(net.input_names()[0], library.Mat(pixels))
+        for name in net.output_names():
+            extractor.extract(name)
+
+    return invoke
+
+
+RUNTIMES = {
+    "ruy": lambda *model: tflite(*model, builtin=True),
+    "xnnpack": lambda *model: tflite(*model, builtin=False),
+    "ncnn": ncnn,
+}
+
+if __name__ == "__main__":
+    runtime, model, shape, threads, inferences = sys.argv[1:6]
+    invoke = RUNTIMES[runtime](model, [int(size) for size in shape.split("x")], int(threads))
+    for _ in range(int(inferences)):
+        os.getppid()
+        invoke()
+        os.getppid()

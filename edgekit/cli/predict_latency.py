@@ -1,0 +1,190 @@
+"""`edgekit predict-latency`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.predict import Accuracy, Predictor
+    from edgekit.results import PredictionRecord
+    from edgekit.targets import Target
+
+SHOWN = (
+    "model", "backend", "precision", "runtime", "threads", "clock_mhz", "predicted_p50_ms",
+    "low_ms", "high_ms", "calibrated", "method", "provenance",
+)  # fmt: skip
+CHECK_SHOWN = (
+    "method", "board", "runtime", "dtype", "threads", "rows", "families", "mape", "within_10",
+    "within_20", "covered", "constant_mape",
+)  # fmt: skip
+
+
+def predict_latency(
+    artifacts: Annotated[
+        list[Path] | None, typer.Argument(help="Artifacts, or folders of them.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="A board: a profile's name or TOML file.")] = "rpi4",
+    threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1,2,3,4",
+    clock_mhz: Annotated[
+        float | None, typer.Option(help="The cores' clock; the target profile's.", min=1)
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="Another runtime than the backend's own, or kernels of the evidence to hold a "
+            "prediction to other people's numbers: ruy, armnn, ncnn, tengine."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="The predictor: analytic, or what else --check prints.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print how wrong the predictor is on left-out evidence.")
+    ] = False,
+    refit: Annotated[
+        Path | None,
+        typer.Option(help="Fold in your own measurements of the board from this folder."),
+    ] = None,
+    shipped: Annotated[
+        bool,
+        typer.Option("--shipped", help="Use the shipped coefficients, not your refitted ones."),
+    ] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Save the predictions in this folder, for the report.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Predict what one inference takes on a board that is not here, and how wrong that may be.
+
+    Nothing runs: the artifact's operators are priced by published measurements.
+    Example: edgekit predict-latency out/mtc --target rpi4 --threads 1,4
+    """
+    import shlex
+    import sys
+
+    from edgekit.artifact import find_artifacts
+    from edgekit.errors import UserError, did_you_mean
+    from edgekit.predict import METHODS
+    from edgekit.predict.records import predict
+    from edgekit.results import save
+    from edgekit.targets import load_target
+
+    if method is not None and method not in METHODS:
+        raise UserError(did_you_mean("method", method, list(METHODS)))
+    if check:
+        _check([method] if method else METHODS, as_json=as_json, quiet=quiet)
+        return
+    profile = load_target(target)
+    if not artifacts:
+        raise UserError("no artifact given: name some that `edgekit convert` made, or --check")
+    found = [a for a in find_artifacts(artifacts) if a.manifest.backend not in {"torch", "null"}]
+    command = shlex.join(["edgekit", *sys.argv[1:]])
+    if refit is not None:
+        _refit(found, profile, refit, command, as_json=as_json)
+        return
+    predictor, origin = open_for(profile, method or "analytic", shipped=shipped)
+    records = predict(
+        profile, found, predictor, runtime=runtime, threads=_threads(threads), clock_mhz=clock_mhz,
+        command=command,
+    )  # fmt: skip
+    if results is not None:
+        for record in records:
+            save(record, results)
+    show_predicted(profile, records, origin, as_json=as_json)
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    from edgekit.errors import UserError
+
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words or not all(word.isdigit() for word in words):
+        raise UserError(f"--threads {text}: give counts separated by commas, like 1,4")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
+def open_for(
+    target: Target, method: str = "analytic", *, shipped: bool = False
+) -> tuple[Predictor, list[str]]:
+    """Return the predictor for a target, and a line where it has the user's own coefficients."""
+    from edgekit.predict import open_predictor
+    from edgekit.predict.analytic import open_predictor as open_analytic
+    from edgekit.predict.refit import user_file
+
+    path = user_file(target)
+    if method == "analytic" and path.is_file() and not shipped:
+        said = f"coefficients refitted on your measurements: {path}; --shipped leaves them out"
+        return open_analytic(path), [said]
+    return open_predictor(method), []  # type: ignore[arg-type]
+
+
+def show_predicted(
+    target: Target,
+    records: Sequence[PredictionRecord],
+    origin: Sequence[str],
+    *,
+    as_json: bool = False,
+) -> None:
+    """Print predictions, what they stand on, and `origin`: whose coefficients these are."""
+    from edgekit.cli.output import show
+    from edgekit.predict.records import notes, row
+
+    rows, lines = [row(record) for record in records], [*notes(records), *origin]
+    show(f"{target.title}, predicted", rows, as_json=as_json, notes=lines, columns=SHOWN)
+
+
+def _check(methods: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    from dataclasses import asdict
+
+    from edgekit.cli.output import progress, show
+    from edgekit.predict import open_predictor
+
+    rows: list[Accuracy] = []
+    lines: list[str] = []
+    with progress(quiet or as_json) as say:
+        for method in methods:
+            say(method, "predicting every evidence row without its family")
+            found, said = open_predictor(method).check()  # type: ignore[arg-type]
+            rows += found
+            lines += said
+            say(method, "done")
+    lines += [f"{r.board}, {r.runtime} {r.dtype}: {r.note}" for r in rows if r.note]
+    title = "Errors of predicted latency on left-out evidence, as shares"
+    show(title, [asdict(r) for r in rows], as_json=as_json, notes=lines, columns=CHECK_SHOWN)
+
+
+def _refit(
+    artifacts: list[Artifact], target: Target, results: Path, command: str, *, as_json: bool
+) -> None:
+    from dataclasses import asdict
+
+    from edgekit.cli.output import show
+    from edgekit.predict import coefficients as files
+    from edgekit.predict.analytic import open_predictor
+    from edgekit.predict.operators import workload_of
+    from edgekit.predict.refit import own_observations, refit, user_file
+    from edgekit.results import load_results
+
+    measurements, problems = load_results(results)
+    predictor = open_predictor()
+    workloads = {artifact.sha256: workload_of(artifact) for artifact in artifacts}
+    own, left = own_observations(measurements, workloads, target, predictor)
+    merged, changes = refit(predictor, own, command=command)
+    lines = [*problems, *(f"left out: {line}" for line in left)]
+    path = user_file(target)
+    if any(change.kept for change in changes):
+        was = " (the file that was there is replaced)" if path.is_file() else ""
+        files.save(merged, path)
+        lines.append(f"kept in {path}{was}: predictions for {target.name} use it from now on")
+    else:
+        lines.append("nothing kept: no error on left-out models became smaller")
+    lines.append(
+        "before: error of the shipped coefficients on your rows; after: each model predicted by a "
+        "fit without it, – where there is only one"
+    )
+    show(f"{target.title}, refitted", [asdict(c) for c in changes], as_json=as_json, notes=lines)

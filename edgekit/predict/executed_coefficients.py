@@ -1,0 +1,90 @@
+"""The file of a board's constants: readable JSON, with the command that made it and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edgekit.errors import UserError
+from edgekit.files import write_whole
+from edgekit.predict.executed_model import TERMS, Vector
+
+# 1: the first.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """One board's constants in TERMS' units, and what they were fitted to.
+
+    `counts` is the SHA-256 of the counts (executed/BOARD.json). `off` is the median log(measured /
+    predicted without its family) by `kernels kind` (`xnnpack float`).
+    """
+
+    board: str
+    core: str
+    counts: str
+    kernels: tuple[str, ...]
+    rows: int
+    models: int
+    families: tuple[str, ...]
+    constants: dict[str, float]
+    off: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedCoefficients:
+    """All the executed predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
+
+    `half` is the half-width of the log interval by kind of arithmetic, `float` or `int8`.
+    """
+
+    command: str
+    evidence: str
+    coverage: float
+    half: dict[str, float]
+    units: dict[str, str]
+    boards: tuple[Constants, ...]
+    schema: int = SCHEMA
+
+
+def save(coefficients: ExecutedCoefficients, path: Path) -> None:
+    """Write the file whole."""
+    text = msgspec.json.format(msgspec.json.encode(coefficients), indent=1)
+    write_whole(path, text + b"\n")
+
+
+def load(path: Path) -> ExecutedCoefficients:
+    """Return the constants in `path`. Raises UserError in one line where they are damaged."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=ExecutedCoefficients)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+    if found.schema > SCHEMA:
+        raise UserError(f"{path} has schema {found.schema}, newer than {SCHEMA}: update edgekit")
+    for board in found.boards:
+        values = (*board.constants.values(), *found.half.values())
+        if set(board.constants) != set(TERMS) or set(found.half) != {"float", "int8"}:
+            raise _damaged(path, f"{board.board} has other constants than {', '.join(TERMS)}")
+        if not all(isfinite(value) and value >= 0 for value in values):
+            raise _damaged(path, f"{board.board} has a constant that is no cost")
+    return found
+
+
+def by_term(constants: Vector) -> dict[str, float]:
+    """Return constants under their names, to four digits."""
+    return {name: float(f"{value:.4g}") for name, value in zip(TERMS, constants, strict=True)}
+
+
+def in_order(constants: Mapping[str, float]) -> Vector:
+    """Return named constants as the vector that `terms` is multiplied with."""
+    return np.array([constants[name] for name in TERMS])
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}): install edgekit again")

@@ -1,0 +1,113 @@
+"""What one inference has to do, by kind of operator: the facts a latency is predicted from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["conv", "pointwise", "depthwise", "dense", "other"]
+
+NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+"""Bytes of one number of an activation or weight in a precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator that a runtime executes; one inference, batch 1. All are counts, not bytes.
+
+    `macs` are multiply-accumulates. `inputs` and `outputs` count the numbers of the activations it
+    reads and writes, `weights` those of its constants. `patches` counts the numbers of the windows
+    a convolution larger than 1×1 gathers before it multiplies (im2col). `other` is all that has no
+    multiply-accumulates: pooling, additions, activations that no runtime fuses.
+    """
+
+    kind: Kind
+    macs: int
+    inputs: int
+    outputs: int
+    weights: int = 0
+    patches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
+
+    `depthwise_numbers` and `other_numbers` are read and written by depthwise and by `other`
+    operators. `dense_weights` are those used once an inference (fully connected, or a convolution
+    of one position), `weights` all the others. `operators` leaves out what a runtime fuses into
+    its neighbour or does by pointer. `unseen` names operators that no network of the evidence has.
+    """
+
+    conv_macs: int
+    pointwise_macs: int
+    depthwise_macs: int
+    dense_macs: int
+    depthwise_numbers: int
+    other_numbers: int
+    patches: int
+    weights: int
+    dense_weights: int
+    operators: int
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """All multiply-accumulates."""
+        return self.conv_macs + self.pointwise_macs + self.depthwise_macs + self.dense_macs
+
+    @property
+    def conv_share(self) -> float:
+        """The share of them, 0 to 1, in convolutions larger than 1×1."""
+        return self.conv_macs / self.macs if self.macs else 0.0
+
+
+def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload:
+    """Return the sums over `operators`."""
+    by_kind: dict[Kind, list[Operator]] = {}
+    for item in operators:
+        by_kind.setdefault(item.kind, []).append(item)
+
+    def macs(kind: Kind) -> int:
+        return sum(item.macs for item in by_kind.get(kind, ()))
+
+    def numbers(kind: Kind) -> int:
+        return sum(item.inputs + item.outputs for item in by_kind.get(kind, ()))
+
+    items = [item for several in by_kind.values() for item in several]
+    dense = sum(item.weights for item in by_kind.get("dense", ()))
+    return Workload(
+        macs("conv"),
+        macs("pointwise"),
+        macs("depthwise"),
+        macs("dense"),
+        numbers("depthwise"),
+        numbers("other"),
+        sum(item.patches for item in items),
+        sum(item.weights for item in items) - dense,
+        dense,
+        len(items),
+        tuple(sorted(set(unseen))),
+    )
+
+
+def convolution(
+    inputs: int, outputs: int, *, area: int, channels: int, group_inputs: int, groups: int
+) -> Operator:
+    """Return a convolution as an operator, its kind by its shape.
+
+    `inputs` and `outputs` count numbers, `area` is the window's, `channels` are the outputs',
+    `group_inputs` how many input channels one output sees.
+    """
+    macs = outputs * area * group_inputs
+    weights = channels * area * group_inputs
+    positions = outputs // channels
+    if positions == 1:
+        return Operator("dense", macs, inputs, outputs, weights)
+    if area == 1:
+        return Operator("pointwise", macs, inputs, outputs, weights)
+    if group_inputs == 1 and groups > 1:
+        return Operator("depthwise", macs, inputs, outputs, weights)
+    patches = positions * area * group_inputs * groups
+    return Operator("conv", macs, inputs, outputs, weights, patches)

@@ -1,0 +1,275 @@
+"""The executed predictor: known instructions, known cache patterns, and the evidence left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_virtual import MARK, program, run_program
+
+from edgekit.errors import BadTarget, UserError
+from edgekit.predict import Setting
+from edgekit.predict.evidence import load_rows
+from edgekit.predict.executed import open_predictor
+from edgekit.predict.executed_accuracy import ablation
+from edgekit.predict.executed_coefficients import load
+from edgekit.predict.executed_fit import Sample, fit, load_samples
+from edgekit.predict.executed_issue import classes_of, core
+from edgekit.predict.executed_model import TERMS, terms
+from edgekit.predict.executed_run import Work, caches_of, work_of
+from edgekit.predict.executed_words import class_of
+from edgekit.targets import load_target
+from edgekit.virtual import counting
+from edgekit.virtual.board import board_of
+from edgekit.virtual.counting import Block, Cache
+from edgekit.virtual.sysroot import Sysroot, home, install
+
+# Words as an assembler writes them.
+WORDS = (
+    (0x4E22CC20, "fp_mul_q"),  # fmla v0.4s, v1.4s, v2.4s
+    (0x4F821020, "fp_mul_q"),  # fmla v0.4s, v1.4s, v2.s[0]
+    (0x2E22DC20, "fp_mul_d"),  # fmul v0.2s, v1.2s, v2.2s
+    (0x4E22D420, "fp_add_q"),  # fadd v0.4s, v1.4s, v2.4s
+    (0x0E628020, "int_mul_long_d"),  # smlal v0.4s, v1.4h, v2.4h
+    (0x4E228020, "int_mul_long_q"),  # smlal2 v0.8h, v1.16b, v2.16b
+    (0x0F522020, "int_mul_long_d"),  # smlal v0.4s, v1.4h, v2.h[1]
+    (0x4E606820, "int_accumulate_q"),  # sadalp v0.4s, v1.8h
+    (0x4E829420, "dot_q"),  # sdot v0.4s, v1.16b, v2.16b
+    (0x4F82E020, "dot_q"),  # sdot v0.4s, v1.16b, v2.4b[0]
+    (0x4E629C20, "int_mul_q"),  # mul v0.8h, v1.8h, v2.8h
+    (0x6EA2B420, "int_mul_q"),  # sqrdmulh v0.4s, v1.4s, v2.4s
+    (0x6E024020, "permute_q"),  # ext v0.16b, v1.16b, v2.16b, #8
+    (0x4E823820, "zip_q"),  # zip1 v0.4s, v1.4s, v2.4s
+    (0x4E040420, "permute_q"),  # dup v0.4s, v1.s[0]
+    (0x4E040C20, "transfer"),  # dup v0.4s, w1
+    (0x0E013C20, "transfer"),  # umov w0, v1.b[0]
+    (0x0E614820, "shift_d"),  # sqxtn v0.4h, v1.4s
+    (0x4F225420, "shift_q"),  # shl v0.4s, v1.4s, #2
+    (0x4F000400, "int_alu_q"),  # movi v0.4s, #0
+    (0x4E21D820, "fp_cvt_q"),  # scvtf v0.4s, v1.4s
+    (0x6E22FC20, "fp_div_q"),  # fdiv v0.4s, v1.4s, v2.4s
+    (0x1F020C20, "fp_mul_d"),  # fmadd s0, s1, s2, s3
+    (0x3CC10400, "load_1q"),  # ldr q0, [x0], #16
+    (0xFD400000, "load_1d"),  # ldr d0, [x0]
+    (0x39400420, "load_1x"),  # ldrb w0, [x1, #1]
+    (0xAD400400, "load_2q"),  # ldp q0, q1, [x0]
+    (0xA8C107E0, "load_2x"),  # ldp x0, x1, [sp], #16
+    (0x4CDF2800, "load_4q"),  # ld1 {v0.4s, v1.4s, v2.4s, v3.4s}, [x0], #64
+    (0x0C407000, "load_1d"),  # ld1 {v0.8b}, [x0]
+    (0x4D40C800, "load_lane"),  # ld1r {v0.4s}, [x0]
+    (0x4C400800, "load_4q_interleaved"),  # ld4 {v0.4s, v1.4s, v2.4s, v3.4s}, [x0]
+    (0x4C007800, "store_1q"),  # st1 {v0.4s}, [x0]
+    (0xAD000400, "store_2q"),  # stp q0, q1, [x0]
+    (0xB9000020, "store_1x"),  # str w0, [x1]
+    (0xF9802000, "prefetch"),  # prfm pldl1keep, [x0, #64]
+    (0x8B020020, "alu"),  # add x0, x1, x2
+    (0x8B020C20, "alu_shift"),  # add x0, x1, x2, lsl #3
+    (0x1B027C20, "multiply_w"),  # mul w0, w1, w2
+    (0x9B020C20, "multiply_x"),  # madd x0, x1, x2, x3
+    (0x1AC20C20, "divide"),  # sdiv w0, w1, w2
+    (0x54FFFF81, "branch"),  # b.ne #-16
+    (0xB4000080, "branch"),  # cbz x0, #16
+    (0xD65F03C0, "branch"),  # ret
+    (0xD503201F, "nop"),  # nop
+)
+FMLA, SMLAL, SADALP, LDP, STP = 0x4E22CC20, 0x0E628020, 0x4E606820, 0xAD400400, 0xAD000400
+SUBS, BNE = 0xF1000442, 0x54FFFFC1
+
+BIG = Cache(256 * 1024, 16)
+
+
+def code(*words: int) -> bytes:
+    return b"".join(word.to_bytes(4, "little") for word in words)
+
+
+@pytest.mark.parametrize(("word", "name"), WORDS, ids=str)
+def test_each_instruction_is_in_its_class(word: int, name: str) -> None:
+    assert class_of(word) == name
+    for known in ("cortex-a72", "cortex-a76"):
+        if not (known == "cortex-a72" and name.startswith("dot")):  # it has none
+            assert name in core(known).classes
+
+
+@pytest.mark.parametrize(
+    ("words", "a72", "a76"),
+    [
+        # One 128-bit multiply-add a cycle on an A72, two on an A76.
+        ((FMLA,) * 8 + (SUBS, BNE), 8, 4),
+        # Integer multiplies have one pipe on both, pairwise sums the other.
+        ((SMLAL,) * 6 + (SADALP,) * 4, 6, 6),
+        # A pair of 128-bit registers takes an A72's one load pipe two cycles.
+        ((LDP,) * 4, 8, 4),
+        ((STP,) * 2, 8, 4),
+        # Nothing but the decoder: three a cycle, four a cycle.
+        ((0xD503201F,) * 12, 4, 3),
+    ],
+)
+def test_a_loop_takes_the_cycles_of_its_fullest_pipe(
+    words: tuple[int, ...], a72: float, a76: float
+) -> None:
+    classes = classes_of(code(*words))
+    assert core("cortex-a72").cycles(classes) == a72
+    assert core("cortex-a76").cycles(classes) == a76
+
+
+def test_work_adds_up_blocks_by_what_bounds_them() -> None:
+    blocks = (
+        Block(0, code(*(FMLA,) * 8), 10, (3, 2, 1), (2, 1, 0.5)),
+        Block(64, code(*(SMLAL,) * 6), 5, (1, 0, 0), (0, 0, 0)),
+        Block(128, code(SUBS, BNE), 3, (0, 0, 0), (0, 0, 0.5)),
+    )
+    work = work_of(blocks, core("cortex-a72"))
+    assert work == Work(
+        instructions=116,
+        float_cycles=80,
+        integer_cycles=30,
+        other_cycles=3,
+        refilled=4,
+        shared=2,
+        memory=1,
+        written_back=1,
+    )
+
+
+def test_threads_share_the_cycles_and_lose_lines_to_each_other() -> None:
+    work = Work(0, 8e6, 0, 0, 0, shared=1000, memory=600, written_back=100)
+    one, four = (dict(zip(TERMS, terms(work, 32, n, 1000), strict=True)) for n in (1, 4))
+    assert one["float_cycles"] == pytest.approx(8e-3) == 4 * four["float_cycles"]
+    assert one["memory_line"] == four["memory_line"] == pytest.approx(700e-9), "one memory"
+    assert one["pushed_line"] == one["idle"] == one["converted"] == 0
+    assert four["pushed_line"] == pytest.approx(400e-9 * 3 / 4)
+    # 32 operators of 0.25 ms: half the root of 1 ms × 1 ms each, three threads of four.
+    assert four["idle"] == pytest.approx(32 * 0.5e-3 * 3 / 4)
+    assert terms(work, 32, 4, 2000)[0] == pytest.approx(1e-3), "the clock divides cycles only"
+
+
+def test_a_fit_finds_the_constants_that_made_its_rows_and_none_below_zero() -> None:
+    known = load_samples("rpi4")
+    made = np.array([1.1, 1.4, 0.0, 14.0, 3.0, 0.2, 30.0])
+    rows = [exact(sample, float(sample.terms @ made)) for sample in known]
+    assert fit(rows) == pytest.approx(made, abs=1e-3)
+    slower = [exact(s, 3 * float(s.terms[:3].sum())) for s in known]
+    assert (fit(slower) >= 0).all()
+
+
+def exact(sample: Sample, seconds: float) -> Sample:
+    """Return the sample as if that had been measured."""
+    from dataclasses import replace
+
+    return replace(sample, row=replace(sample.row, latency_ms=seconds * 1e3))
+
+
+def test_every_counted_run_explains_rows_of_the_evidence() -> None:
+    known = load_samples("rpi4")
+    assert {sample.kernels for sample in known} == {"ncnn", "ruy", "xnnpack"}
+    assert all(sample.row.board == "Raspberry Pi 4B" for sample in known)
+    assert {s.row for s in known} <= set(load_rows())
+
+
+def test_each_part_of_the_model_earns_its_place() -> None:
+    errors = ablation(load_samples("rpi4"))
+    assert list(errors.values()) == sorted(errors.values(), reverse=True)
+
+
+def test_left_out_families_are_predicted_better_than_by_one_number() -> None:
+    predictor = open_predictor()
+    rows, lines = predictor.check()
+    single = [row for row in rows if (row.board, row.threads) == ("rpi4", "1")]
+    assert {row.dtype for row in single} == {"fp32", "int8"}
+    assert all(row.mape < 0.1 < (row.constant_mape or 0) for row in single)
+    on_pi4 = [row for row in rows if row.board == "rpi4"]
+    held = sum(row.covered * row.rows for row in on_pi4) / sum(row.rows for row in on_pi4)
+    assert 0.85 <= held <= 0.95
+    assert any("rpi4, executed: mean error" in line for line in lines)
+
+
+def test_damaged_constants_are_one_line(tmp_path: Path) -> None:
+    good = json.loads(open_predictor_path().read_text())
+    good["boards"][0]["constants"]["memory_line"] = -1
+    damaged = tmp_path / "executed.json"
+    damaged.write_text(json.dumps(good))
+    with pytest.raises(UserError, match=r"is damaged \(rpi4 has a constant that is no cost\)"):
+        load(damaged)
+    damaged.write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        load(damaged)
+
+
+def open_predictor_path() -> Path:
+    from edgekit.predict.evidence import folder
+    from edgekit.predict.executed import FILE
+
+    return folder() / FILE
+
+
+def test_a_board_without_constants_or_tables_is_refused(tmp_path: Path) -> None:
+    setting = Setting(load_target("rpi3"), "ai_edge_litert", 1, 1200)
+    with pytest.raises(UserError, match=r"knows only Cortex-A72.*use analytic"):
+        open_predictor().predict(None, setting)  # type: ignore[arg-type]
+    with pytest.raises(BadTarget, match="no issue table for the core cortex-a53"):
+        caches_of(load_target("rpi3"))
+
+
+def test_a_share_of_the_pi_4s_cache_is_a_quarter_and_the_pi_5s_is_its_own() -> None:
+    sizes = [cache.bytes // 1024 for cache in caches_of(load_target("rpi4"))]
+    assert sizes == [32, 256, 1024]
+    assert [cache.bytes // 1024 for cache in caches_of(load_target("rpi5"))] == [64, 512, 2048]
+
+
+# On the emulated board
+
+
+@pytest.fixture(scope="module")
+def rpi4() -> Sysroot:
+    return install(board_of(load_target("rpi4")))
+
+
+# sub x1, sp, #65536; mov x2, #1024; then ldr or str x3, [x1], #64; subs x2, x2, #1; b.ne #-8
+LINES = 1024
+SWEEP = {
+    "load": (0xD14043E1, 0xD2808002, 0xF8440423, SUBS, BNE),
+    "store": (0xD14043E1, 0xD2808002, 0xF8040423, SUBS, BNE),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sweep", "caches", "fetched", "written_back"),
+    [
+        # 64 KB round and round through 32 KB: least recently used means that none is ever there.
+        ("load", (Cache(32 * 1024, 2), BIG), (LINES, 0), (0, 0)),
+        ("load", (Cache(128 * 1024, 4), BIG), (0, 0), (0, 0)),
+        ("store", (Cache(32 * 1024, 2), BIG), (LINES, 0), (LINES, 0)),
+        ("store", (Cache(16 * 1024, 4), Cache(32 * 1024, 8)), (LINES, LINES), (LINES, LINES)),
+    ],
+)
+def test_the_caches_see_a_sweep_as_reasoning_says(
+    rpi4: Sysroot,
+    tmp_path: Path,
+    sweep: str,
+    caches: tuple[Cache, ...],
+    fetched: tuple[int, ...],
+    written_back: tuple[int, ...],
+) -> None:
+    elf, blocks = tmp_path / "sweep", tmp_path / "blocks"
+    elf.write_bytes(program(*(*MARK, *SWEEP[sweep], *MARK) * 3))
+    elf.chmod(0o755)
+    plugin = counting.plugin(rpi4.qemu, home() / "plugin")
+    options = counting.options(plugin, tmp_path / "counts", blocks, caches)
+    assert run_program(rpi4, "cortex-a72", elf, *options) == 0
+    found = counting.read_blocks(blocks, 2)
+    for level in range(2):
+        assert sum(block.fetched[level] for block in found) == fetched[level]
+        assert sum(block.written_back[level] for block in found) == written_back[level]
+
+
+@pytest.mark.slow
+def test_caches_that_cannot_be_made_stop_the_run(rpi4: Sysroot, tmp_path: Path) -> None:
+    elf = tmp_path / "nothing"
+    elf.write_bytes(program(*MARK))
+    elf.chmod(0o755)
+    plugin = counting.plugin(rpi4.qemu, home() / "plugin")
+    options = counting.options(plugin, tmp_path / "counts", None, (Cache(0, 2),))
+    assert run_program(rpi4, "cortex-a72", elf, *options) != 0
