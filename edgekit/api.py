@@ -105,6 +105,7 @@ def bench(
     cores: Sequence[int] = (),
     rounds: int = 3,
     min_seconds: float = 1.0,
+    sustained: float = 0.0,
     percentile: Percentile = "p90",
     runtime: str | None = None,
     results: Place = RESULTS,
@@ -114,7 +115,8 @@ def bench(
     """Time artifacts on a device and return one measurement each, with every raw sample.
 
     `artifacts` are folders of them; `device` is `local` or `ssh://user@host`. Each is measured in
-    `rounds` fresh processes, at least `min_seconds` long, until `percentile` has its samples.
+    `rounds` fresh processes, at least `min_seconds` long, until `percentile` has its samples;
+    with `sustained` rounds go on for so many minutes, and show what heat does (heat.py).
     Every round is saved under `results` at once, and the same call goes on with what is missing.
     A row that failed carries its `error`. Raises BadTarget where the device is not the target, or
     is emulated and has no time (see `emulate`).
@@ -141,6 +143,7 @@ def bench(
         min_seconds,
         percentile,
         command=command,
+        sustained=sustained,
     )
     opened = open_device(reached, profile)
     try:
@@ -157,6 +160,7 @@ def emulate(
     runtime: str | None = None,
     results: Place | None = RESULTS,
     command: str = IN_PYTHON,
+    say: Say = _silent,
 ) -> tuple[EmulationRecord, ...]:
     """Run artifacts on the emulated CPU of a board that is not here; return what that proves.
 
@@ -175,7 +179,10 @@ def emulate(
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
             files[-1].write_bytes(pictures.read(name))
-        records = run(load_target(target), chosen, files, runtime=runtime, command=command)
+        profile = load_target(target)
+        say("emulate", f"{len(chosen)} artifacts on {len(files)} images, on {profile.title}'s CPU")
+        records = run(profile, chosen, files, runtime=runtime, command=command)
+    say("emulate", "done")
     if results is not None:
         for record in records:
             save(record, Path(results))

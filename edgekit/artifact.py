@@ -174,6 +174,8 @@ def load_artifact(place: str | Path) -> Artifact:
     manifest_path = folder / MANIFEST
     if not path.exists():
         raise BadArtifact(f"no artifact at {path}: give a folder that `edgekit convert` made")
+    if not manifest_path.is_file() and (inside := sorted(folder.glob(f"*/{MANIFEST}"))):
+        raise BadArtifact(f"{path} holds several artifacts: name one, like {inside[0].parent}")
     if not manifest_path.is_file():
         raise BadArtifact(f"{path} has no {MANIFEST} beside it: convert the model with edgekit")
     try:

@@ -43,7 +43,7 @@ class Comparison:
         if ratio.value < 1:
             fast, slow = slow, fast
             ratio = Interval(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-        return f"{fast} is {_plus_minus(ratio)} times as fast as {slow}"
+        return f"{fast} is {plus_minus(ratio)} times as fast as {slow}"
 
 
 def compare(first: Measurement, second: Measurement) -> Comparison:
@@ -91,7 +91,7 @@ def _titles(first: Measurement, second: Measurement) -> tuple[str, str]:
     return f"{first.run}/{first.label}", f"{second.run}/{second.label}"
 
 
-def _plus_minus(ratio: Interval) -> str:
+def plus_minus(ratio: Interval) -> str:
     """Return `1.8 ± 0.1`: the interval's longer side, to one digit, and the value to match it."""
     half = max(ratio.high - ratio.value, ratio.value - ratio.low)
     digits = min(max(-math.floor(math.log10(half)), 0), 3) if half > 0 else 3

@@ -9,10 +9,12 @@ stopped.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -61,6 +63,7 @@ class BenchRequest:
     Every process measures for `min_seconds`, and until all rounds together hold the samples
     that `percentile` needs. `cores` are the numbers of the cores to run on; empty: any.
     `timeout` is the most one process may take, in seconds. `command` is what the user typed.
+    With `sustained` rounds go on, interleaved as ever, for so many minutes.
     """
 
     entries: tuple[Entry, ...]
@@ -75,6 +78,7 @@ class BenchRequest:
     warmup_max_seconds: float = 5.0
     timeout: float = 600.0
     command: str = ""
+    sustained: float = 0.0
 
     def __post_init__(self) -> None:
         from edgekit.stats import SHARES
@@ -91,6 +95,8 @@ class BenchRequest:
             raise UserError(did_you_mean("percentile", self.percentile, list(SHARES)))
         if not (math.isfinite(self.min_seconds) and self.min_seconds >= 0):
             raise UserError(f"min-seconds is {self.min_seconds}: give 0 or more")
+        if not (math.isfinite(self.sustained) and self.sustained >= 0):
+            raise UserError(f"sustained is {self.sustained}: give minutes, more than 0")
 
     @property
     def min_count(self) -> int:
@@ -135,12 +141,35 @@ def bench(
             put_artifact(device, item.artifact, f"artifact-{index}")
         plan = plan_hash(request, device, facts, images_hash)
         rows = _continued(_new_rows(request, plan, device, facts, images_hash), request, plan)
-        for number in range(request.rounds):
+        for number in _round_numbers(request, rows):
             for index in _order(len(rows), plan, number):
                 if rows[index].error is None and len(rows[index].rounds) == number:
                     rows[index] = _measure(request, device, rows[index], index, images, say)
                     save(rows[index], request.results)
+        if request.sustained:
+            rows = [replace(row, wanted_rounds=len(row.rounds)) for row in rows]
+            for row in rows:
+                save(row, request.results)
     return rows
+
+
+def _round_numbers(request: BenchRequest, rows: Sequence[Measurement]) -> Iterator[int]:
+    """Yield 0, 1, …: as many rounds as were asked for, and on until the minutes are over.
+
+    `rows` are looked at as they grow. What a run computed before it was interrupted counts.
+    """
+    computed = sum(
+        r.load_s + r.first_s + sum((*r.warmup_s, *r.invoke_s, *r.end_to_end_s))
+        for row in rows
+        for r in row.rounds
+    )
+    end = time.monotonic() + 60 * request.sustained - computed
+    for number in itertools.count():
+        begun = max(request.rounds, *(len(row.rounds) for row in rows))
+        time_is_over = time.monotonic() >= end or all(row.error for row in rows)
+        if number >= begun and time_is_over:
+            return
+        yield number
 
 
 def plan_hash(request: BenchRequest, device: Device, facts: DeviceFacts, images: str) -> str:
@@ -148,6 +177,7 @@ def plan_hash(request: BenchRequest, device: Device, facts: DeviceFacts, images:
 
     The runner and the runtimes' versions belong to it: a row never mixes two of either.
     """
+    sustained = [request.sustained] if request.sustained else []
     plan = {
         "entries": [[e.artifact.sha256, e.runtime, *e.program] for e in request.entries],
         "runner": sha256(PACKAGE / RUNNER),
@@ -156,7 +186,7 @@ def plan_hash(request: BenchRequest, device: Device, facts: DeviceFacts, images:
         "software": [facts.os, facts.python, facts.governor, facts.runtimes],
         "images": images,
         "threads": [request.threads, *request.cores],
-        "amount": [request.rounds, request.min_seconds, request.min_count],
+        "amount": [request.rounds, request.min_seconds, request.min_count, *sustained],
         "warm-up": request.warmup_max_seconds,
     }
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:12]
@@ -248,7 +278,7 @@ def _measure(
 ) -> Measurement:
     """Return `row` with one more round, or with the reason why there is none."""
     number = len(row.rounds) + 1
-    say(row.title, f"round {number} of {request.rounds}")
+    say(row.title, f"round {number}" + ("" if request.sustained else f" of {request.rounds}"))
     job = {
         "task": "bench",
         "artifact": f"artifact-{index}",
@@ -262,6 +292,7 @@ def _measure(
         "scenario": row.scenario,
     }
     program = request.entries[index].program
+    start = time.time() - datetime.fromisoformat(row.created).timestamp()
     try:
         event = run_job(device, job, timeout=request.timeout, program=program)[-1]
         answer = _round(event, request.min_count)
@@ -273,8 +304,12 @@ def _measure(
         return replace(row, error=f"round {number}: {reason}")
     if number == request.rounds:
         say(row.title, "done")
-    version = str(event.get("runtime_version", ""))
-    return replace(row, rounds=(*row.rounds, answer), runtime_version=version)
+    return replace(
+        row,
+        rounds=(*row.rounds, replace(answer, start_s=max(start, 0.0))),
+        runtime_version=str(event.get("runtime_version", "")),
+        wanted_rounds=number + 1 if request.sustained else row.wanted_rounds,
+    )
 
 
 def _round(event: dict[str, Any], min_count: int) -> Round:

@@ -53,7 +53,8 @@ class Round:
 
     `clock_mhz`, `temperature_c` and `throttled` were read before the first call, after the
     warm-up, after the invokes and after the end-to-end calls; None where the device cannot tell.
-    `throttled` is the Raspberry Pi firmware's flags, in hexadecimal.
+    `throttled` is the Raspberry Pi firmware's flags, in hexadecimal. `start_s` is when it began,
+    in seconds from the run's own beginning by the host's clock; None in older files.
     """
 
     load_s: float
@@ -66,6 +67,7 @@ class Round:
     clock_mhz: tuple[float | None, ...]
     temperature_c: tuple[float | None, ...]
     throttled: tuple[str | None, ...]
+    start_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Measurement:
 
     `run` is shared by what was measured together, interleaved. `images` is one hash over the
     images the inputs rotated over. `cores` empty: all that the device has. `error` says why the
-    artifact has no further rounds; the rounds before it stay.
+    artifact has no further rounds; the rounds before it stay. A sustained run wants one round
+    more than it has until its time is over.
     """
 
     label: str

@@ -50,6 +50,11 @@ def artifact(tmp_path: Path) -> Artifact:
     )
 
 
+def test_a_folder_of_artifacts_is_not_taken_for_one(artifact: Artifact) -> None:
+    with pytest.raises(BadArtifact, match=r"holds several artifacts: name one, like .*null-fp32"):
+        load_artifact(artifact.folder.parent)
+
+
 def test_a_manifest_comes_back_as_it_was_written(artifact: Artifact) -> None:
     assert load_artifact(artifact.folder) == artifact
     assert load_artifact(artifact.path) == artifact

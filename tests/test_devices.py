@@ -40,9 +40,9 @@ def work_folder(device: Device) -> Path:
     )
 
 
-def wait_gone(pid: int) -> bool:
-    """Tell whether a process ends within five seconds; one that is dead but unreaped has ended."""
-    end = time.monotonic() + 5
+def wait_gone(pid: int, seconds: float = 5) -> bool:
+    """Tell whether a process ends in that time; one that is dead but unreaped has ended."""
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

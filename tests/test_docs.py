@@ -36,6 +36,7 @@ RECORDED = "edgekit convert multitask-cnn --calibration faces/ -o out/mtc"
 REAL = re.compile(r"^edgekit bench .*(--target host|--device ssh:)")
 BOARD = re.compile(r"ssh://pi@([\w-]+)\.local")
 SHORTER = " --min-seconds 0.05 --percentile p50"
+SUSTAINED = re.compile(r"--sustained \d+")
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>.+?) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL
 )
@@ -122,7 +123,8 @@ def run_console(text: str, desk: Path) -> None:
     for command, quoted in commands(text):
         if command.startswith(RECORDED):
             continue
-        printed = run(command + SHORTER if REAL.match(command) else command, desk)
+        short = SUSTAINED.sub("--sustained 0.05", command) + SHORTER
+        printed = run(short if REAL.match(command) else command, desk)
         for line in quoted:
             wanted = ".*".join(re.escape(part) for part in line.strip().split("…"))
             assert re.search(wanted, printed), f"{command}\n{line}\nis not in\n{printed}"

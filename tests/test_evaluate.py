@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Cli, draw_pictures, one_line_error
+from sshd import Board
 
 from edgekit import runner
 from edgekit.artifact import load_artifact
@@ -136,3 +137,17 @@ def test_labels_of_another_task_are_refused(cli: Cli, converted: Path, tmp_path:
     (tmp_path / "labels.csv").write_text("\n".join(["file,age,split", *rows]) + "\n")
     done = cli("evaluate", converted / "onnx-fp32", "--data", tmp_path)
     assert "labels no image with a class of the model's" in one_line_error(done)
+
+
+def test_accuracy_on_a_board_over_ssh_is_what_it_is_here(
+    cli: Cli, converted: Path, labelled: Path, board: Board
+) -> None:
+    board.has_our_python()
+    arguments = ("evaluate", converted / "onnx-fp32", "--data", labelled, "--limit", "12",
+                 "--workers", "1", "--json")  # fmt: skip
+    (here,) = json.loads(cli(*arguments).stdout)["rows"]
+    done = cli(*arguments, "--device", board.address)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == [here]
+    assert (here["images"], here["provenance"]) == (12, "measured")
+    assert not list(board.home.glob(".edgekit/work/*"))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from test_virtual import MARK, program, run_program
 
+from edgekit.artifact import load_artifact
 from edgekit.errors import BadTarget, UserError
-from edgekit.predict import Setting
+from edgekit.predict import Prediction, Setting, executed_run
 from edgekit.predict.evidence import load_rows
 from edgekit.predict.executed import open_predictor
 from edgekit.predict.executed_accuracy import ablation
@@ -273,3 +274,27 @@ def test_caches_that_cannot_be_made_stop_the_run(rpi4: Sysroot, tmp_path: Path) 
     plugin = counting.plugin(rpi4.qemu, home() / "plugin")
     options = counting.options(plugin, tmp_path / "counts", None, (Cache(0, 2),))
     assert run_program(rpi4, "cortex-a72", elf, *options) != 0
+
+
+@pytest.mark.slow
+def test_an_artifact_is_run_once_and_timed_for_any_threads_and_clock(
+    rpi4: Sysroot, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executed_run, "cache_folder", lambda: tmp_path)
+    target, artifact = load_target("rpi4"), load_artifact(converted / "tflite-int8")
+    predictor = open_predictor()
+
+    def predicted(threads: int, clock_mhz: float) -> Prediction:
+        return predictor.predict(artifact, Setting(target, "ai_edge_litert", threads, clock_mhz))
+
+    one = predicted(1, 1500)
+    (kept,) = (tmp_path / "executed").iterdir()
+    work = Work(**json.loads(kept.read_text()))
+    assert 15e6 < work.instructions < 20e6 and work.integer_cycles > work.float_cycles
+    assert one.calibrated and one.method == "executed" and one.low < one.seconds < one.high
+
+    monkeypatch.setattr(executed_run, "VirtualDevice", None)
+    four, faster, two = predicted(4, 1500), predicted(1, 1800), predicted(2, 1500)
+    assert four.seconds < two.seconds < one.seconds < 4 * four.seconds
+    assert one.seconds / 1.2 < faster.seconds < one.seconds, "memory keeps its own pace"
+    assert not two.calibrated and "no row has 2 threads" in two.why

@@ -180,6 +180,13 @@ def test_without_labels_there_is_nothing_to_train(shades: Path, tmp_path: Path) 
         fit(Tiny(), spec, open_dataset(str(shades)), RECIPE, tmp_path)
 
 
+def test_an_epoch_leaves_out_images_without_any_label(shades: Path, tmp_path: Path) -> None:
+    told = []
+    fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path, tell=told.append)
+    assert {one.images for one in told} == {36}  # 4 of the 40 on the train side have no label
+    assert [one.done for one in told if one.epoch == 2] == [8, 16, 24, 32, 36]
+
+
 # Losses and targets
 
 

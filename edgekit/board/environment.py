@@ -6,8 +6,10 @@ Where the board's own Python lacks it, a virtual environment is made under
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.board import Refused
-from edgekit.board.durable import flush_tree, write_whole
+from edgekit.board.durable import flush_folder, write_whole
 from edgekit.board.programs import last_words, run
 
 RUN = "run"
@@ -32,7 +34,7 @@ for name in sys.argv[1:]:
     except metadata.PackageNotFoundError:
         pass
 print(json.dumps({"python": "%d.%d" % sys.version_info[:2], "machine": platform.machine(),
-                  "glibc": platform.libc_ver()[1], "path": sys.executable, "found": found}))
+                  "glibc": platform.libc_ver()[1], "found": found}))
 """
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -46,7 +48,7 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
     """
     locks = _locks(index, version)
     board = probe(python, sorted({name for pinned in locks.values() for name in pinned}))
-    chosen, lock = str(board["path"]), _lock_for(index, board)
+    chosen, lock = str(shutil.which(python) or python), _lock_for(index, board)
     if lock in locks and any(board["found"].get(n) != v for n, v in locks[lock].items()):
         chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
     script = f'#!/bin/sh\nexec {shlex.quote(chosen)} "$(dirname "$0")/runner.py" "$@"\n'
@@ -93,30 +95,39 @@ def _environment(python: str, lock: Path, wheelhouse: Path, environments: Path) 
     """Return the Python of the virtual environment that holds `lock`, made where it is missing."""
     identity = hashlib.sha256(lock.read_bytes() + python.encode()).hexdigest()[:16]
     place = environments / identity
-    if not place.is_dir():
-        environments.mkdir(parents=True, exist_ok=True)
-        aside = environments / f".{identity}.aside"
-        shutil.rmtree(aside, ignore_errors=True)
-        made = run([python, "-m", "venv", str(aside)], environments, _INSTALL_S)
-        if made.returncode:
-            raise Refused(f"no virtual environment ({last_words(made)}): install python3-venv")
-        command = [str(aside / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
-        command += [
-            "--disable-pip-version-check",
-            "--no-input",
-            "--require-hashes",
-            "-r",
-            str(lock),
-        ]
-        if wheelhouse.is_dir():
-            command += ["--no-index", "--find-links", str(wheelhouse)]
-        done = run(command, environments, _INSTALL_S)
-        if done.returncode:
+    environments.mkdir(parents=True, exist_ok=True)
+    with (environments / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # another application's deploy may want the same
+        if not place.is_dir():
+            aside = environments / f".{identity}.aside"
             shutil.rmtree(aside, ignore_errors=True)
-            raise Refused(
-                f"the runtime cannot be installed ({last_words(done)}): "
-                "bundle it with --wheelhouse, or give --python"
-            )
-        aside.rename(place)
-        flush_tree(environments)
+            try:
+                _install(python, lock, wheelhouse, aside)
+                os.sync()
+                aside.rename(place)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+            flush_folder(environments)
     return place / "bin" / "python"
+
+
+def _install(python: str, lock: Path, wheelhouse: Path, environment: Path) -> None:
+    """Make a virtual environment with just the wheels of `lock`.
+
+    Debian's Python comes without ensurepip: pip is the wheelhouse's, or the board's own.
+    """
+    made = run([python, "-m", "venv", "--without-pip", str(environment)], lock.parent, _INSTALL_S)
+    if made.returncode:
+        raise Refused(f"no virtual environment ({last_words(made)}): install python3-venv")
+    inside = str(environment / "bin" / "python")
+    pip, source = [python, "-m", "pip", "--python", inside], []
+    for wheel in wheelhouse.glob("pip-*.whl"):
+        pip, source = [inside, str(wheel / "pip")], ["--no-index", "--find-links", str(wheelhouse)]
+    options = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check"]
+    options += ["--no-cache-dir", "--require-hashes", "--requirement", str(lock), *source]
+    done = run([*pip, "install", *options], lock.parent, _INSTALL_S)
+    if done.returncode:
+        raise Refused(
+            f"the runtime cannot be installed ({last_words(done)}): "
+            "bundle it with --wheelhouse, or give --python"
+        )

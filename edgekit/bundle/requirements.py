@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
 from edgekit.shelf import shelf
 from edgekit.targets import load_target
-from edgekit.virtual.locks import Wheel, read_lock
-from edgekit.virtual.wheels import fetch
+from edgekit.virtual.locks import Lock, Wheel, read_lock
+from edgekit.virtual.wheels import fetch, resolve
 
 _ALWAYS = ("numpy", "pillow")
 """What the runner itself imports."""
@@ -43,8 +44,8 @@ def write_requirements(
         if wheelhouse:
             fetch(replace(lock, wheels=wheels), wheelhouse)
             (folder / "wheelhouse").mkdir(exist_ok=True)
-            for wheel in wheels:
-                shutil.copyfile(wheelhouse / wheel.file, folder / "wheelhouse" / wheel.file)
+            for file in (_pip(lock, wheelhouse), *(wheel.file for wheel in wheels)):
+                shutil.copyfile(wheelhouse / file, folder / "wheelhouse" / file)
         platforms[name] = {
             "machine": machine,
             "python": lock.python,
@@ -52,6 +53,17 @@ def write_requirements(
             "requirements": name,
         }
     return list(platforms.values())
+
+
+def _pip(lock: Lock, wheelhouse: Path) -> str:
+    """Return the wheel of pip itself, which a board may lack; one that is there already serves."""
+    there = sorted(path.name for path in wheelhouse.glob("pip-*-py3-none-any.whl"))
+    if there:
+        return there[-1]
+    with tempfile.TemporaryDirectory(dir=wheelhouse) as folder:
+        (wheel,) = resolve(("pip",), "main", lock.python, lock.glibc, Path(folder))
+        (Path(folder) / wheel.file).replace(wheelhouse / wheel.file)
+    return wheel.file
 
 
 def _line(wheel: Wheel) -> str:

@@ -41,6 +41,9 @@ def bench(
     min_seconds: Annotated[
         float, typer.Option(help="Least time every process measures for, in seconds.")
     ] = 1.0,
+    sustained: Annotated[
+        float, typer.Option(help="Go on for so many minutes and show the heat curve.", min=0)
+    ] = 0.0,
     percentile: Annotated[
         str, typer.Option(help="Take the samples this one needs: p50, p90, p95 or p99.")
     ] = "p90",
@@ -81,9 +84,12 @@ def bench(
     if not all(word.isdigit() for word in words):
         raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
     if (device or profile.default_device) == "virtual":
+        if sustained:
+            raise UserError("an emulated board does not get warm: give --sustained a real one")
         emulated(
-            target, artifacts, images, runtime, results, gate, max_increase, write_baseline, as_json
-        )
+            target, artifacts, images, runtime, results, gate, max_increase, write_baseline,
+            as_json, quiet,
+        )  # fmt: skip
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
@@ -97,6 +103,7 @@ def bench(
             cores=tuple(map(int, words)),
             rounds=rounds,
             min_seconds=min_seconds,
+            sustained=sustained,
             percentile=percentile,  # type: ignore[arg-type]
             runtime=runtime,
             results=results,
@@ -105,7 +112,16 @@ def bench(
         )
     table = [summary_row(row) for row in rows]
     title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
-    show(title, table, as_json=as_json, notes=notes(rows, results), columns=SHOWN)
+    lines = notes(rows, results)
+    if sustained:
+        from edgekit.heat import heat_curve, heat_notes
+
+        for row, cells in zip(rows, table, strict=True):
+            cells["heat_curve"] = heat_curve([row])
+        if not as_json:
+            show("Heat curve", heat_curve(rows), as_json=False)
+        lines += heat_notes(rows)
+    show(title, table, as_json=as_json, notes=lines, columns=SHOWN)
     if any(row.error for row in rows):
         raise typer.Exit(1)
 

@@ -23,6 +23,9 @@ _PACKAGES = {
     "ai-edge-litert": ("tflite", "running TFLite artifacts"),
     "openvino": ("openvino", "the openvino backend and its runtime"),
     "nncf": ("openvino", "int8 for openvino"),
+    "asyncssh": ("ssh", "reaching real boards"),
+    "jinja2": ("report", "the HTML report"),
+    "matplotlib": ("report", "plots"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {

@@ -25,6 +25,7 @@ def emulated(
     max_increase: float,
     baseline: Path | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Print and save what the virtual board proves, and the latency that is predicted for it.
 
@@ -32,7 +33,7 @@ def emulated(
     """
     from edgekit.api import emulate
     from edgekit.artifact import find_artifacts
-    from edgekit.cli.output import show
+    from edgekit.cli.output import progress, show
     from edgekit.cli.predict_latency import open_for, show_predicted
     from edgekit.emulation import gate as hold
     from edgekit.emulation import read_baseline, row, write_baseline
@@ -45,9 +46,16 @@ def emulated(
     target = load_target(board)
     accepted = read_baseline(gate) if gate else None
     command = shlex.join(["edgekit", *sys.argv[1:]])
-    records = emulate(
-        artifacts, target=board, images=images, runtime=runtime, results=results, command=command
-    )
+    with progress(quiet or as_json) as say:
+        records = emulate(
+            artifacts,
+            target=board,
+            images=images,
+            runtime=runtime,
+            results=results,
+            command=command,
+            say=say,
+        )
     notes = [
         f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
         f"{max(r.images for r in records)} images, and exact instruction counts; no time is "

@@ -78,6 +78,8 @@ def evaluate(
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
+    if results is None:
+        notes.append("not saved: --results edgekit-results keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]
     columns = [name for name in column_names(rows) if not name.endswith(HIDDEN)]
     show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, columns=columns)

@@ -32,7 +32,8 @@ class GroupCoefficients:
 
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
     default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
-    half-width of the log interval. `threads_stated`: by most of its rows. `user_rows` counts the user's own measurements among `rows`.
+    half-width of the log interval. `threads_stated`: by most of its rows. `user_rows` counts the
+    user's own measurements among `rows`.
     """
 
     kernels: str

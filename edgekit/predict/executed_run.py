@@ -11,16 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgekit.devices import put_artifact, put_runner, run_job
+from edgekit.devices.virtual import VirtualDevice
 from edgekit.errors import BadTarget
 from edgekit.files import write_whole
 from edgekit.predict.executed_issue import Core, classes_of, core
 from edgekit.shelf import PACKAGE, cache_folder
 from edgekit.virtual import counting
+from edgekit.virtual.board import board_of
 from edgekit.virtual.counting import Block, Cache
+from edgekit.virtual.sysroot import home, installed
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.devices.virtual import VirtualDevice
     from edgekit.targets import Target
 
 _MARKED = PACKAGE / "virtual" / "marked.py"
@@ -90,10 +92,6 @@ def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 
     counts. Raises DeviceError where the board is not installed, where there is no C compiler, or
     where the artifact dies there.
     """
-    from edgekit.devices.virtual import VirtualDevice
-    from edgekit.virtual.board import board_of
-    from edgekit.virtual.sysroot import home, installed
-
     sysroot = installed(board_of(target))
     plugin = counting.plugin(sysroot.qemu, home() / "plugin")
     of_core = core(_core_name(target))

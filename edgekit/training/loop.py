@@ -65,18 +65,23 @@ class Trained:
 
 @dataclass(frozen=True)
 class Batches:
-    """Training images with their targets and weights, one pair per output."""
+    """Training images with their targets and weights, one pair per output.
+
+    `used` are the rows of the images that weigh something for some output: the others would cost
+    a step and teach nothing.
+    """
 
     pixels: NDArray[np.uint8]
     targets: tuple[Tensor, ...]
     weights: tuple[Tensor, ...]
+    used: NDArray[np.intp]
 
     def epoch(self, batch: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, NDArray[np.intp]]]:
         """Yield shuffled batches of uint8 (N, H, W, C) and their rows; a rest below 2 is dropped.
 
         (Batch normalisation cannot train on one image.)
         """
-        order = np.random.default_rng((seed, epoch)).permutation(len(self.pixels))
+        order = self.used[np.random.default_rng((seed, epoch)).permutation(len(self.used))]
         for start in range(0, len(order), batch):
             rows = np.sort(order[start : start + batch])
             if len(rows) > 1 or len(order) == 1:
@@ -110,7 +115,8 @@ def fit(
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(network)
     optimiser = build_optimiser(network, recipe)
-    steps_per_epoch = math.ceil(len(train.samples) / recipe.batch)
+    images = len(batches.used)
+    steps_per_epoch = math.ceil(images / recipe.batch)
     run = _identity(plain, spec, train, validation, recipe, seed)
     progress = Progress(0, 0, [], {}, 0, -math.inf)
     checkpoint = folder / "checkpoint.pt"
@@ -135,7 +141,7 @@ def fit(
             seen += len(rows)
             total += loss * len(rows)
             speed = seen / (time.perf_counter() - start)
-            tell(Told(progress.epoch + 1, recipe.epochs, seen, len(train.samples), speed))
+            tell(Told(progress.epoch + 1, recipe.epochs, seen, images, speed))
         progress.epoch += 1
         scores = validate(averaged, spec, validation)
         progress.history.append(
@@ -191,7 +197,8 @@ def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe) -> Batches:
         if not weights.any():
             raise BadData(f"no training image of {images.dataset.name} has a label '{output.name}'")
         pairs.append((torch.from_numpy(targets), torch.from_numpy(weights)))
-    return Batches(images.pixels, tuple(t for t, _ in pairs), tuple(w for _, w in pairs))
+    used = np.flatnonzero(torch.stack([w for _, w in pairs]).any(0).numpy())
+    return Batches(images.pixels, tuple(t for t, _ in pairs), tuple(w for _, w in pairs), used)
 
 
 def _shape(spec: InputSpec) -> tuple[int, int, int]:

@@ -7,7 +7,9 @@ is kept, so that an interrupted count goes on. The folder P holds the `.param` f
 Tencent/ncnn `benchmark/models` at a4d2ea1d, N the unpacked aarch64 wheel of ncnn
 (`pip download --no-deps --platform manylinux_2_28_aarch64 --python-version 3.11 --only-binary=:all:
 ncnn`, then unzip). TFLite's networks are written by tflite_models.py and run in the board's own
-ai-edge-litert. Takes half a minute a network; the numbers are the same again.
+wheels: for ruy's rows ai-edge-litert without its delegate, for XNNPACK's of 2022 the oldest that
+can be had, tflite-runtime 2.14: today's XNNPACK fetches a third as many lines from memory for the
+same network. Takes half a minute a network; the numbers are the same again.
 """
 
 from __future__ import annotations
@@ -88,6 +90,7 @@ def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path
             [*arguments, str(ncnn.resolve())],
             folder,
             timeout=3600,
+            place="numpy1" if run.kernels == "xnnpack" else "main",
             options=counting.options(plugin, counts, blocks, caches_of(target)),
         )
         if died := guest.why_it_died(ended):
