@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from edgekit.artifact import Artifact, Precision, find_artifacts
 from edgekit.calibration import DATA_FREE
@@ -24,6 +24,9 @@ from edgekit.results import RESULTS, EmulationRecord, Measurement, save
 from edgekit.stats import Percentile
 from edgekit.targets import HOST, load_target
 from edgekit.verify import INT8_AGREEMENT
+
+if TYPE_CHECKING:
+    from edgekit.measure import BenchRequest
 
 Place = str | Path
 Say = Callable[[str, str], None]
@@ -122,7 +125,6 @@ def bench(
     is emulated and has no time (see `emulate`).
     """
     from edgekit.devices import open_device
-    from edgekit.measure import BenchRequest, entry
     from edgekit.measure import bench as run
 
     profile = load_target(target)
@@ -132,9 +134,48 @@ def bench(
             f"{target} is emulated here and an emulator has no time: give --device ssh://USER@HOST "
             "to measure a real one, or call edgekit.emulate for outputs and instruction counts"
         )
-    request = BenchRequest(
+    request = bench_request(
+        artifacts,
+        target=target,
+        images=images,
+        threads=threads,
+        cores=cores,
+        rounds=rounds,
+        min_seconds=min_seconds,
+        sustained=sustained,
+        percentile=percentile,
+        runtime=runtime,
+        results=results,
+        command=command,
+    )
+    opened = open_device(reached, profile)
+    try:
+        return run(request, opened, say)
+    finally:
+        opened.close()
+
+
+def bench_request(
+    artifacts: Place | Iterable[Place],
+    *,
+    target: str,
+    images: Place | None,
+    threads: int,
+    cores: Sequence[int],
+    rounds: int,
+    min_seconds: float,
+    sustained: float,
+    percentile: Percentile,
+    runtime: str | None,
+    results: Place,
+    command: str,
+) -> BenchRequest:
+    """Return what `bench` measures, for one device or for each of a fleet's."""
+    from edgekit.measure import BenchRequest, entry
+
+    return BenchRequest(
         tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
-        profile,
+        load_target(target),
         _images(images),
         Path(results),
         threads,
@@ -145,11 +186,6 @@ def bench(
         command=command,
         sustained=sustained,
     )
-    opened = open_device(reached, profile)
-    try:
-        return run(request, opened, say)
-    finally:
-        opened.close()
 
 
 def emulate(

@@ -16,7 +16,7 @@ import msgspec
 
 from edgekit import __version__
 from edgekit.artifact import Manifest, Precision, record_files, write_manifest
-from edgekit.backends import Backend, Built, load_backend
+from edgekit.backends import Backend, Built, load_backend, loader
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
 from edgekit.guard import guard_int8
@@ -97,7 +97,7 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
     def outputs(keep_float: tuple[str, ...]) -> Outputs:
         made = build(keep_float)
         model = str(folder / made.files[0])
-        return artifact_outputs(model, backend.RUNTIME, made.feed, graph.spec, guard.pixels)
+        return artifact_outputs(model, loader(backend), made.feed, graph.spec, guard.pixels)
 
     result = guard_int8(
         outputs, built.int8_layers, guard, graph.spec.outputs, limit, 60 * request.guard_minutes
@@ -120,7 +120,7 @@ def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Bui
     backend = load_backend(request.backend)
     reference = graph.reference()
     ours = artifact_outputs(
-        str(folder / built.files[0]), backend.RUNTIME, built.feed, graph.spec, graph.parity_pixels()
+        str(folder / built.files[0]), loader(backend), built.feed, graph.spec, graph.parity_pixels()
     )
     try:
         records = compare_outputs(ours, reference, graph.spec.outputs)

@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import Bundle
 from edgekit.errors import DeviceError, DeviceLost
 from edgekit.shelf import PACKAGE
 from edgekit.ssh.address import Address
 from edgekit.ssh.connection import Connection, connect
-from edgekit.ssh.talk import Talk
+
+if TYPE_CHECKING:
+    from edgekit.ssh.talk import Talk
 
 Say = Callable[[str, str], None]
 """Progress: (board, step that begins); 'done' at the end of one that went well."""

@@ -11,6 +11,7 @@
     │   ├── BadTarget          an unknown or malformed target profile
     │   ├── BadResults         saved measurements that cannot be read or compared
     │   ├── OutputExists       the output is there already, and --force was not given
+    │   ├── BrokenPlugin       another package's backend, target or dataset cannot be loaded
     │   └── MissingPackage     an optional package is not installed; carries the pip line
     ├── ParityFailed           an artifact does not compute what the model computes
     ├── DeviceError            a device could not be reached or did not answer as agreed
@@ -75,13 +76,18 @@ class OutputExists(UserError):
     """The output is there already."""
 
 
+class BrokenPlugin(UserError):
+    """A plug-in of another package cannot be loaded."""
+
+
 class MissingPackage(UserError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed: pip install '{DISTRIBUTION}[{extra}]'",
-        )
+        wanted = (
+            f"'{DISTRIBUTION}[{extra}]'" if extra else package
+        )  # a plug-in has no extra of ours
+        super().__init__(f"{package} is not installed: pip install {wanted}")
         self.package = package
         self.extra = extra
 

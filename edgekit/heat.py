@@ -26,10 +26,10 @@ def heat_curve(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
     Temperature is the round's highest reading and clock its lowest, over all artifacts; None where
     the board does not tell. `throttled` is the firmware's word on the round.
     """
-    curve, labels = [], [row.label for row in rows]
+    curve, names = [], _names(rows)
     for number in range(max(len(row.rounds) for row in rows)):
-        present = {row.label: row.rounds[number] for row in rows if number < len(row.rounds)}
-        rounds = list(present.values())
+        present = [row.rounds[number] if number < len(row.rounds) else None for row in rows]
+        rounds = [item for item in present if item is not None]
         begun = [r.start_s for r in rounds if r.start_s is not None]
         hot = [value for r in rounds for value in r.temperature_c if value is not None]
         clock = [value for r in rounds for value in r.clock_mhz if value is not None]
@@ -39,7 +39,7 @@ def heat_curve(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
                 "temperature_c": max(hot, default=None),
                 "clock_mhz": min(clock, default=None),
                 "throttled": any(was_throttled(r.throttled) for r in rounds),
-                **{f"{label} p50_ms": _p50_ms(present.get(label)) for label in labels},
+                **{name: _p50_ms(item) for name, item in zip(names, present, strict=True)},
             }
         )
     return curve
@@ -63,6 +63,17 @@ def heat_notes(rows: Sequence[Measurement]) -> list[str]:
     elif len(measured) > 1:
         lines.append("no ranking of the start is reversed at the end")
     return lines
+
+
+def _names(rows: Sequence[Measurement]) -> list[str]:
+    """Return each artifact's column, with as little in its name as tells them apart."""
+    names = (
+        ["p50_ms" for _ in rows],
+        [f"{row.artifact.backend} {row.artifact.precision} p50_ms" for row in rows],
+        [f"{row.title} p50_ms" for row in rows],
+        [f"{row.label} p50_ms" for row in rows],
+    )
+    return next(words for words in names if len(set(words)) == len(rows))
 
 
 def _window(row: Measurement, *, start: bool) -> tuple[Round, ...]:

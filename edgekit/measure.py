@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.artifact import Artifact
-from edgekit.backends import runtime_for
+from edgekit.backends import load_backend, runtime_for
 from edgekit.devices import RUNNER, Device, probe, put_artifact, put_runner, run_job
 from edgekit.errors import BadTarget, DeviceError, UserError, did_you_mean
 from edgekit.files import sha256
@@ -42,9 +42,6 @@ Say = Callable[[str, str], None]
 
 MAX_IMAGES = 24
 """Inputs rotate over this many at most: enough to vary, few enough to copy to a board."""
-
-_PROGRAMS: dict[str, tuple[str, ...]] = {"torch": ("-m", "edgekit.torch_eager")}
-"""Runtimes that are not the runner's own, and the program that knows them, on this machine."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,8 @@ class BenchRequest:
 def entry(artifact: Artifact, runtime: str | None = None) -> Entry:
     """Return the row of an artifact, in its backend's own runtime where none is named."""
     name = runtime_for(artifact.manifest.backend, runtime)
-    return Entry(artifact, name, _PROGRAMS.get(name, (RUNNER,)))
+    program = load_backend(artifact.manifest.backend).PROGRAM
+    return Entry(artifact, name, ("-m", program) if program else (RUNNER,))
 
 
 def bench(
@@ -150,6 +148,7 @@ def bench(
             rows = [replace(row, wanted_rounds=len(row.rounds)) for row in rows]
             for row in rows:
                 save(row, request.results)
+                say(row.title, "done")
     return rows
 
 
@@ -302,7 +301,7 @@ def _measure(
         reason = " ".join(str(error).split())
         say(row.title, f"failed: {reason}")
         return replace(row, error=f"round {number}: {reason}")
-    if number == request.rounds:
+    if number == request.rounds and not request.sustained:
         say(row.title, "done")
     return replace(
         row,

@@ -61,7 +61,8 @@ def predict_images(
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
         path = Path(folder) / "job.json"
         path.write_text(json.dumps(job))
-        command = [sys.executable, runner.__file__, str(path)]
+        program = ("-m", backend.PROGRAM) if backend.PROGRAM else (runner.__file__,)
+        command = [sys.executable, *program, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for answer in answers:

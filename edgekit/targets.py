@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 from edgekit.errors import BadTarget, DeviceError, did_you_mean
+from edgekit.plugins import plugins
 from edgekit.shelf import shelf
 
 HOST = "host"
@@ -173,20 +174,28 @@ class DeviceFacts:
         return f"{self.board or self.cpu_model or 'unknown CPU'}, {cores}, {self.machine}"
 
 
-def target_names() -> list[str]:
+def own_names() -> list[str]:
     """Return the names of the targets that ship with edgekit."""
     return sorted(path.stem for path in shelf("targets").glob("*.toml"))
+
+
+def target_names() -> list[str]:
+    """Return the names of all targets, plug-ins' too."""
+    return sorted((*own_names(), *plugins("targets", own_names())))
 
 
 def load_target(name_or_path: str) -> Target:
     """Return a target by its name, or from the user's own TOML file (a path ending in .toml).
 
-    Raises BadTarget in one line: with the nearest names, or the file and field that is wrong.
+    Raises BadTarget in one line: with the nearest names, or the file and field that is wrong;
+    BrokenPlugin where a plug-in's file is not there.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-    elif name_or_path in target_names():
+    elif name_or_path in own_names():
         path = shelf("targets") / f"{name_or_path}.toml"
+    elif plugin := plugins("targets").get(name_or_path):
+        path = plugin.file(f"{name_or_path}.toml")
     else:
         known = did_you_mean("target", name_or_path, target_names())
         raise BadTarget(f"{known} (or give a path to your own .toml)")

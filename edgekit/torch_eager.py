@@ -30,5 +30,7 @@ def load_torch(model: str, manifest: dict[str, Any], threads: int) -> runner.Inv
     return invoke
 
 
+LOADERS = {RUNTIME: load_torch}
+
 if __name__ == "__main__":
-    raise SystemExit(runner.main(sys.argv[1:], {**runner.RUNTIMES, RUNTIME: load_torch}))
+    raise SystemExit(runner.main(sys.argv[1:], {**runner.RUNTIMES, **LOADERS}))

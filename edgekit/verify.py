@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgekit.runner import Loader
+
 Outputs = dict[str, "NDArray[np.float32]"]
 """Output name → (N, …) float32."""
 
@@ -33,20 +35,18 @@ INT8_RELATIVE = 0.1
 """The distance allowed to an int8 output that decides nothing, of its largest value."""
 
 
-def artifact_outputs(model: str, runtime: str, feed: str, spec: Any, pixels: Any) -> Outputs:
+def artifact_outputs(model: str, load: Loader, feed: str, spec: Any, pixels: Any) -> Outputs:
     """Run an artifact in this process on uint8 N×H×W×C pixels, by the runner's own code."""
     import numpy as np
 
     from edgekit import runner
-    from edgekit.torch_eager import RUNTIME, load_torch
 
     manifest = {
         "feed": feed,
         "input": msgspec.to_builtins(spec.input),
         "outputs": [msgspec.to_builtins(output) for output in spec.outputs],
     }
-    loaders = {**runner.RUNTIMES, RUNTIME: load_torch}
-    invoke = loaders[runtime](model, manifest, 1)
+    invoke = load(model, manifest, 1)
     rows = [[np.array(v[0]) for v in invoke(runner.feed(image, manifest))] for image in pixels]
     return {
         output.name: np.stack([row[index] for row in rows])

@@ -25,9 +25,9 @@ APP = "cats"
 
 
 def null_artifact(folder: Path, model: str = APP, content: str = "nothing") -> Artifact:
-    """An artifact that answers zeros."""
+    """An artifact that answers zeros: what is measured is the harness."""
     folder.mkdir(parents=True)
-    (folder / "model.null").write_text(content)
+    (folder / "model.null").write_text(f"{content} of {model}")
     return write_manifest(
         folder,
         Manifest(

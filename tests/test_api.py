@@ -99,7 +99,7 @@ def test_options_and_parameters_have_the_same_defaults(command: str, function: s
     typed = {several.get(k, k): v for k, v in _defaults(getattr(command_line, command)).items()}
     ours = _defaults(getattr(edgekit, function))
     shown_only = {
-        "as_json", "quiet", "gate", "max_increase", "write_baseline",
+        "as_json", "quiet", "gate", "max_increase", "write_baseline", "inventory", "group",
     }  # fmt: skip
     assert set(typed) - shown_only == set(ours) - {"say", "command"}
     plural = {"backends": None, "precisions": "fp32,int8", "cores": ""}

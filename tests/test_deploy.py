@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -301,3 +303,29 @@ def test_what_is_no_bundle_is_one_line(tmp_path: Path, plain: Bundle, board: Boa
     named = run_cli("bundle", artifact, "-o", tmp_path / "x.ekb", "--name", "../x")
     assert "no name for an application" in one_line_error(named)
     assert not (tmp_path / "x.ekb").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_host_that_goes_in_the_middle_of_a_step_frees_the_board(
+    board: Board, plain: Bundle, number: int, code: int
+) -> None:
+    give_python(board)
+    python = board.home / "bin" / "python3"
+    whole = python.read_text()
+    hangs = 'case "$*" in *"runner.py golden"*) sleep 300;; esac\n'
+    python.write_text(whole.replace("exec ", hangs + "exec "))
+    command = [sys.executable, "-m", "edgekit", "deploy", str(plain.path), "--to", board.address]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.strip().endswith(": golden"):
+            process.send_signal(number)
+    assert process.wait() == code and "Traceback" not in "".join(said)
+    process.stderr.close()
+    python.write_text(whole)
+    assert ship(plain, board, wait=60).already is False
+    assert active(board) == plain.sha256

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import APP, give_python, null_bundle
+from bundles import APP, give_python, null_artifact, null_bundle
 from conftest import one_line_error, run_cli
 from sshd import Board, accept, new_board
 
 from edgekit.errors import BadInventory, EdgekitError, UserError
 from edgekit.fleet.inventory import Host, read_inventory
 from edgekit.fleet.rollout import Plan, Say, roll_out
+from edgekit.results import load_results
 from edgekit.ssh.address import Address, parse_address
 
 FLEET = """
@@ -233,3 +234,30 @@ def test_boards_are_named_in_one_way_only(tmp_path: Path) -> None:
     both = run_cli("status", "--to", "ssh://a", "--inventory", path)
     assert "--inventory" in one_line_error(both)
     assert "--to" in one_line_error(run_cli("status"))
+
+
+def test_one_command_benches_all_boards(ssh_home: Path, tmp_path: Path, pictures: Path) -> None:
+    public = (ssh_home / ".ssh" / "id_ed25519.pub").read_text()
+    boards = [new_board(tmp_path / f"board-{number}", public) for number in range(3)]
+    accept(ssh_home, boards)
+    for board in boards[:2]:
+        board.start()
+        give_python(board)
+    addresses = json.dumps([board.address for board in boards])
+    path = inventory(tmp_path, f"[groups.all]\nhosts = {addresses}\n")
+    artifact = null_artifact(tmp_path / "artifact")
+    options = ["--min-seconds", "0", "--percentile", "p50", "--images", pictures, "--json"]
+    results = tmp_path / "results"
+    try:
+        done = run_cli(
+            "bench", artifact.folder, "--inventory", path, "--results", results, *options
+        )
+        table = json.loads(done.stdout)
+        rows = {row["device"]: row for row in table["rows"]}
+        assert list(rows) == [board.address for board in boards], done.stderr
+        assert done.returncode == 1 and "refuses connections" in rows[boards[2].address]["verdict"]
+        assert all(rows[board.address]["p50_ms"] > 0 for board in boards[:2])
+        assert {m.device for m in load_results(results)[0]} == set(list(rows)[:2])
+    finally:
+        for board in boards[:2]:
+            board.stop()

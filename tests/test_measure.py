@@ -14,18 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import null_artifact
 from conftest import run_cli
 from test_results import make_measurement, make_round
 
 from edgekit.artifact import (
-    Artifact,
-    Manifest,
-    OutputParity,
-    ParityRecord,
-    SourceRecord,
     find_artifacts,
-    record_files,
-    write_manifest,
 )
 from edgekit.devices import Completed, open_device
 from edgekit.devices.local import LocalDevice
@@ -33,7 +27,6 @@ from edgekit.errors import BadTarget, DeviceError, UserError
 from edgekit.images import ImageSet, open_images
 from edgekit.measure import BenchRequest, bench, entry, summary_row, verdict, was_throttled
 from edgekit.results import Measurement, load_results, save
-from edgekit.spec import InputSpec, OutputSpec
 from edgekit.targets import load_target
 
 COLUMNS = [
@@ -50,28 +43,6 @@ WARM_UP_S = 0.1
 def few(pictures: Path) -> ImageSet:
     """Two images: decoding is not what is tested here."""
     return replace(open_images(pictures), names=open_images(pictures).names[:2])
-
-
-def null_artifact(folder: Path, model: str = "model") -> Artifact:
-    """An artifact that answers zeros: what is measured is the harness."""
-    folder.mkdir(parents=True)
-    (folder / "model.null").write_text(f"nothing of {model}")
-    return write_manifest(
-        folder,
-        Manifest(
-            model,
-            "null",
-            "fp32",
-            record_files(folder, ["model.null"]),
-            SourceRecord("zoo", model, "0" * 64, 1, 1, "random"),
-            InputSpec(8, 8),
-            "uint8",
-            (OutputSpec("age", "classification", ("young", "old")),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
-        ),
-    )
 
 
 @pytest.fixture

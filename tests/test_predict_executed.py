@@ -134,13 +134,12 @@ def test_work_adds_up_blocks_by_what_bounds_them() -> None:
     )
 
 
-def test_threads_share_the_cycles_and_lose_lines_to_each_other() -> None:
+def test_threads_share_the_cycles_but_not_the_memory() -> None:
     work = Work(0, 8e6, 0, 0, 0, shared=1000, memory=600, written_back=100)
     one, four = (dict(zip(TERMS, terms(work, 32, n, 1000), strict=True)) for n in (1, 4))
     assert one["float_cycles"] == pytest.approx(8e-3) == 4 * four["float_cycles"]
     assert one["memory_line"] == four["memory_line"] == pytest.approx(700e-9), "one memory"
-    assert one["pushed_line"] == one["idle"] == one["converted"] == 0
-    assert four["pushed_line"] == pytest.approx(400e-9 * 3 / 4)
+    assert one["idle"] == one["converted"] == 0
     # 32 operators of 0.25 ms: half the root of 1 ms × 1 ms each, three threads of four.
     assert four["idle"] == pytest.approx(32 * 0.5e-3 * 3 / 4)
     assert terms(work, 32, 4, 2000)[0] == pytest.approx(1e-3), "the clock divides cycles only"
@@ -148,7 +147,7 @@ def test_threads_share_the_cycles_and_lose_lines_to_each_other() -> None:
 
 def test_a_fit_finds_the_constants_that_made_its_rows_and_none_below_zero() -> None:
     known = load_samples("rpi4")
-    made = np.array([1.1, 1.4, 0.0, 14.0, 3.0, 0.2, 30.0])
+    made = np.array([1.0, 1.0, 1.0, 14.0, 0.2, 30.0])
     rows = [exact(sample, float(sample.terms @ made)) for sample in known]
     assert fit(rows) == pytest.approx(made, abs=1e-3)
     slower = [exact(s, 3 * float(s.terms[:3].sum())) for s in known]

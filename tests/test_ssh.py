@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import Board, new_key
+from sshd import Board, children, new_key
 from test_devices import wait_gone
 
 from edgekit.errors import BadTarget, DeviceError, DeviceLost, DeviceTimeout
+from edgekit.ssh import process
 from edgekit.ssh.address import Address, parse_address
 from edgekit.ssh.connection import Connection, connect
 from edgekit.ssh.transfer import PART_BYTES
@@ -91,6 +92,14 @@ def test_files_of_any_name_go_there_and_back(
     there.fetch(f".edgekit/{HOSTILE}", tmp_path / "back")
     assert (tmp_path / "back" / HOSTILE).read_bytes() == b"\0\xff"
     assert not list(board.home.rglob("touched"))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "ends in a backslash\\", "!!", "caf\udce9"])
+def test_no_login_shell_sees_a_name(there: Connection, name: str) -> None:
+    """Fish and csh quote otherwise than sh: what they read has nothing that they would expand."""
+    line = process._command([name], name)
+    assert re.fullmatch(r"""exec sh -c 'eval "\$\(echo [A-Za-z0-9+/=]+ \| base64 -d\)"'""", line)
+    assert there.run(["printf", "%s", name], timeout=30).stdout == os.fsencode(name)
 
 
 def test_a_name_no_program_can_have_is_refused(there: Connection) -> None:
@@ -206,7 +215,7 @@ def test_a_time_limit_ends_the_whole_group_there(there: Connection, board: Board
 
 def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) -> None:
     pid = board.home / "pid"
-    cutter = threading.Thread(target=lambda: (_appears(pid), board.cut()))
+    cutter = threading.Thread(target=lambda: (appears(pid), board.cut()))
     cutter.start()
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         there.run(["sh", "-c", "echo $$ >pid.new; mv pid.new pid; sleep 60"], timeout=50)
@@ -214,6 +223,34 @@ def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) 
     assert wait_gone(int(pid.read_text()))
     with pytest.raises(DeviceLost):
         there.run(["true"], timeout=30)
+
+
+def test_a_board_that_hangs_is_given_up(
+    board: Board, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.ssh.handshake.KEEPALIVE_S", 0.3)
+    hung = connect(parse_address(board.address))
+    (serving,) = board.connections()
+    stopper = threading.Thread(
+        target=lambda: (appears(board.home / "begun"), os.kill(serving, signal.SIGSTOP))
+    )
+    stopper.start()
+    with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
+        hung.run(["sh", "-c", "touch begun; sleep 60"], timeout=50)
+    stopper.join()
+    os.kill(serving, signal.SIGKILL)
+
+
+def test_a_disk_that_hangs_is_given_up(
+    board: Board, there: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.ssh.transfer.STALL_S", 1.0)
+    assert there.kind_below(there.home, "bin") == "folder"
+    (server,) = [pid for pid in descendants(board.connections()) if "sftp" in name_of(pid)]
+    os.kill(server, signal.SIGSTOP)
+    with pytest.raises(DeviceLost, match=r"^[^\n]*does not answer[^\n]*\Z"):
+        there.kind_below(there.home, "bin")
+    os.kill(server, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -224,10 +261,10 @@ def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how:
         f"there = connect(parse_address({board.address!r}))\n"
         "there.run(['sh', '-c', 'echo $$ >pid.new; mv pid.new pid; sleep 60'], timeout=50)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    _appears(board.home / "pid")
-    process.send_signal(how)
-    process.wait(20)
+    edgekit = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    appears(board.home / "pid")
+    edgekit.send_signal(how)
+    edgekit.wait(20)
     assert wait_gone(int((board.home / "pid").read_text()))
 
 
@@ -264,7 +301,7 @@ def test_a_copy_that_is_cut_leaves_the_old_file(
     source = tmp_path / "model"
     with source.open("wb") as file:
         file.truncate(1 << 28)
-    cutter = threading.Thread(target=lambda: (_appears(board.home, ".*.partial"), board.cut()))
+    cutter = threading.Thread(target=lambda: (appears(board.home, ".*.partial"), board.cut()))
     cutter.start()
     with pytest.raises(DeviceLost):
         there.put(source, "model")
@@ -320,7 +357,16 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(
         subprocess.run(["umount", small], check=True)
 
 
-def _appears(path: Path, pattern: str = "") -> None:
+def descendants(pids: list[int]) -> list[int]:
+    """Return the processes and all that they started."""
+    return [found for pid in pids for found in (pid, *descendants(children(pid)))]
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
+
+
+def appears(path: Path, pattern: str = "") -> None:
     """Wait until a file is there, or one of the pattern in a folder."""
     end = time.monotonic() + 60
     while not (any(path.glob(pattern)) if pattern else path.exists()):

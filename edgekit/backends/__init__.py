@@ -1,7 +1,7 @@
 """The backends: one file each, named by its stem, all with the same few members.
 
-Listing names reads a folder; `load_backend` imports one file, and no converter or runtime is
-imported before `build` runs.
+Listing names reads a folder, and the metadata of installed plug-ins; `load_backend` imports one
+file, and no converter or runtime is imported before `build` runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from edgekit.artifact import Feed, Precision
 from edgekit.errors import UserError, did_you_mean
+from edgekit.plugins import plugins
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
+    from edgekit.runner import Loader
+
+MEMBERS = ("PRECISIONS", "RUNTIME", "EXTRA", "PACKAGES", "PROGRAM", "build")
+"""What a plug-in's module must have: the members of `Backend`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Backend(Protocol):
     """The extra of our distribution that installs what it needs."""
     PACKAGES: tuple[str, ...]
     """The distributions whose versions go into the manifest."""
+    PROGRAM: str
+    """The module that runs its artifacts, on this machine only; empty for the runner.
+
+    Needed where the runner does not know `RUNTIME`: it has `LOADERS` like the runner's RUNTIMES,
+    and `python -m PROGRAM JOB.json` does what runner.py does (edgekit/torch_eager.py shows it).
+    """
 
     def build(
         self,
@@ -57,9 +68,14 @@ class Backend(Protocol):
         """
 
 
-def backend_names() -> list[str]:
-    """Return every backend's name."""
+def own_names() -> list[str]:
+    """Return the names of edgekit's own backends."""
     return sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+def backend_names() -> list[str]:
+    """Return every backend's name, plug-ins' too."""
+    return sorted((*own_names(), *plugins("backends", own_names())))
 
 
 def runtime_for(backend: str, wanted: str | None) -> str:
@@ -78,7 +94,23 @@ def runtime_for(backend: str, wanted: str | None) -> str:
 
 
 def load_backend(name: str) -> Backend:
-    """Return a backend by name. Raises UserError with the nearest names."""
-    if name not in backend_names():
+    """Return a backend by name.
+
+    Raises UserError with the nearest names, BrokenPlugin for a plug-in that cannot be loaded.
+    """
+    if name in own_names():
+        return cast(Backend, importlib.import_module(f"edgekit.backends.{name}"))
+    plugin = plugins("backends").get(name)
+    if plugin is None:
         raise UserError(did_you_mean("backend", name, backend_names()))
-    return cast(Backend, importlib.import_module(f"edgekit.backends.{name}"))
+    return cast(Backend, plugin.load(MEMBERS))
+
+
+def loader(backend: Backend) -> Loader:
+    """Return what loads a backend's artifacts into this process."""
+    from edgekit import runner
+
+    if not backend.PROGRAM:
+        return runner.RUNTIMES[backend.RUNTIME]
+    loaders: dict[str, Loader] = importlib.import_module(backend.PROGRAM).LOADERS
+    return loaders[backend.RUNTIME]

@@ -16,6 +16,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32",)
 RUNTIME = "null"
 EXTRA = ""
 PACKAGES: tuple[str, ...] = ()
+PROGRAM = ""
 
 
 def build(

@@ -26,6 +26,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 RUNTIME = "onnxruntime"
 EXTRA = "onnx"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript", "onnxslim", "torch")
+PROGRAM = ""
 
 OPSET = 20
 """Read by every ONNX Runtime since 1.17 (2024); onnxscript's own default when this was written."""

@@ -19,6 +19,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 RUNTIME = "openvino"
 EXTRA = "openvino"
 PACKAGES = ("openvino", "nncf", "torch")
+PROGRAM = ""
 
 _QUANTIZED = ("Convolution", "GroupConvolution", "MatMul")
 

@@ -27,6 +27,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
+PROGRAM = ""
 
 
 def build(

@@ -19,6 +19,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32",)
 RUNTIME = "torch"
 EXTRA = "torch"
 PACKAGES = ("torch",)
+PROGRAM = "edgekit.torch_eager"
 
 
 def build(

@@ -47,7 +47,8 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
     are not there and cannot be installed.
     """
     locks = _locks(index, version)
-    board = probe(python, sorted({name for pinned in locks.values() for name in pinned}))
+    names = sorted({name for pinned in locks.values() for name in pinned})
+    board = probe(python, names, version.with_name(".scratch.aside"))
     chosen, lock = str(shutil.which(python) or python), _lock_for(index, board)
     if lock in locks and any(board["found"].get(n) != v for n, v in locks[lock].items()):
         chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
@@ -56,12 +57,12 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
     return chosen
 
 
-def probe(python: str, names: list[str]) -> dict[str, Any]:
+def probe(python: str, names: list[str], scratch: Path) -> dict[str, Any]:
     """Return what a Python of this board is, and the versions it has of the packages `names`.
 
     Raises Refused where it is no Python.
     """
-    done = run([python, "-c", _PROBE, *names], Path.home(), 60)
+    done = run([python, "-c", _PROBE, *names], Path.home(), 60, scratch)
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -116,7 +117,9 @@ def _install(python: str, lock: Path, wheelhouse: Path, environment: Path) -> No
 
     Debian's Python comes without ensurepip: pip is the wheelhouse's, or the board's own.
     """
-    made = run([python, "-m", "venv", "--without-pip", str(environment)], lock.parent, _INSTALL_S)
+    make = [python, "-m", "venv", "--without-pip", str(environment)]
+    scratch = environment.with_name(".scratch.aside")
+    made = run(make, lock.parent, _INSTALL_S, scratch)
     if made.returncode:
         raise Refused(f"no virtual environment ({last_words(made)}): install python3-venv")
     inside = str(environment / "bin" / "python")
@@ -125,7 +128,8 @@ def _install(python: str, lock: Path, wheelhouse: Path, environment: Path) -> No
         pip, source = [inside, str(wheel / "pip")], ["--no-index", "--find-links", str(wheelhouse)]
     options = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check"]
     options += ["--no-cache-dir", "--require-hashes", "--requirement", str(lock), *source]
-    done = run([*pip, "install", *options], lock.parent, _INSTALL_S)
+    done = run([*pip, "install", *options], lock.parent, _INSTALL_S, scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
     if done.returncode:
         raise Refused(
             f"the runtime cannot be installed ({last_words(done)}): "

@@ -37,7 +37,7 @@ def signer(head: Head, trusted: Path, required: bool) -> str | None:
         raise Refused("the bundle is not signed, and this board takes signed ones only: --sign KEY")
     if shutil.which("ssh-keygen") is None:
         raise Refused("this board has no ssh-keygen to check signatures: install openssh-client")
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=".signature-", dir=trusted.parent) as scratch:
         file = Path(scratch) / "signature"
         file.write_bytes(head.signature)
         ask = ["-s", str(file), "-f", str(trusted)]

@@ -54,7 +54,8 @@ def latency(python: str, version: Path, limit_ms: float, scratch: Path) -> float
 
 def _event(python: str, arguments: list[str], version: Path) -> dict[str, Any]:
     """Return the last event of the version's runner. Raises Refused in the runner's own words."""
-    done = run([python, "runner.py", *arguments], version, TIMEOUT_S)
+    command = [python, "runner.py", *arguments]
+    done = run(command, version, TIMEOUT_S, version.with_name(".scratch.aside"))
     event: object = None
     for line in done.stdout.splitlines():
         if line.startswith(b"{"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +32,10 @@ def bench(
     device: Annotated[
         str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
     ] = None,
+    inventory: Annotated[
+        Path | None, typer.Option(help="Measure on every board of this fleet's TOML file.")
+    ] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only these of its groups.")] = None,
     images: Annotated[
         Path | None, typer.Option(help="Images the inputs rotate over; the sample picture's crops.")
     ] = None,
@@ -66,24 +70,26 @@ def bench(
     """Time artifacts on a device: fresh processes, interleaved rounds, every sample saved.
 
     The same call after Ctrl-C or a kill goes on with what is missing. A board that is not here is
-    emulated: outputs and exact instruction counts of the real ARM runtimes, and no time.
+    emulated: outputs and exact instruction counts of the real ARM runtimes, and a predicted
+    latency with its interval; no time is measured.
     Example: edgekit bench out/mtc --target host --threads 1
     """
     import shlex
     import sys
 
     from edgekit.api import bench as run
+    from edgekit.api import bench_request
     from edgekit.cli.emulate import emulated
+    from edgekit.cli.fleet import bench_boards
     from edgekit.cli.output import progress, show
     from edgekit.errors import UserError
     from edgekit.measure import summary_row
-    from edgekit.targets import load_target
+    from edgekit.targets import HOST, load_target
 
     profile = load_target(target)
-    words = [word.strip() for word in cores.split(",") if word.strip()]
-    if not all(word.isdigit() for word in words):
-        raise UserError(f"--cores {cores}: give core numbers separated by commas, like 0,1")
-    if (device or profile.default_device) == "virtual":
+    if device and inventory:
+        raise UserError("which boards? give --device or --inventory, not both")
+    if not inventory and (device or profile.default_device) == "virtual":
         if sustained:
             raise UserError("an emulated board does not get warm: give --sustained a real one")
         emulated(
@@ -93,25 +99,30 @@ def bench(
         return
     if gate or write_baseline:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
+    options: dict[str, Any] = {
+        "target": target,
+        "images": images,
+        "threads": threads,
+        "cores": _core_numbers(cores),
+        "rounds": rounds,
+        "min_seconds": min_seconds,
+        "sustained": sustained,
+        "percentile": percentile,
+        "runtime": runtime,
+        "results": results,
+        "command": shlex.join(["edgekit", *sys.argv[1:]]),
+    }
+    if inventory:
+        request = bench_request(artifacts, **options)
+        bench_boards(request, inventory, group or (), SHOWN, as_json, quiet)
+        return
     with progress(quiet or as_json) as say:
-        rows = run(
-            artifacts,
-            target=target,
-            device=device,
-            images=images,
-            threads=threads,
-            cores=tuple(map(int, words)),
-            rounds=rounds,
-            min_seconds=min_seconds,
-            sustained=sustained,
-            percentile=percentile,  # type: ignore[arg-type]
-            runtime=runtime,
-            results=results,
-            command=shlex.join(["edgekit", *sys.argv[1:]]),
-            say=say,
-        )
+        rows = run(artifacts, device=device, say=say, **options)
     table = [summary_row(row) for row in rows]
-    title = f"{profile.title}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
+    # The host's title is `this machine`, which another one is not.
+    itself = profile.name != HOST or rows[0].device == "local"
+    place = profile.title if itself else rows[0].device
+    title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
     if sustained:
         from edgekit.heat import heat_curve, heat_notes
@@ -124,6 +135,16 @@ def bench(
     show(title, table, as_json=as_json, notes=lines, columns=SHOWN)
     if any(row.error for row in rows):
         raise typer.Exit(1)
+
+
+def _core_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers in `0,1`. Raises UserError."""
+    from edgekit.errors import UserError
+
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdigit() for word in words):
+        raise UserError(f"--cores {text}: give core numbers separated by commas, like 0,1")
+    return tuple(map(int, words))
 
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekit import __version__
 from edgekit.errors import DISTRIBUTION
+
+if TYPE_CHECKING:
+    from edgekit.plugins import Plugin
 
 # Package → the extra that installs it, and what it is for.
 _PACKAGES = {
@@ -58,6 +62,7 @@ def doctor(
     import shutil
 
     from edgekit.cli.output import show
+    from edgekit.plugins import KINDS, plugins
 
     rows = []
     for name, (extra, purpose) in _PACKAGES.items():
@@ -67,6 +72,7 @@ def doctor(
     for name, (package, purpose) in _TOOLS.items():
         path = shutil.which(name)
         rows.append(_row(name, path, purpose, None if path else f"apt-get install {package}"))
+    rows += [_plugin_row(plugin) for kind in KINDS for plugin in plugins(kind).values()]
     missing = sum(row["fix"] is not None for row in rows)
     note = "everything is here" if not missing else f"{missing} missing: run the commands above"
     show("edgekit doctor", rows, as_json=as_json, notes=(note,))
@@ -75,3 +81,26 @@ def doctor(
 def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[str, str | None]:
     status = "ok" if found else "missing"
     return {"name": name, "status": status, "found": found, "for": purpose, "fix": fix}
+
+
+def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
+    """Return a plug-in's line; a broken one says so there, and costs nothing else."""
+    from edgekit import backends, data, targets
+    from edgekit.errors import EdgekitError
+
+    nothing: list[str] = []
+    checks: dict[str, tuple[list[str], Callable[[], object]]] = {
+        "backends": (backends.own_names(), lambda: plugin.load(backends.MEMBERS)),
+        "targets": (targets.own_names(), lambda: targets.load_target(plugin.name)),
+        "datasets": (nothing, lambda: plugin.load(data.READER_MEMBERS)),
+    }
+    own, check = checks[plugin.kind]
+    fix = (
+        f"edgekit's own {plugin.name} is used: rename the plug-in's" if plugin.name in own else None
+    )
+    try:
+        if fix is None:
+            check()
+    except EdgekitError as error:
+        fix = str(error)
+    return _row(plugin.name, None if fix else plugin.package, f"plug-in: {plugin.title}", fix)

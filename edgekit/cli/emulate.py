@@ -6,8 +6,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.results import PredictionRecord
+    from edgekit.targets import Target
 
 SHOWN = (
     "model", "backend", "precision", "runtime", "loads", "identical", "max_abs_diff", "agreement",
@@ -34,11 +40,9 @@ def emulated(
     from edgekit.api import emulate
     from edgekit.artifact import find_artifacts
     from edgekit.cli.output import progress, show
-    from edgekit.cli.predict_latency import open_for, show_predicted
+    from edgekit.cli.predict_latency import show_predicted
     from edgekit.emulation import gate as hold
     from edgekit.emulation import read_baseline, row, write_baseline
-    from edgekit.predict.operators import readers
-    from edgekit.predict.records import predict
     from edgekit.predict.records import row as predicted_row
     from edgekit.results import save
     from edgekit.targets import load_target
@@ -75,18 +79,43 @@ def emulated(
         notes.append(f"gate {state}: {verdict.label}{change}")
     if baseline is not None:
         notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
-    emulated_rows = [row(record) for record in records]
-    priced = [a for a in find_artifacts(artifacts) if a.manifest.backend in readers()]
-    predictor, origin = open_for(target)
-    predictions = predict(target, priced, predictor, runtime=runtime, command=command)
+    found = find_artifacts(artifacts)
+    predictions, origin = _predicted(target, found, runtime, command, notes)
     for prediction in predictions:
         save(prediction, results)
+    emulated_rows = [row(record) for record in records]
     if as_json:
-        both = [*emulated_rows, *(predicted_row(prediction) for prediction in predictions)]
+        both = [*emulated_rows, *map(predicted_row, predictions)]
         show(f"{target.title}, emulated and predicted", both, as_json=True, notes=notes)
     else:
         title = f"{target.title}, emulated"
         show(title, emulated_rows, as_json=False, notes=notes, columns=SHOWN)
-        show_predicted(target, predictions, origin)
+        if predictions:
+            show_predicted(target, predictions, origin)
     if failed:
         raise typer.Exit(1)
+
+
+def _predicted(
+    target: Target,
+    artifacts: Sequence[Artifact],
+    runtime: str | None,
+    command: str,
+    notes: list[str],
+) -> tuple[Sequence[PredictionRecord], Sequence[str]]:
+    """Return the predicted latencies and whose coefficients they are; `notes` gain why none are.
+
+    What was emulated stands without them: a board of one's own may have a core of no evidence.
+    """
+    from edgekit.cli.predict_latency import open_for
+    from edgekit.errors import UserError
+    from edgekit.predict.operators import readers
+    from edgekit.predict.records import predict
+
+    priced = [artifact for artifact in artifacts if artifact.manifest.backend in readers()]
+    try:
+        predictor, origin = open_for(target)
+        return predict(target, priced, predictor, runtime=runtime, command=command), origin
+    except UserError as error:
+        notes.append(f"no latency predicted: {error}")
+        return (), ()

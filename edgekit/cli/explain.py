@@ -25,6 +25,7 @@ def explain(
         str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Say why an artifact is not faster: every operator that ran, and each finding's remedy.
 
@@ -35,12 +36,16 @@ def explain(
     import json
 
     from edgekit.artifact import load_artifact
-    from edgekit.cli.output import show
+    from edgekit.cli.output import progress, show
     from edgekit.explain import explain as run
     from edgekit.targets import load_target
 
     profile = load_target(target)
-    result = run(load_artifact(artifact), profile, device=device, runtime=runtime, threads=threads)
+    found = load_artifact(artifact)
+    with progress(quiet or as_json) as say:
+        say("explain", f"running {found.label} operator by operator")
+        result = run(found, profile, device=device, runtime=runtime, threads=threads)
+        say("explain", "done")
     title = f"{result.artifact} on {profile.title}"
     operators = operator_rows(result)
     if as_json:

@@ -187,6 +187,7 @@ def status(
     with progress(quiet or as_json) as say:
         outcomes = roll_out(hosts, action, Plan(0, at_once, 1.0), say)
     rows = []
+    notes = [outcome.error for outcome in outcomes if outcome.error]
     for outcome in outcomes:
         board = {"board": str(outcome.host.address), "group": outcome.host.group or None}
         for app in outcome.result or ():
@@ -201,9 +202,9 @@ def status(
                 }
             )
         if not outcome.result:
-            rows.append({**board, "state": outcome.error or "nothing deployed"})
-    show("Boards", rows, as_json=as_json)
-    if any(outcome.error for outcome in outcomes):
+            rows.append({**board, "state": "not reached" if outcome.error else "nothing deployed"})
+    show("Boards", rows, as_json=as_json, notes=notes)
+    if notes:
         raise typer.Exit(1)
 
 

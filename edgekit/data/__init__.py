@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from edgekit.data.labelled_folder import LABELS_FILE, looks_labelled, open_label
 from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.data.stores import FolderStore, ImageStore, ZipStore
 from edgekit.data.utkface import looks_like_utkface, open_utkface
-from edgekit.errors import BadData
+from edgekit.errors import BadData, BrokenPlugin
+from edgekit.plugins import plugins
 from edgekit.spec import OutputSpec
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Dataset",
     "Decisions",
     "Protocol",
+    "Reader",
     "Sample",
     "SplitName",
     "SplitPlan",
@@ -28,6 +31,20 @@ __all__ = [
     "is_dataset",
     "open_dataset",
 ]
+
+
+READER_MEMBERS = ("looks_like", "open_dataset")
+"""What a plug-in's module must have: the members of `Reader`."""
+
+
+class Reader(typing.Protocol):
+    """Another package's dataset; ours are asked first."""
+
+    def looks_like(self, names: list[str]) -> bool:
+        """Tell by its files' names whether a folder or archive is this dataset."""
+
+    def open_dataset(self, name: str, store: ImageStore, plan: SplitPlan) -> Dataset:
+        """Return the dataset in `store`. Raises BadData where it cannot be read."""
 
 
 def open_dataset(
@@ -41,7 +58,8 @@ def open_dataset(
     """Return the dataset at a path: a folder or a zip archive, recognised by its files.
 
     Adience by its fold files (`images` and `frontal` choose among its images), a labelled folder
-    by its `labels.csv` (`labels` fixes each output's class names), UTKFace by its file names.
+    by its `labels.csv` (`labels` fixes each output's class names), UTKFace by its file names, and
+    what plug-ins bring by what they look for.
     Raises BadData where it is none of them.
     """
     plan = plan or SplitPlan()
@@ -56,9 +74,13 @@ def open_dataset(
         return open_labelled_folder(path.stem, store, plan, labels)
     if looks_like_utkface(names):
         return open_utkface(path.stem, store, plan)
+    readers, broken = plugin_readers()
+    for reader in readers:
+        if reader.looks_like(names):
+            return reader.open_dataset(path.stem, store, plan)
     raise BadData(
         f"{path} is no dataset edgekit knows: it has neither Adience's fold files, nor a "
-        f"{LABELS_FILE}, nor files named as UTKFace's"
+        f"{LABELS_FILE}, nor files named as UTKFace's{''.join(f'; {line}' for line in broken)}"
     )
 
 
@@ -68,7 +90,23 @@ def is_dataset(text: str) -> bool:
     if not path.is_dir() and not zipfile.is_zipfile(path):
         return False
     names = _store(path).names()
-    return any(looks(names) for looks in (looks_like_adience, looks_labelled, looks_like_utkface))
+    own = (looks_like_adience, looks_labelled, looks_like_utkface)
+    if any(looks(names) for looks in own):
+        return True
+    readers, _ = plugin_readers()
+    return any(reader.looks_like(names) for reader in readers)
+
+
+def plugin_readers() -> tuple[list[Reader], list[str]]:
+    """Return the readers of other packages, and one line on each that cannot be loaded."""
+    readers: list[Reader] = []
+    broken: list[str] = []
+    for plugin in plugins("datasets").values():
+        try:
+            readers.append(plugin.load(READER_MEMBERS))
+        except BrokenPlugin as error:
+            broken.append(str(error))
+    return readers, broken
 
 
 def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:

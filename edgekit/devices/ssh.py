@@ -62,6 +62,7 @@ class SshDevice:
         self.name = str(address)
         self._address = address
         self._connection = connect(address)
+        self._folder = ""
         self._numpy1_jobs: set[str] = set()
         try:
             self._open()
@@ -99,7 +100,7 @@ class SshDevice:
     def close(self) -> None:
         """Remove the work folder and end the connection; a board that is gone keeps its folder."""
         with suppress(DeviceError):
-            if hasattr(self, "_folder"):
+            if self._folder:
                 self._connection.run(["rm", "-rf", "--", self._folder], timeout=_ORDER_S)
         with suppress(DeviceError):
             self._connection.close()

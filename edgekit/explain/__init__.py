@@ -93,7 +93,11 @@ def explain(
     finally:
         opened.close()
     operators = read_operators(event["operators"], timed=timed)
-    doubts.append(TIMED_BY[name] if timed else "no times: the target itself was not measured")
+    has_times = any(operator.seconds is not None for operator in operators)
+    if timed and not has_times and name == "ai_edge_litert":
+        doubts.append("no times: LiteRT is timed by cutting the graph, and this model is too large")
+    else:
+        doubts.append(TIMED_BY[name] if timed else "no times: the target itself was not measured")
     case = Case(operators, manifest.precision, target.name, _dot_product(target, facts, doubts))
     return Explanation(
         artifact.label,
@@ -101,7 +105,7 @@ def explain(
         opened.name,
         name,
         str(event.get("runtime_version", "")),
-        timed and any(operator.seconds is not None for operator in operators),
+        has_times,
         operators,
         judge(case),
         tuple(doubts),

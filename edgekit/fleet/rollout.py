@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from edgekit.errors import EdgekitError, UserError
 from edgekit.fleet.inventory import Host
+from edgekit.ssh.loop import give_up
 
 T = TypeVar("T")
 
@@ -74,7 +75,8 @@ def roll_out(
             if not any(outcome.error for outcome in done.values()):
                 _carry_out(pool, plan.at_once, others, on_one, done, allowed)
         except BaseException:
-            stopped.set()  # Ctrl-C: what runs ends at its next step, where nothing is half done
+            stopped.set()  # Ctrl-C: what runs ends now, and what it began is undone on its board
+            give_up()
             raise
     return [done.get(host, Outcome(host)) for host in hosts]
 

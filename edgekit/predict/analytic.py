@@ -7,7 +7,7 @@ SPEAKS_FOR, and every prediction repeats it.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import exp, log
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,16 +79,16 @@ class AnalyticPredictor:
         found, doubts = self._stands_on(work, core, dtype, setting)
         kernels = found.kernels if isinstance(found, GroupCoefficients) else own
         group = Group(kernels, core, dtype, 64)
-        price = terms(work, group, setting.threads, setting.clock_mhz)
-        seconds = float(price @ files.in_order(found.coefficients))
+        prices, clock = files.in_order(found.coefficients), setting.clock_mhz
+        seconds = float(terms(work, group, setting.threads, clock) @ prices)
         half = found.half
         if work.unseen:
             doubts.append(f"operators that no evidence has: {', '.join(work.unseen)}")
         threads = 0.0
         if setting.threads not in _threads(found):
-            # The law shares work better than threads do: corrected by what was seen of both.
-            alone = 1 - log(setting.threads) / log(ALL_CORES)
-            seconds *= exp(self.known.thread_bias * alone)
+            # The law shares work better than threads do: it keeps what was seen of its speed-ups.
+            measured = float(terms(work, group, max(_threads(found)), clock) @ prices)
+            seconds = measured * (seconds / measured) ** self.known.thread_share
             threads = self.known.thread_half
             doubts.append("no such row has that many threads")
         if precision == "fp16":

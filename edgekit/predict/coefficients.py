@@ -32,7 +32,7 @@ class GroupCoefficients:
 
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
     default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
-    half-width of the log interval. `threads_stated`: by most of its rows. `user_rows` counts the
+    half-width of the log interval. `threads_stated` is of most of its rows; `user_rows` counts the
     user's own measurements among `rows`.
     """
 
@@ -73,7 +73,7 @@ class CoreCoefficients:
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
-    `scaled_half` and `ratio_half` are by kind; they, `thread_bias` and `thread_half` are as in
+    `scaled_half` and `ratio_half` are by kind; they, `thread_share` and `thread_half` are as in
     intervals.Widths.
     """
 
@@ -82,7 +82,7 @@ class Coefficients:
     coverage: float
     scaled_half: dict[str, float]
     ratio_half: dict[str, float]
-    thread_bias: float
+    thread_share: float
     thread_half: float
     units: dict[str, str]
     groups: tuple[GroupCoefficients, ...]
@@ -141,7 +141,7 @@ def make(
         coverage,
         {kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
         {kind: rounded(half) for kind, half in sorted(known.ratio.items())},
-        rounded(known.thread_bias),
+        rounded(known.thread_share),
         rounded(known.threads),
         dict(TERMS),
         tuple(groups),

@@ -52,7 +52,7 @@ class ExecutedPredictor:
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
         kernels = KERNELS.get(setting.runtime, setting.runtime)
-        half, off = self.known.half[kind], board.off.get(f"{kernels} {kind}")
+        half, off = board.half[kind], board.off.get(f"{kernels} {kind}")
         doubts = []
         if off is None:
             doubts.append(f"{setting.runtime} has no {kind} row of its own")

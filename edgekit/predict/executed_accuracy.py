@@ -61,8 +61,9 @@ def rebuild(boards: Sequence[str]) -> tuple[Accuracy, ...]:
     The note of each tells the error where all rows of those kernels are left out as well: what a
     runtime without rows of its own has to expect.
     """
-    items = [item for board in boards for item in leave_out(board)]
-    held = dict(zip(map(id, items), covered(items), strict=True))
+    leave = {board: leave_out(board) for board in boards}
+    items = [item for board in boards for item in leave[board]]
+    held = dict(zip(map(id, items), (h for b in boards for h in covered(leave[b])), strict=True))
     groups: dict[tuple[str, str, str, int], list[LeftOut]] = {}
     for item in items:
         row = item.sample.row

@@ -23,7 +23,8 @@ class Constants:
     """One board's constants in TERMS' units, and what they were fitted to.
 
     `counts` is the SHA-256 of the counts (executed/BOARD.json). `off` is the median log(measured /
-    predicted without its family) by `kernels kind` (`xnnpack float`).
+    predicted without its family) by `kernels kind` (`xnnpack float`), `half` the half-width of the
+    log interval by kind, `float` or `int8`.
     """
 
     board: str
@@ -35,19 +36,16 @@ class Constants:
     families: tuple[str, ...]
     constants: dict[str, float]
     off: dict[str, float]
+    half: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutedCoefficients:
-    """All the executed predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
-
-    `half` is the half-width of the log interval by kind of arithmetic, `float` or `int8`.
-    """
+    """All the executed predictor knows. `evidence` is the SHA-256 of the rows it was fitted to."""
 
     command: str
     evidence: str
     coverage: float
-    half: dict[str, float]
     units: dict[str, str]
     boards: tuple[Constants, ...]
     schema: int = SCHEMA
@@ -68,8 +66,8 @@ def load(path: Path) -> ExecutedCoefficients:
     if found.schema > SCHEMA:
         raise UserError(f"{path} has schema {found.schema}, newer than {SCHEMA}: update edgekit")
     for board in found.boards:
-        values = (*board.constants.values(), *found.half.values())
-        if set(board.constants) != set(TERMS) or set(found.half) != {"float", "int8"}:
+        values = (*board.constants.values(), *board.half.values())
+        if set(board.constants) != set(TERMS) or set(board.half) != {"float", "int8"}:
             raise _damaged(path, f"{board.board} has other constants than {', '.join(TERMS)}")
         if not all(isfinite(value) and value >= 0 for value in values):
             raise _damaged(path, f"{board.board} has a constant that is no cost")

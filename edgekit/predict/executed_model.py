@@ -2,7 +2,6 @@
 
     seconds = issue cycles × factor / (clock × threads)        each thread its part
             + lines to and from memory × time                  one memory, whatever the threads
-            + lines pushed out of the shared cache × time      from two threads on
             + what threads idle in operators                   from two threads on
 
 A runtime gives small operators fewer threads, and all wait for the slowest: the smaller the work of
@@ -26,7 +25,6 @@ TERMS = {
     "integer_cycles": "cycles per cycle of the issue bound, blocks of integer vectors",
     "other_cycles": "cycles per cycle of the issue bound, all other blocks",
     "memory_line": "nanoseconds per 64-byte line from or to memory",
-    "pushed_line": "nanoseconds per line that other threads push out of the shared cache",
     "idle": "share of its time that an operator of 1 ms on one thread loses on many",
     "converted": "nanoseconds per number of an input that the benchmark converts within its time",
 }
@@ -36,14 +34,13 @@ TERMS = {
 def terms(work: Work, operators: int, threads: int, clock_mhz: float, converted: int = 0) -> Vector:
     """Return what each constant of TERMS is multiplied with, so that the sum is in seconds.
 
-    A line is pushed out, and a core idle, with the chance that it is another thread's turn:
-    1 - 1 / threads. `operators` is how many the work is divided into, `converted` the numbers of
-    an input that a benchmark converts; what we predict has none.
+    A core idles with the chance that it is another thread's turn: 1 - 1 / threads. Lines that only
+    move between caches are not in it: no row is told better with them. `operators` is how many the
+    work is divided into, `converted` the numbers of an input that a benchmark converts; what we
+    predict has none.
     """
     cycles = np.array([work.float_cycles, work.integer_cycles, work.other_cycles])
     alone = cycles / (clock_mhz * 1e6)
-    others = 1 - 1 / threads
     memory = (work.memory + work.written_back) * 1e-9
-    pushed = (work.shared - work.memory) * 1e-9 * others
-    idle = sqrt(float(alone.sum()) * operators * 1e-3) * others
-    return np.array([*alone / threads, memory, pushed, idle, converted * 1e-9])
+    idle = sqrt(float(alone.sum()) * operators * 1e-3) * (1 - 1 / threads)
+    return np.array([*alone / threads, memory, idle, converted * 1e-9])

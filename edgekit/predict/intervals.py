@@ -32,9 +32,10 @@ LESS: tuple[Standing, ...] = ("scaled", "foreign")
 class Widths:
     """Half-widths of the log interval.
 
-    `own` is in units of a group's `spreads`; `less` is by (standing, kind). `thread_bias` is the
-    log by which the law overstates the speed-up from one thread to four (below 0: it does), and
-    `threads` what is uncertain beyond that; both are for thread counts nobody measured. `ratio` is
+    `own` is in units of a group's `spreads`; `less` is by (standing, kind). `thread_share` is
+    the share of the law's log speed-up from one thread to four that is seen (below 1: the law
+    overstates it), `threads` what is uncertain beyond that; both are for thread counts nobody
+    measured. `ratio` is
     by kind, of the ratio of two networks in one setting.
     """
 
@@ -42,7 +43,7 @@ class Widths:
     spreads: Mapping[Group, float]
     usual_spread: float
     less: Mapping[tuple[Standing, str], float]
-    thread_bias: float
+    thread_share: float
     threads: float
     ratio: Mapping[str, float]
 
@@ -67,9 +68,9 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
         for standing in LESS
         for kind in ("float", "int8")
     }
-    steps = [log(seen / told) for _, seen, told in speedups(owned)]
-    bias = float(np.median(steps)) if steps else 0.0
-    beyond = _quantile(abs(step - bias) for step in steps)
+    steps = [(log(seen), log(told)) for _, seen, told in speedups(owned)]
+    share = float(np.median([seen / told for seen, told in steps])) if steps else 1.0
+    beyond = _quantile(abs(seen - share * told) for seen, told in steps)
     # The wider of what happens with own rows and with a scale from one network.
     ratio = {
         kind: max(
@@ -78,7 +79,7 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
         )
         for kind in ("float", "int8")
     }
-    return Widths(quantile, spreads, usual, less, bias, beyond, ratio)
+    return Widths(quantile, spreads, usual, less, share, beyond, ratio)
 
 
 def covered(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOut, bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit.data.assessment import Assessment
-from edgekit.errors import BadResults
+from edgekit.errors import BadResults, BrokenPlugin
 from edgekit.results import (
     AccuracyRecord,
     AnyRecord,
@@ -20,7 +20,7 @@ from edgekit.results import (
     record_key,
 )
 from edgekit.shelf import shelf
-from edgekit.targets import load_target, matches, target_names
+from edgekit.targets import Target, load_target, matches, target_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,10 @@ def check_target(measurement: Measurement) -> None:
     """
     if measurement.provenance in {"emulated", "predicted"}:
         return
-    if measurement.target not in target_names():
+    target = _profile(measurement.target)
+    if target is None:
         return
-    if reasons := matches(load_target(measurement.target), measurement.facts):
+    if reasons := matches(target, measurement.facts):
         raise BadResults(
             f"{measurement.run}/{measurement.label} is saved as {measurement.target}, but its "
             f"device was not ({'; '.join(reasons)}): remove that file or measure again"
@@ -133,8 +134,17 @@ def table_order(measurement: Measurement) -> tuple[str | int, ...]:
 
 
 def _unchecked(measurements: list[Measurement]) -> list[str]:
-    names = {measurement.target for measurement in measurements} - set(target_names())
+    names = sorted({measurement.target for measurement in measurements})
     return [
-        f"target {name}: no such profile ships with edgekit, so its device is unchecked"
-        for name in sorted(names)
+        f"target {name}: no such profile is here, so its device is unchecked"
+        for name in names
+        if _profile(name) is None
     ]
+
+
+def _profile(name: str) -> Target | None:
+    """Return a target, or None where no one here knows it: the user's file, a broken plug-in's."""
+    try:
+        return load_target(name) if name in target_names() else None
+    except BrokenPlugin:
+        return None

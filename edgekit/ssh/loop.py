@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from functools import cache
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ CLEAN_UP_S = 15.0
 """What interrupted work may take to end its remote program before it is left."""
 
 _starting = threading.Lock()
+_awaited: set[Future[Any]] = set()
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
@@ -32,12 +34,21 @@ def wait(work: Coroutine[Any, Any, T]) -> T:
     with _starting:
         loop = _loop()
     future = asyncio.run_coroutine_threadsafe(whole(), loop)
+    _awaited.add(future)
     try:
         return future.result()
     except BaseException:
         if future.cancel():
             ended.wait(CLEAN_UP_S)
         raise
+    finally:
+        _awaited.discard(future)
+
+
+def give_up() -> None:
+    """Cancel what any thread waits for now: Ctrl-C reaches the main thread only."""
+    for future in list(_awaited):
+        future.cancel()
 
 
 @cache

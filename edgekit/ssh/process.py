@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -65,10 +67,16 @@ async def run(
 
 
 def _command(argv: Sequence[str], folder: str) -> str:
-    """Return one line for the account's login shell, whichever that is, with all names quoted."""
+    """Return one line that says the same to every login shell: sh, bash, zsh, fish and csh.
+
+    They do not quote alike (fish takes `\\'` within single quotes for a quote), so that what is to
+    be quoted goes in base64 and is read by the board's sh alone.
+    """
     if any("\0" in text for text in (*argv, folder)):
         raise DeviceError(f"{_shown(argv)} holds a zero byte, which no program can be given")
-    return "exec " + shlex.join(["sh", "-c", _SUPERVISOR, "sh", folder, *argv])
+    script = f"set -- {shlex.join([folder, *argv])}\n{_SUPERVISOR}"
+    encoded = base64.b64encode(os.fsencode(script)).decode()
+    return f"exec sh -c 'eval \"$(echo {encoded} | base64 -d)\"'"
 
 
 def _shown(argv: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ Nothing is emulated: it reads latency.csv, features.csv and the counts beside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from edgekit.files import sha256
@@ -27,8 +28,20 @@ from edgekit.predict.executed_model import TERMS
 from edgekit.targets import load_target
 
 
-def board_constants(board: str, items: Sequence[LeftOut]) -> Constants:
-    """Return the constants of one board."""
+def told_by_others(items: Sequence[LeftOut]) -> bool:
+    """Tell whether some of a board's rows are predicted from other kernels' alone."""
+    return any(isfinite(item.foreign) for item in items)
+
+
+def board_constants(board: str, items: Sequence[LeftOut], widest: Mapping[str, float]) -> Constants:
+    """Return the constants of one board.
+
+    Where only one runtime's kernels were counted, nobody knows how far another's are off: the
+    interval is then at least the `widest` of the boards where that was tried.
+    """
+    halves = half_widths(items)
+    if not told_by_others(items):
+        halves = {kind: max(half, widest[kind]) for kind, half in halves.items()}
     known = load_samples(board)
     target = load_target(board)
     if target.hardware.core is None:
@@ -42,22 +55,30 @@ def board_constants(board: str, items: Sequence[LeftOut]) -> Constants:
         len({(sample.kernels, sample.row.model) for sample in known}),
         tuple(sorted({sample.family for sample in known})),
         by_term(fit(known)),
-        {key: float(f"{value:.4g}") for key, value in medians(items).items()},
+        rounded(medians(items)),
+        rounded(halves),
     )
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Return four significant digits of each value."""
+    return {key: float(f"{value:.4g}") for key, value in values.items()}
 
 
 def main() -> None:
     """Fit and write."""
     boards = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
     left = {board: leave_out(board) for board in boards}
-    items = [item for several in left.values() for item in several]
+    widest = {
+        kind: max(half_widths(items)[kind] for items in left.values() if told_by_others(items))
+        for kind in ("float", "int8")
+    }
     found = ExecutedCoefficients(
         "PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
         fingerprint(),
         COVERAGE,
-        {kind: float(f"{half:.4g}") for kind, half in half_widths(items).items()},
         dict(TERMS),
-        tuple(board_constants(board, several) for board, several in left.items()),
+        tuple(board_constants(board, items, widest) for board, items in left.items()),
     )
     save(found, folder() / FILE)
     for line in ablation_lines(boards):
