@@ -26,7 +26,7 @@ LINES: dict[str, Any] = {"fp32": "-", "fp16": (0, (1, 1)), "int8": (0, (5, 1.5))
 POINT = "record:"
 """How the group of a mark that stands for a record is named, before the record's key."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "edgekit",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
@@ -132,7 +132,7 @@ def scale(axis: Axis, values: Sequence[float]) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
         return
     subs = (1.0, 2.0, 5.0) if spread < 100 else (1.0, 3.0) if spread < 1000 else (1.0,)
-    axis._set_axes_scale("log")
+    axis.axes.set(**{"xscale" if axis is axis.axes.xaxis else "yscale": "log"})
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -72,11 +72,12 @@ def _plot(record: AccuracyRecord, item: Confusion) -> Plot:
 def _rows(item: Confusion) -> Iterator[dict[str, Cell]]:
     for place, (label, row) in enumerate(zip(item.labels, item.counts, strict=True)):
         total = sum(row)
-        answers = {
+        answers: dict[str, Cell] = {
             f"answered {name}": images for name, images in zip(item.labels, row, strict=True)
         }
         recall = 100 * row[place] / total if total else None
-        yield {"true_class": label, "images": total, "recall_percent": recall} | answers
+        known: dict[str, Cell] = {"true_class": label, "images": total, "recall_percent": recall}
+        yield known | answers
 
 
 def _says(item: Confusion) -> str:
