@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekit.files import sha256
+from edgekit.report.formats import shown_cell
 from edgekit.report.saved import Saved
 from edgekit.results import AnyRecord, Measurement, record_key
 
@@ -69,13 +70,14 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield a record's facts one by one, nested ones as `artifact: bytes`."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(f"{name}: {key}" if name else str(key).replace("_", " "), inner)
+            yield from _flat(": ".join(filter(None, (name, str(key).replace("_", " ")))), inner)
     elif isinstance(value, list | tuple):
         yield name, ", ".join(map(str, value)) or "–"
     elif value is None or value == "":
         yield name, "–"
     else:
-        yield name, f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
+        counted = isinstance(value, int) and (isinstance(value, bool) or value > 9999)
+        yield name, shown_cell(value) if counted else str(value)
 
 
 def _shown(path: Path, results: Path) -> str:

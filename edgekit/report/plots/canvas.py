@@ -128,7 +128,7 @@ def scale(axis: Axis, values: Sequence[float]) -> None:
 
     spread = max(values) / min(values) if values and min(values) > 0 else 1.0
     if spread < 4:
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
         return
     subs = (1.0, 2.0, 5.0) if spread < 100 else (1.0, 3.0) if spread < 1000 else (1.0,)

@@ -26,16 +26,17 @@ def instruction_plots(records: Sequence[EmulationRecord]) -> Iterator[Plot]:
         own = [record for record in counted if record.artifact.model == model]
         rows_of = list(dict.fromkeys(_name(record) for record in own))
         targets = sorted({record.target for record in own})
-        figure, (axes,) = canvas(1.5 + 0.27 * len(rows_of))
+        figure, (axes,) = canvas(1.5 + 0.3 * len(rows_of))
         look = {
             name: (_SHAPES[i % len(_SHAPES)], LIGHT[SERIES[i % len(SERIES)]])
             for i, name in enumerate(targets)
         }
         for record in own:
             shape, colour = look[record.target]
+            beside = 0.2 * (targets.index(record.target) - (len(targets) - 1) / 2)
             (mark,) = axes.plot(
                 [(record.instructions_per_inference or 0) / 1e6],
-                [rows_of.index(_name(record))],
+                [rows_of.index(_name(record)) + beside],
                 marker=shape,
                 color=colour,
                 markersize=6,

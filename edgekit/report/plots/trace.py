@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from edgekit.measure import verdict, was_throttled
-from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend
+from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
 from edgekit.report.plots.distribution import by_panel, names
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
@@ -20,8 +20,8 @@ CLOCK_MOVES = 0.01
 LEAD = (
     "The calls of each round in the order they were made, each against its artifact's own median, "
     "so that a level line at 1 is a run without drift. A point is the median of the calls between "
-    f"it and the one before, at most {STEPS} a round; the white gaps between rounds are fresh "
-    "processes. Temperature and clock are beside it where the device told them."
+    f"it and the one before, at most {STEPS} a round; after each gap it is a "
+    "fresh process. Temperature and clock are beside it where the device told them."
 )
 Readings = Callable[[Round], tuple[float | None, ...]]
 _HEAT: tuple[tuple[str, Readings], ...] = (
@@ -38,11 +38,12 @@ def trace_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
             2.9 + 0.14 * ((len(own) + 1) // 2) + 0.9 * len(shown), (2.4, *(1 for _ in shown))
         )
         colour = colours(m.artifact.backend for m in own)
-        handles, rows = [], []
+        handles, rows, ratios = [], [], []
         labels = names(own)
         for label, measurement in zip(labels, own, strict=True):
             artifact = measurement.artifact
             x, y = _drift(measurement)
+            ratios += y
             look = {
                 "color": colour[artifact.backend],
                 "linestyle": LINES.get(artifact.precision, "-"),
@@ -55,6 +56,7 @@ def trace_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
                     axes[0].axvspan(number, number + 1, facecolor=LIGHT["series4"], alpha=0.12)
             rows.append(_row(label, measurement))
         rounds = max(len(m.rounds) for m in own)
+        scale(axes[0].yaxis, [ratio for ratio in ratios if ratio > 0])
         axes[0].axhline(1, color=LIGHT["muted"], linewidth=0.6, zorder=1)
         axes[0].set_ylabel("latency / own median")
         for below, (label, _) in zip(axes[1:], shown, strict=True):
@@ -165,8 +167,8 @@ def _says(
     if moved:
         label, change = max(moved, key=lambda item: abs(item[1]))
         said += (
-            f" Within a round, the second half's median is at most {change:+.1f} % off the first's "
-            f"({label})."
+            " Within a round, the second half's median moved furthest from the first's in "
+            f"{label}: by {change:+.1f} %."
         )
     hot = [row["hottest_c"] for row in rows if isinstance(row["hottest_c"], int | float)]
     if hot:
