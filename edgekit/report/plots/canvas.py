@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-WIDTH = 4.3
+WIDTH = 4.0
 """Inches: one column of a paper, and the width of a phone at a size that can be read there."""
 DPI = 200
 MARKS = {"fp32": "o", "fp16": "^", "int8": "s"}
