@@ -21,6 +21,7 @@ from edgekit.accuracy import Confusion
 from edgekit.cli import app
 from edgekit.report.details import details
 from edgekit.report.page import html_page
+from edgekit.report.plots import save_plots, sections
 from edgekit.report.plots.confusion import SHADE
 from edgekit.report.saved import load_saved
 from edgekit.report.theme import DARK, LIGHT, contrast
@@ -435,7 +436,8 @@ def test_contrast_is_that_of_the_standard() -> None:
 
 
 def test_plots_are_files_of_the_same_names(tmp_path: Path) -> None:
-    results = saved_in(tmp_path / "results", everything())
+    records = [hot(a_measurement()), an_emulation(), a_prediction()]
+    results = saved_in(tmp_path / "results", records)
     for folder in ("one", "two"):
         asked = ["report", "--results", str(results), "--plots", str(tmp_path / folder)]
         done = CliRunner().invoke(app, asked)
@@ -451,6 +453,21 @@ def test_plots_are_files_of_the_same_names(tmp_path: Path) -> None:
         assert f"{tmp_path / 'one' / name}"[:40] in done.output.replace("/two", "/one")
     captions = (tmp_path / "one" / "captions.md").read_text()
     assert all(f"## {stem}\n" in captions for stem in stems)
+
+
+def test_no_plot_takes_the_file_of_another(tmp_path: Path) -> None:
+    models = ("модель", "年齢", "a b", "a-b", "m" * 300)
+    records = [
+        replace(named(model, "onnx", 2.0), run=f"run{place}", label="one")
+        for place, model in enumerate(models)
+    ]
+    made = sections(load_saved(saved_in(tmp_path / "results", list(records))))
+    own = tuple(section for section in made if section.name == "distribution")
+    paths = save_plots(own, tmp_path / "plots")
+    captions = (tmp_path / "plots" / "captions.md").read_text()
+    assert len(set(paths)) == len(paths) == 2 * len(models) + 1
+    for model in models:
+        assert f"Calls of {model}," in captions
 
 
 @pytest.mark.parametrize("option", ["--html", "--plots"])

@@ -6,6 +6,7 @@ Saved â†’ scatter.py, distribution.py, trace.py, instructions.py, confusion.py â
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ __all__ = ["MOST", "Plot", "Section", "save_plots", "sections"]
 
 MOST = 24
 """Plots of one kind that are drawn; what is beyond them is told, and is in the tables."""
+LONGEST = 180
+"""Letters of a plot's file name; file systems take 255, with the ending and what is added."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +87,37 @@ def sections(saved: Saved) -> tuple[Section, ...]:
 
 
 def save_plots(made: tuple[Section, ...], folder: Path) -> list[Path]:
-    """Write each plot as `folder/<name>.png` and `.svg`, and `captions.md`; return the paths.
+    """Write each plot as `folder/<stem>.png` and `.svg`, and `captions.md`; return the paths.
 
+    A stem is the plot's name, cut to what a file system takes, with a number where it is taken.
     All are drawn before the first is written, each whole. Files of an earlier report are replaced.
     """
     from edgekit.files import write_whole
 
-    plots = [plot for section in made for plot in section.plots]
+    plots = list(_by_stem(plot for section in made for plot in section.plots))
     files: list[tuple[Path, bytes | str]] = []
     with drawing():
-        for plot in plots:
+        for stem, plot in plots:
             for ending in ("png", "svg"):
-                files.append((folder / f"{plot.name}.{ending}", picture(plot.figure, ending)))
-    captions = [f"## {plot.name}\n\n{plot.title}. {plot.says}\n" for plot in plots]
+                files.append((folder / f"{stem}.{ending}", picture(plot.figure, ending)))
+    captions = [f"## {stem}\n\n{plot.title}. {plot.says}\n" for stem, plot in plots]
     files.append((folder / "captions.md", "\n".join(captions)))
     for path, content in files:
         write_whole(path, content)
     return [path for path, _ in files]
+
+
+def _by_stem(plots: Iterable[Plot]) -> Iterator[tuple[str, Plot]]:
+    """Yield each plot under a stem of its own: names of other scripts can become the same."""
+    taken: set[str] = set()
+    for plot in plots:
+        stem = name = plot.name[:LONGEST]
+        number = 1
+        while stem in taken:
+            number += 1
+            stem = f"{name}-{number}"
+        taken.add(stem)
+        yield stem, plot
 
 
 def _limited(section: Section) -> Section:
