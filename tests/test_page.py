@@ -477,5 +477,5 @@ def test_nothing_is_written_among_the_results(tmp_path: Path, option: str) -> No
     asked = ["report", "--results", str(results), option, str(results / "report.html")]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code != 0
-    assert "choose a place outside the results" in str(done.exception)
+    assert "choose a folder outside the results" in str(done.exception)
     assert sorted(results.rglob("*")) == before

@@ -45,7 +45,7 @@ def report(
 
     for path in (output, page, plots):
         if path is not None and path.resolve().is_relative_to(results.resolve()):
-            raise UserError(f"{path} is inside {results}: choose a place outside the results")
+            raise UserError(f"{path} is inside {results}: choose a folder outside the results")
     if page is not None and page.is_dir():
         raise UserError(f"{page} is a folder: --html takes a file, such as {page / 'report.html'}")
     saved = load_saved(results)
