@@ -36,6 +36,15 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """What one output answered: `counts[i][j]` images of class `labels[i]` were called j."""
+
+    output: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Score:
     """One output's accuracy.
 
@@ -50,6 +59,11 @@ class Score:
     balanced: float
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def matrix(self) -> Confusion:
+        """The confusion counts with the names of their classes."""
+        return Confusion(self.output, tuple(item.label for item in self.classes), self.confusion)
 
     @property
     def lowest_recall(self) -> float:

@@ -203,6 +203,7 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         device=evaluation.device,
+        confusion=tuple(item.matrix for item in assessment.scores),
     )
     return replace(saved, **faces)
 

@@ -9,12 +9,13 @@ edgekit-results/prediction/<label>.json   a PredictionRecord
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 
+from edgekit.accuracy import Confusion
 from edgekit.artifact import Artifact, Precision
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
@@ -118,7 +119,8 @@ class AccuracyRecord:
     """How often a model or artifact was right on one split of a labelled set.
 
     Shares are in per cent with their 95 % intervals; None for an output the model lacks.
-    `artifact` is the sha256 of what was run, None for the torch model itself.
+    `artifact` is the sha256 of what was run, None for the torch model itself. `confusion` has one
+    entry an output, whatever its name; empty in records of before it was kept.
     """
 
     model: str
@@ -143,6 +145,7 @@ class AccuracyRecord:
     gender_accuracy_low: float | None = None
     gender_accuracy_high: float | None = None
     device: str = "local"
+    confusion: tuple[Confusion, ...] = ()
     kind: Literal["accuracy"] = "accuracy"
     schema: int = SCHEMA
 
@@ -233,6 +236,7 @@ class PredictionRecord:
 
 
 Record = TypeVar("Record", Measurement, AccuracyRecord, EmulationRecord, PredictionRecord)
+AnyRecord = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +294,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"
 
 
-def save(
-    record: Measurement | AccuracyRecord | EmulationRecord | PredictionRecord, folder: Path
-) -> Path:
-    """Write a record to its place under `folder`, whole; an older file of it is replaced."""
+def record_key(record: AnyRecord) -> str:
+    """Return where a record belongs under a results folder, without `.json`: its one name."""
     place = record.run if isinstance(record, Measurement) else record.kind
-    path = folder / place / f"{record.label}.json"
+    return f"{place}/{record.label}"
+
+
+def save(record: AnyRecord, folder: Path) -> Path:
+    """Write a record to its place under `folder`, whole; an older file of it is replaced."""
+    path = folder / f"{record_key(record)}.json"
     write_whole(path, msgspec.json.encode(record) + b"\n")
     return path
 
@@ -305,22 +312,22 @@ def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
 
     Raises BadResults where `folder` does not exist.
     """
-    return _load(folder, "measurement", Measurement)
+    return _records(load_files(folder, Measurement))
 
 
 def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
     """Return every accuracy record under `folder`, as load_results does measurements."""
-    return _load(folder, "accuracy", AccuracyRecord)
+    return _records(load_files(folder, AccuracyRecord))
 
 
 def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
     """Return every emulation record under `folder`, as load_results does measurements."""
-    return _load(folder, "emulation", EmulationRecord)
+    return _records(load_files(folder, EmulationRecord))
 
 
 def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
     """Return every prediction under `folder`, as load_results does measurements."""
-    return _load(folder, "prediction", PredictionRecord)
+    return _records(load_files(folder, PredictionRecord))
 
 
 def load_measurement(path: str | Path) -> Measurement:
@@ -328,18 +335,30 @@ def load_measurement(path: str | Path) -> Measurement:
     return _decode(Path(path), Measurement)
 
 
-def _load(folder: Path, kind: str, record: type[Record]) -> tuple[list[Record], list[str]]:
+def load_files(folder: Path, record: type[Record]) -> tuple[list[tuple[Path, Record]], list[str]]:
+    """Return every record of a kind under `folder` with its file, as load_results does.
+
+    Raises BadResults where `folder` does not exist.
+    """
     if not folder.is_dir():
         raise BadResults(f"no results at {folder}: make some with `edgekit bench`")
-    records: list[Record] = []
+    kind = next(item.default for item in fields(record) if item.name == "kind")
+    records: list[tuple[Path, Record]] = []
     problems: list[str] = []
     for path in sorted(folder.rglob("[!.]*.json")):
         try:
             if _head(path).kind == kind:
-                records.append(_decode(path, record))
+                records.append((path, _decode(path, record)))
         except BadResults as error:
             problems.append(str(error))
     return records, problems
+
+
+def _records(
+    loaded: tuple[list[tuple[Path, Record]], list[str]],
+) -> tuple[list[Record], list[str]]:
+    found, problems = loaded
+    return [record for _, record in found], problems
 
 
 def _head(path: Path) -> _Head:

@@ -261,7 +261,12 @@ def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how:
         f"there = connect(parse_address({board.address!r}))\n"
         "there.run(['sh', '-c', 'echo $$ >pid.new; mv pid.new pid; sleep 60'], timeout=50)\n"
     )
-    edgekit = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    edgekit = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.DEVNULL,
+        # A test run in the background ignores Ctrl-C, and what it starts would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     appears(board.home / "pid")
     edgekit.send_signal(how)
     edgekit.wait(20)

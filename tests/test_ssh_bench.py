@@ -185,7 +185,14 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_lying(ready: Board, tmp_path:
     null_artifact(tmp_path / "model")
     command = [sys.executable, "-m", "edgekit", "bench", tmp_path / "model"]
     command += ["--device", ready.address, "--min-seconds", "60", "--rounds", "3"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background ignores Ctrl-C, and what it starts would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "round 1" in line:

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-SHOWN = {
-    "table-2-accuracy": (
-        "system", "variant", "backend", "precision", "published_age_accuracy",
-        "published_gender_accuracy", "age_accuracy", "age_1off", "gender_accuracy", "images",
-        "protocol", "provenance",
-    ),
-    "table-3-parameters": (
-        "system", "variant", "published_parameters", "parameters", "macs", "deployed_parameters",
-        "deployed_macs",
-    ),
-    "table-3-latency": (
-        "system", "variant", "published_desktop_s", "published_phone_s", "backend", "precision",
-        "p50_ms", "p50_low_ms", "p50_high_ms", "target", "provenance", "ratio", "ratio_claim",
-    ),
-    "table-3-latency-predicted": (
-        "system", "variant", "published_phone_s", "published_phone_ratio", "backend", "precision",
-        "threads", "predicted_p50_ms", "low_ms", "high_ms", "calibration", "ratio", "ratio_low",
-        "ratio_high", "ratio_claim", "target", "provenance",
-    ),
-    "artifacts": (
-        "model", "backend", "precision", "weights", "size_bytes", "parity_max_abs_diff",
-        "parity_agreement", "p50_ms", "p90_ms", "load_ms", "first_ms", "peak_memory_mb",
-        "instructions_per_inference", "target", "provenance",
-    ),
-}  # fmt: skip
-"""The columns of each table that a terminal shows; the files and --json hold them all."""
+if TYPE_CHECKING:
+    from edgekit.report.saved import Saved
 
 
 def report(
@@ -45,23 +21,39 @@ def report(
     formats: Annotated[
         str, typer.Option("--format", help="Comma-separated: markdown, csv, json, latex.")
     ] = "markdown,csv,json,latex",
+    page: Annotated[
+        Path | None, typer.Option("--html", help="File for the report as one page, plots included.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Folder for the plots, each as PNG and SVG.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rebuild the paper's tables beside our own numbers, from saved results alone.
 
-    Example: edgekit report --results edgekit-results --format markdown,latex -o report
+    --html needs no network to be read; -o, --html and --plots can be asked for at once.
+
+    Example: edgekit report --results edgekit-results --html report.html --plots report-plots
     """
     import json
 
     from edgekit.cli.output import show
     from edgekit.errors import UserError
-    from edgekit.report import build_tables, write_report
+    from edgekit.report import tables_of, write_report
+    from edgekit.report.saved import load_saved
+    from edgekit.report.shown import SHOWN
 
-    if output is not None and output.resolve().is_relative_to(results.resolve()):
-        raise UserError(f"{output} is inside {results}: choose a folder outside the results")
-    tables = build_tables(results)
+    for path in (output, page, plots):
+        if path is not None and path.resolve().is_relative_to(results.resolve()):
+            raise UserError(f"{path} is inside {results}: choose a folder outside the results")
+    if page is not None and page.is_dir():
+        raise UserError(f"{page} is a folder: --html takes a file, such as {page / 'report.html'}")
+    saved = load_saved(results)
+    tables = tables_of(saved)
     chosen = [word.strip() for word in formats.split(",") if word.strip()]
     written = write_report(tables, output, chosen) if output is not None else []
+    if page is not None or plots is not None:
+        written += _write_drawn(saved, results, page, plots)
     if as_json:
         shown = [
             {"name": t.name, "title": t.title, "rows": [dict(r) for r in t.rows], "notes": t.notes}
@@ -75,3 +67,19 @@ def report(
         show(table.title, rows, as_json=False, notes=table.notes, columns=columns)
     for path in written:
         print(path)
+
+
+def _write_drawn(saved: Saved, results: Path, page: Path | None, plots: Path | None) -> list[Path]:
+    """Draw the plots once, write what was asked for and return the paths."""
+    from edgekit.files import write_whole
+    from edgekit.report.page import html_page
+    from edgekit.report.plots import save_plots, sections
+
+    made = sections(saved)
+    written = []
+    if page is not None:
+        write_whole(page, html_page(saved, results, made))
+        written.append(page)
+    if plots is not None:
+        written += save_plots(made, plots)
+    return written

@@ -2,17 +2,21 @@
 
 results folder ──┐           accuracy.py, parameters.py, latency.py,
 benchmarks/    ──┼─ saved.py → predicted.py, artifacts.py → Table → formats.py → files
-zoo/systems.toml ┘
+zoo/systems.toml ┘         └ plots/ → Plot ───────────────┴─ page.py → one HTML file
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.report.formats import FORMATS, format_named
 from edgekit.report.table import Table
 from edgekit.results import RESULTS
+
+if TYPE_CHECKING:
+    from edgekit.report.saved import Saved
 
 __all__ = ["FORMATS", "Table", "build_tables", "write_report"]
 
@@ -22,14 +26,19 @@ def build_tables(results: str | Path = RESULTS) -> tuple[Table, ...]:
 
     Raises BadResults where there are none, or where one contradicts the target it names.
     """
+    from edgekit.report.saved import load_saved
+
+    return tables_of(load_saved(Path(results)))
+
+
+def tables_of(saved: Saved) -> tuple[Table, ...]:
+    """Return every table that these records give."""
     from edgekit.report.accuracy import accuracy_table
     from edgekit.report.artifacts import artifacts_table
     from edgekit.report.latency import latency_table
     from edgekit.report.parameters import parameters_table
     from edgekit.report.predicted import predicted_table
-    from edgekit.report.saved import load_saved
 
-    saved = load_saved(Path(results))
     return (
         accuracy_table(saved.accuracy),
         parameters_table(),

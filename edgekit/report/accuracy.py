@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from edgekit import zoo
 from edgekit.report.paper import erratum_notes, published_notes, reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
-from edgekit.results import AccuracyRecord
+from edgekit.results import AccuracyRecord, record_key
 from edgekit.zoo import System
 
 _OWN = (
@@ -47,14 +47,19 @@ def accuracy_table(records: Sequence[AccuracyRecord]) -> Table:
 
     A system without a record of ours has one row, its own columns empty.
     """
-    rows: list[dict[str, Cell]] = []
+    pairs: list[tuple[System | None, AccuracyRecord | None]] = []
     for system in zoo.systems().values():
         own = [record for record in records if _system_name(record) == system.name]
-        rows += [_row(system, record) for record in _ordered(own)] or [_row(system, None)]
+        pairs += [(system, record) for record in _ordered(own)] or [(system, None)]
     others = [record for record in records if system_of(record.model) is None]
-    rows += [_row(None, record) for record in _ordered(others)]
+    pairs += [(None, record) for record in _ordered(others)]
     return Table(
-        "table-2-accuracy", "Table II, accuracy in per cent", COLUMNS, tuple(rows), _notes(records)
+        "table-2-accuracy",
+        "Table II, accuracy in per cent",
+        COLUMNS,
+        tuple(_row(system, record) for system, record in pairs),
+        _notes(records),
+        tuple(record_key(record) if record else None for _, record in pairs),
     )
 
 

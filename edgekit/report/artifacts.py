@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgekit.measure import summary_row
 from edgekit.report.saved import has_times, table_order
 from edgekit.report.table import Cell, Table
-from edgekit.results import EmulationRecord, Measurement
+from edgekit.results import EmulationRecord, Measurement, record_key
 
 _REAL_TIME = (
     "p50_ms",
@@ -69,11 +69,13 @@ def artifacts_table(
     `problems` of loading them go below, so that none is silent. `measurements` must have passed
     `saved.check_target`.
     """
-    measured = (_row(m) for m in sorted(measurements, key=table_order))
+    ordered = sorted(measurements, key=table_order)
+    measured = (_row(m) for m in ordered)
     emulated = (_emulated_row(record) for record in emulations)
     rows = (*measured, *emulated)
     notes = (*_NOTES, *problems)
-    return Table("artifacts", "Artifacts", COLUMNS, rows, notes)
+    sources = (*map(record_key, ordered), *map(record_key, emulations))
+    return Table("artifacts", "Artifacts", COLUMNS, rows, notes, sources)
 
 
 def _row(measurement: Measurement) -> dict[str, Cell]:

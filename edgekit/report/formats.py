@@ -44,7 +44,7 @@ def markdown(table: Table) -> str:
         "",
         _piped(_markdown_text(column) for column in table.columns),
         _piped(rules),
-        *(_piped(_markdown_text(_shown(cell)) for cell in row.values()) for row in table.rows),
+        *(_piped(_markdown_text(shown_cell(cell)) for cell in row.values()) for row in table.rows),
         "",
         *(f"- {_markdown_text(note)}" for note in table.notes),
     ]
@@ -86,7 +86,7 @@ def latex(table: Table) -> str:
         r"\toprule",
         _latex_row(table.columns),
         r"\midrule",
-        *(_latex_row(_shown(cell) for cell in row.values()) for row in table.rows),
+        *(_latex_row(shown_cell(cell) for cell in row.values()) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}}",
         *(rf"\par\raggedright {_latex_text(note)}" for note in table.notes),
@@ -118,7 +118,7 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def _shown(cell: Cell) -> str:
+def shown_cell(cell: Cell) -> str:
     """Return a cell as people read it."""
     if cell is None:
         return "–"

@@ -11,7 +11,7 @@ from edgekit.measure import summary_row
 from edgekit.report.paper import erratum_notes, reconstruction_notes, system_of
 from edgekit.report.saved import has_times, table_order
 from edgekit.report.table import Cell, Table
-from edgekit.results import Measurement, comparability
+from edgekit.results import Measurement, comparability, record_key
 from edgekit.zoo import System
 
 REFERENCE = "multitask-cnn"
@@ -60,14 +60,13 @@ def latency_table(measurements: Sequence[Measurement]) -> Table:
     `measurements` must have passed `saved.check_target`. Emulated ones carry no times.
     """
     rows: list[dict[str, Cell]] = []
+    sources: list[str | None] = []
     for system in zoo.systems().values():
-        own = [m for m in measurements if _belongs(m, system)]
-        rows += [
-            _row(system, m, _reference(m, measurements)) for m in sorted(own, key=table_order)
-        ] or [_published(system)]
-    return Table(
-        "table-3-latency", "Table III, latency of one image", COLUMNS, tuple(rows), _notes()
-    )
+        own = sorted((m for m in measurements if _belongs(m, system)), key=table_order)
+        rows += [_row(system, m, _reference(m, measurements)) for m in own] or [_published(system)]
+        sources += [record_key(m) for m in own] or [None]
+    title = "Table III, latency of one image"
+    return Table("table-3-latency", title, COLUMNS, tuple(rows), _notes(), tuple(sources))
 
 
 def _published(system: System) -> dict[str, Cell]:

@@ -12,7 +12,7 @@ from edgekit.predict.evidence import folder
 from edgekit.report.latency import REFERENCE
 from edgekit.report.paper import reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
-from edgekit.results import PredictionRecord
+from edgekit.results import PredictionRecord, record_key
 
 FILE = "analytic.json"
 
@@ -45,13 +45,15 @@ COLUMNS = (
 
 def predicted_table(predictions: Sequence[PredictionRecord]) -> Table:
     """Return a row per saved prediction of a system of the paper."""
-    rows = [
-        _row(record, found, _reference(record, predictions))
+    made = [
+        (record_key(record), _row(record, found, _reference(record, predictions)))
         for record in sorted(predictions, key=_order)
         if (found := system_of(record.artifact.model)) is not None
     ]
     title = "Table III, latency of one image on a board, predicted"
-    return Table("table-3-latency-predicted", title, COLUMNS, tuple(rows), _notes())
+    rows, sources = tuple(row for _, row in made), tuple(key for key, _ in made)
+    notes = _notes()
+    return Table("table-3-latency-predicted", title, COLUMNS, rows, notes, sources)
 
 
 def _order(record: PredictionRecord) -> tuple[str | int, ...]:

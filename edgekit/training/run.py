@@ -214,6 +214,7 @@ def accuracy_record(result: TrainResult, data: Path) -> AccuracyRecord:
         provenance="measured",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=result.command,
+        confusion=tuple(item.matrix for item in result.test.scores),
         **{name: value for name, value in known.items() if name in wanted},  # type: ignore[arg-type]
     )
 

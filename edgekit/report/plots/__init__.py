@@ -1,0 +1,131 @@
+"""The report's plots: drawn once by matplotlib, shown in the page, saved as PNG and SVG.
+
+Saved → scatter.py, distribution.py, trace.py, instructions.py, confusion.py → Plot
+                                       Plot → inline.py → the page;  save_plots → files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.report.plots.canvas import Plot, drawing, picture
+from edgekit.report.saved import Saved
+
+__all__ = ["MOST", "Plot", "Section", "save_plots", "sections"]
+
+MOST = 24
+"""Plots of one kind that are drawn; what is beyond them is told, and is in the tables."""
+LONGEST = 180
+"""Letters of a plot's file name; file systems take 255, with the ending and what is added."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Plots of one kind: what they show, and by which rule samples were thinned for drawing."""
+
+    name: str
+    title: str
+    lead: str
+    plots: tuple[Plot, ...]
+    notes: tuple[str, ...] = ()
+
+
+def sections(saved: Saved) -> tuple[Section, ...]:
+    """Return every kind of plot that has something to show.
+
+    Raises MissingPackage without matplotlib.
+    """
+    from edgekit.report.plots import confusion, distribution, instructions, scatter, trace
+    from edgekit.report.points import points
+
+    placed, unplaced = points(saved)
+    with drawing():
+        made = (
+            Section(
+                "accuracy",
+                "Latency against accuracy",
+                scatter.LEAD,
+                tuple(scatter.accuracy_plots(placed)),
+                unplaced,
+            ),
+            Section(
+                "size",
+                "Latency against size",
+                scatter.LEAD,
+                tuple(scatter.size_plots(placed)),
+                unplaced,
+            ),
+            Section(
+                "distribution",
+                "Latency, call by call",
+                distribution.LEAD,
+                tuple(distribution.distribution_plots(saved.measurements)),
+            ),
+            Section(
+                "trace",
+                "Drift and heat over the run",
+                trace.LEAD,
+                tuple(trace.trace_plots(saved.measurements)),
+                trace.steady(saved.measurements),
+            ),
+            Section(
+                "instructions",
+                "Instructions on an emulated board",
+                instructions.LEAD,
+                tuple(instructions.instruction_plots(saved.emulations)),
+            ),
+            Section(
+                "confusion",
+                "What is taken for what",
+                confusion.LEAD,
+                tuple(confusion.confusion_plots(saved.accuracy)),
+            ),
+        )
+    return tuple(_limited(section) for section in made if section.plots)
+
+
+def save_plots(made: tuple[Section, ...], folder: Path) -> list[Path]:
+    """Write each plot as `folder/<stem>.png` and `.svg`, and `captions.md`; return the paths.
+
+    A stem is the plot's name, cut to what a file system takes, with a number where it is taken.
+    All are drawn before the first is written, each whole. Files of an earlier report are replaced.
+    """
+    from edgekit.files import write_whole
+
+    plots = list(_by_stem(plot for section in made for plot in section.plots))
+    files: list[tuple[Path, bytes | str]] = []
+    with drawing():
+        for stem, plot in plots:
+            for ending in ("png", "svg"):
+                files.append((folder / f"{stem}.{ending}", picture(plot.figure, ending)))
+    captions = [f"## {stem}\n\n{plot.title}. {plot.says}\n" for stem, plot in plots]
+    files.append((folder / "captions.md", "\n".join(captions)))
+    for path, content in files:
+        write_whole(path, content)
+    return [path for path, _ in files]
+
+
+def _by_stem(plots: Iterable[Plot]) -> Iterator[tuple[str, Plot]]:
+    """Yield each plot under a stem of its own: names of other scripts can become the same."""
+    taken: set[str] = set()
+    for plot in plots:
+        stem = name = plot.name[:LONGEST]
+        number = 1
+        while stem in taken:
+            number += 1
+            stem = f"{name}-{number}"
+        taken.add(stem)
+        yield stem, plot
+
+
+def _limited(section: Section) -> Section:
+    if len(section.plots) <= MOST:
+        return section
+    kept, beyond = section.plots[:MOST], section.plots[MOST:]
+    note = (
+        f"{MOST} of {len(section.plots)} plots are drawn, in the tables' order. Not drawn, but in "
+        f"the tables: {', '.join(plot.title for plot in beyond)}"
+    )
+    return Section(section.name, section.title, section.lead, kept, (*section.notes, note))

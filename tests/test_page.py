@@ -1,0 +1,481 @@
+"""The report's page in a real browser, opened from disk; its contrast and bytes without one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
+from test_report import a_measurement, an_accuracy
+from typer.testing import CliRunner
+
+from edgekit.accuracy import Confusion
+from edgekit.cli import app
+from edgekit.report.details import details
+from edgekit.report.page import html_page
+from edgekit.report.plots import save_plots, sections
+from edgekit.report.plots.confusion import SHADE
+from edgekit.report.saved import load_saved
+from edgekit.report.theme import DARK, LIGHT, contrast
+from edgekit.results import (
+    AccuracyRecord,
+    EmulationRecord,
+    Measurement,
+    PredictionRecord,
+    record_key,
+    save,
+)
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "latency"
+HOSTILE = "<script>alert(1)</script>"
+FLAGS = (
+    "--headless=new",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
+
+AnyOf = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord
+
+
+def an_emulation(**changes: Any) -> EmulationRecord:
+    made = EmulationRecord(
+        artifact=a_measurement().artifact,
+        target="rpi4",
+        device="virtual:rpi4",
+        runtime="onnxruntime",
+        runtime_version="1.0",
+        failure="",
+        images=8,
+        identical=True,
+        max_abs_diff=0.0,
+        agreement=1.0,
+        peak_memory_bytes=60_000_000,
+        board_bytes=4 * 2**30,
+        instructions_per_inference=21_000_000,
+        vector_mac=9_000_000,
+        load_store=7_000_000,
+        other=5_000_000,
+        spread=0.0,
+        not_counted="",
+        created="2026-11-24T00:00:00+00:00",
+        command="edgekit emulate",
+    )
+    return replace(made, **changes)
+
+
+def a_prediction(**changes: Any) -> PredictionRecord:
+    made = PredictionRecord(
+        artifact=a_measurement().artifact,
+        target="rpi4",
+        runtime="onnxruntime",
+        runtime_version="1.0",
+        threads=1,
+        clock_mhz=1500.0,
+        seconds=0.02,
+        low=0.015,
+        high=0.03,
+        coverage=0.9,
+        method="analytic",
+        calibrated=True,
+        why="",
+        coefficients="c" * 64,
+        created="2026-11-24T00:00:00+00:00",
+        command="edgekit predict-latency",
+    )
+    return replace(made, **changes)
+
+
+def hot(measurement: Measurement) -> Measurement:
+    """Return it as a board would have told it: heat and clock move, one round was throttled."""
+    rounds = tuple(
+        replace(
+            item,
+            temperature_c=(50.0 + 8 * number, 60.0 + 8 * number),
+            clock_mhz=(1500.0, 1500.0 - 200 * number),
+            throttled=("0x0", "0x4" if number == 2 else "0x0"),
+        )
+        for number, item in enumerate(measurement.rounds)
+    )
+    return replace(measurement, rounds=rounds)
+
+
+def named(model: str, backend: str, median_ms: float, size: int = 3_500_000) -> Measurement:
+    made = a_measurement(model, median_ms, backend)
+    return replace(made, artifact=replace(made.artifact, bytes=size))
+
+
+def everything() -> list[AnyOf]:
+    """Return records of each kind: a front, heat, a failure, hostile and foreign names."""
+    confusion = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
+    failed = replace(a_measurement().artifact, backend="tflite")
+    return [
+        a_measurement(),
+        hot(named("multitask-cnn:classification", "tflite", 1.5, 1_000_000)),
+        named("multitask-cnn:classification", "openvino", 12.0, 900_000),
+        named(HOSTILE, "onnx", 3.0),
+        named("модель-年齢-é", "onnx", 4.0),
+        an_accuracy(confusion=(confusion,)),
+        an_accuracy(backend="onnx", artifact="a" * 64, age_accuracy=60.5),
+        an_accuracy(model=HOSTILE, confusion=(confusion,)),
+        an_emulation(),
+        an_emulation(
+            artifact=failed, failure="Illegal instruction", instructions_per_inference=None
+        ),
+        a_prediction(),
+    ]
+
+
+def saved_in(folder: Path, records: list[AnyOf]) -> Path:
+    for record in records:
+        save(record, folder)
+    return folder
+
+
+def write_page(results: Path, file: Path) -> str:
+    done = CliRunner().invoke(app, ["report", "--results", str(results), "--html", str(file)])
+    assert done.exit_code == 0, done.output
+    return file.read_text()
+
+
+class Page:
+    """One browser, and what the tests ask of the page it has open."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, file: Path, width: int = 1280, scheme: str = "light") -> None:
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        self.driver.get(file.as_uri())
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def check_silent(self) -> None:
+        """Assert that nothing was logged and nothing but the file was asked for."""
+        assert self.driver.get_log("browser") == []  # type: ignore[no-untyped-call]
+        asked = self.run("return performance.getEntries().map(e => e.name)")
+        assert [name for name in asked if ":" in name and not name.startswith("file://")] == []
+        assert self.run("return performance.getEntriesByType('resource').length") == 0
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS:
+        options.add_argument(flag)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium's sandbox does not run as root
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
+    # Both by path: selenium would otherwise look for them on the network.
+    options.binary_location = shutil.which("chromium") or "Debian's package chromium is missing"
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver_path = shutil.which("chromedriver") or "Debian's package chromium-driver is missing"
+    driver = webdriver.Chrome(options=options, service=Service(driver_path))
+    yield Page(driver)
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of `everything`."""
+    folder = tmp_path_factory.mktemp("everything")
+    write_page(saved_in(folder / "results", everything()), folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of the measurements that ship with edgekit."""
+    file = tmp_path_factory.mktemp("benchmarks") / "report.html"
+    write_page(BENCHMARKS, file)
+    return file
+
+
+OVERLAPS = """
+const found = [];
+const check = (elements) => {
+  const boxes = elements.map((e) => [e, e.getBoundingClientRect()]);
+  boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    const names = [one, other].map((e) => e.outerHTML.slice(0, 60));
+    if (wide > 1 && high > 1) found.push(names.join(" / "));
+  }));
+};
+const parents = "body, header, main, section, figure, .plots, nav, .words";
+for (const parent of document.querySelectorAll(parents))
+  check([...parent.children].filter((e) => e.getClientRects().length));
+return found;
+"""
+
+CUT = """
+const found = [];
+for (const plot of document.querySelectorAll("svg.plot")) {
+  const whole = plot.getBoundingClientRect();
+  const words = [...plot.querySelectorAll("text")];
+  for (const word of words) {
+    const box = word.getBoundingClientRect();
+    if (box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1
+        || box.bottom > whole.bottom + 1)
+      found.push(`${plot.getAttribute("aria-label").slice(0, 60)}: ${word.textContent}`);
+  }
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("which", ["made", "benchmarks"])
+def test_nothing_overlaps_overflows_or_is_cut(
+    page: Page, request: pytest.FixtureRequest, which: str, width: int, scheme: str
+) -> None:
+    page.open(request.getfixturevalue(which), width, scheme)
+    assert page.run("return innerWidth") == width
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert page.run("return [...document.querySelectorAll('svg.plot')].length") > 4
+    assert page.run(OVERLAPS) == []
+    assert page.run(CUT) == []
+    theme = LIGHT if scheme == "light" else DARK
+    paper = tuple(int(theme["paper"][at : at + 2], 16) for at in (1, 3, 5))
+    assert page.run("return getComputedStyle(document.body).backgroundColor") == f"rgb{paper}"
+    page.check_silent()
+
+
+def column(page: Page, table: str, name: str) -> list[str]:
+    """Return a column's values as they are sorted, top to bottom."""
+    return page.run(  # type: ignore[no-any-return]
+        "const table = document.getElementById(arguments[0]);"
+        "const place = [...table.tHead.rows[0].cells].findIndex("
+        "  (cell) => cell.textContent.trim() === arguments[1]);"
+        "return [...table.tBodies[0].rows].map((row) => row.cells[place].dataset.order);",
+        table,
+        name,
+    )
+
+
+def head(page: Page, table: str, name: str) -> Any:
+    return page.driver.find_element(
+        "xpath", f"//table[@id='{table}']//th[button[normalize-space()='{name}']]"
+    )
+
+
+def test_a_click_sorts_numbers_as_numbers_and_unknown_last(page: Page, made: Path) -> None:
+    page.open(made)
+    before = column(page, "artifacts", "p50 ms")
+    known = sorted((value for value in before if value), key=float)
+    unknown = [""] * before.count("")
+    assert unknown and before[: len(known)] != known
+    cell = head(page, "artifacts", "p50 ms")
+    cell.find_element("tag name", "button").click()
+    assert cell.get_attribute("aria-sort") == "ascending"
+    assert column(page, "artifacts", "p50 ms") == known + unknown
+    cell.find_element("tag name", "button").click()
+    assert cell.get_attribute("aria-sort") == "descending"
+    assert column(page, "artifacts", "p50 ms") == known[::-1] + unknown
+    page.check_silent()
+
+
+def test_the_keyboard_sorts_opens_and_closes(page: Page, made: Path) -> None:
+    page.open(made)
+    cell = head(page, "artifacts", "backend")
+    cell.find_element("tag name", "button").send_keys(Keys.ENTER)
+    assert cell.get_attribute("aria-sort") == "ascending"
+    backends = column(page, "artifacts", "backend")
+    assert backends == sorted(backends)
+    page.find("#artifacts [data-record]").send_keys(Keys.ENTER)
+    assert page.find("dialog").is_displayed()
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not page.find("dialog").is_displayed()
+    reached = page.run("return document.activeElement.dataset.record")
+    assert reached, "the focus is back where it was"
+
+
+def test_source_and_a_mark_lead_to_the_raw_file(page: Page, made: Path) -> None:
+    page.open(made)
+    saved = load_saved(made.parent / "results")
+    known = details(saved, made.parent / "results")
+    for selector in ("#artifacts [data-record]", "svg.plot .point[data-record]"):
+        link = page.find(selector)
+        page.run("arguments[0].scrollIntoView({block: 'center'})", link)
+        webdriver.ActionChains(page.driver).move_to_element(link).click().perform()
+        panel = page.find("dialog")
+        assert panel.is_displayed()
+        shown = known[page.find("#panel-title").text]
+        assert shown.sources[0].path in panel.text and shown.sources[0].sha256 in panel.text
+        assert (made.parent / "results" / shown.sources[0].path).is_file()
+        page.find("dialog button").click()
+        assert not panel.is_displayed()
+    page.check_silent()
+
+
+def test_every_row_of_ours_has_a_source_and_every_record_is_there(page: Page, made: Path) -> None:
+    page.open(made)
+    saved = load_saved(made.parent / "results")
+    records = page.run("return [...document.querySelectorAll('.record')].map(r => r.dataset.key)")
+    ours = (*saved.measurements, *saved.accuracy, *saved.emulations, *saved.predictions)
+    assert sorted(records) == sorted(map(record_key, ours))
+    rows = page.driver.find_elements("css selector", "#artifacts tbody tr")
+    assert len(rows) == len(saved.measurements) + len(saved.emulations)
+    assert all(row.find_elements("css selector", "[data-record]") for row in rows)
+    predicted = page.find("#table-3-latency-predicted tbody tr")
+    assert predicted.find_element("css selector", "[data-record]").is_displayed()
+    assert predicted.find_element("css selector", ".badge.predicted").is_displayed()
+
+
+def test_all_columns_come_when_asked_for(page: Page, made: Path) -> None:
+    page.open(made)
+    extra = page.find("#artifacts th.extra")
+    assert not extra.is_displayed()
+    page.find("[data-all=artifacts]").click()
+    assert extra.is_displayed()
+    page.find("[data-all=artifacts]").click()
+    assert not extra.is_displayed()
+
+
+def test_every_plot_has_its_words_and_numbers(page: Page, made: Path) -> None:
+    page.open(made)
+    figures = page.driver.find_elements("tag name", "figure")
+    titles = " ".join(f.find_element("tag name", "figcaption").text for f in figures)
+    assert "Size against latency" in titles and "Age accuracy against latency" in titles
+    for figure in figures:
+        plot = figure.find_element("css selector", "svg.plot[role=img]")
+        assert len(plot.get_attribute("aria-label")) > 40
+        assert figure.find_elements("css selector", "details tbody tr")
+    page.find("figure summary").click()
+    assert page.find("figure details table").is_displayed()
+
+
+def test_a_models_name_runs_nothing(page: Page, made: Path) -> None:
+    page.open(made)
+    assert HOSTILE in column(page, "artifacts", "model")
+    assert HOSTILE in page.run("return document.body.textContent")
+    assert page.run("return document.scripts.length") == 1
+    page.check_silent()  # an alert would have failed every call before
+
+
+def test_names_of_any_script_are_shown(page: Page, made: Path) -> None:
+    page.open(made)
+    text = page.run("return [...document.querySelectorAll('figcaption')].map(e => e.textContent)")
+    assert any("модель-年齢-é" in caption for caption in text)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [an_accuracy()],
+        [an_emulation(failure="Illegal instruction", instructions_per_inference=None)],
+        [a_prediction(calibrated=False, why="no evidence is alike")],
+        [replace(a_measurement(), rounds=())],
+    ],
+    ids=["accuracy-alone", "failed-alone", "prediction-alone", "no-rounds"],
+)
+def test_few_records_make_a_page_too(page: Page, tmp_path: Path, records: list[AnyOf]) -> None:
+    write_page(saved_in(tmp_path / "results", records), tmp_path / "report.html")
+    page.open(tmp_path / "report.html", 400)
+    assert record_key(records[0]) in page.run("return document.body.textContent")
+    assert page.run("return document.documentElement.scrollWidth") <= 400
+    page.check_silent()
+
+
+def test_the_page_names_no_other_place_and_no_machine(made: Path, benchmarks: Path) -> None:
+    for file in (made, benchmarks):
+        text = file.read_text()
+        assert re.findall(r"(?:src|href|url\()\W*(?!#)(\w+:|//)", text) == []
+        assert "<link" not in text and "@import" not in text
+        assert str(file.parent) not in text
+        assert str(Path(__file__).parents[1]) not in text
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path, made: Path) -> None:
+    results = saved_in(tmp_path / "elsewhere", everything()[::-1])
+    assert html_page(load_saved(results), results) == made.read_text()
+
+
+def blended(colour: str, share: float, ground: str) -> str:
+    pairs = [(int(colour[at : at + 2], 16), int(ground[at : at + 2], 16)) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_colours_can_be_told_from_their_ground(theme: dict[str, str]) -> None:
+    assert LIGHT.keys() == DARK.keys()
+    words = ["ink", "muted", "accent", "measured", "emulated", "predicted", "published"]
+    for name in words:
+        for ground in ("paper", "raised"):
+            assert contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+    for name, value in theme.items():
+        if name.startswith("series"):
+            assert contrast(value, theme["paper"]) >= 3, name
+    full = blended(theme["series0"], SHADE, theme["paper"])
+    assert contrast(theme["ink"], full) >= 4.5, "a number in a full cell of a confusion"
+
+
+def test_contrast_is_that_of_the_standard() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
+
+
+def test_plots_are_files_of_the_same_names(tmp_path: Path) -> None:
+    records = [hot(a_measurement()), an_emulation(), a_prediction()]
+    results = saved_in(tmp_path / "results", records)
+    for folder in ("one", "two"):
+        asked = ["report", "--results", str(results), "--plots", str(tmp_path / folder)]
+        done = CliRunner().invoke(app, asked)
+        assert done.exit_code == 0, done.output
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    stems = {name.rpartition(".")[0] for name in files if name != "captions.md"}
+    assert len(stems) > 5
+    assert files == sorted([*(f"{s}{e}" for s in stems for e in (".png", ".svg")), "captions.md"])
+    for name in files:
+        content = (tmp_path / "one" / name).read_bytes()
+        assert content == (tmp_path / "two" / name).read_bytes()
+        assert content.startswith((b"\x89PNG", b"<?xml", b"## "))
+        assert f"{tmp_path / 'one' / name}"[:40] in done.output.replace("/two", "/one")
+    captions = (tmp_path / "one" / "captions.md").read_text()
+    assert all(f"## {stem}\n" in captions for stem in stems)
+
+
+def test_no_plot_takes_the_file_of_another(tmp_path: Path) -> None:
+    models = ("модель", "年齢", "a b", "a-b", "m" * 300)
+    records = [
+        replace(named(model, "onnx", 2.0), run=f"run{place}", label="one")
+        for place, model in enumerate(models)
+    ]
+    made = sections(load_saved(saved_in(tmp_path / "results", list(records))))
+    own = tuple(section for section in made if section.name == "distribution")
+    paths = save_plots(own, tmp_path / "plots")
+    captions = (tmp_path / "plots" / "captions.md").read_text()
+    assert len(set(paths)) == len(paths) == 2 * len(models) + 1
+    for model in models:
+        assert f"Calls of {model}," in captions
+
+
+@pytest.mark.parametrize("option", ["--html", "--plots"])
+def test_nothing_is_written_among_the_results(tmp_path: Path, option: str) -> None:
+    results = saved_in(tmp_path / "results", [a_measurement()])
+    before = sorted(results.rglob("*"))
+    asked = ["report", "--results", str(results), option, str(results / "report.html")]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code != 0
+    assert "choose a folder outside the results" in str(done.exception)
+    assert sorted(results.rglob("*")) == before
