@@ -98,6 +98,6 @@ def test_evaluate_ends_what_runs_and_keeps_nothing_half(
     command = [
         "evaluate", converted, "--data", labelled, "--results", tmp_path / "results",
     ]  # fmt: skip
-    interrupted(command, "run: multitask-cnn", tmp_path)
+    interrupted(command, "run: 1 of", tmp_path)
     assert not (tmp_path / "results").exists()
     assert run_cli(*command, "--limit", "2", cwd=tmp_path).returncode == 0

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SHIPPED = (
     "edgekit/py.typed",
+    "edgekit/report/templates/report.html",
     "edgekit/virtual/plugin.c",
     "edgekit/zoo/systems.toml",
     "edgekit/zoo/weights/multitask-cnn.classification.safetensors",
