@@ -14,6 +14,7 @@ from typing import Any
 from edgekit.errors import BadResults
 from edgekit.recommend.candidates import Candidate, Number, collect
 from edgekit.recommend.limits import LATENCY, SIZE, Limit, say, say_gap
+from edgekit.report.pareto import front as pareto
 from edgekit.report.saved import Saved
 
 
@@ -60,7 +61,7 @@ def recommend(saved: Saved, target: str, limits: Sequence[Limit]) -> Recommendat
             f"the results hold no artifact for {target}: edgekit bench OUT --target {target}"
         )
     metrics = list(dict.fromkeys(metric for c in candidates for metric in c.numbers))
-    front = _front(candidates, metrics)
+    front = pareto([tuple(c.cost(metric) for metric in metrics) for c in candidates])
     judged = tuple(
         Judged(candidate, _misses(candidate, limits), index in front)
         for index, candidate in enumerate(candidates)
@@ -80,19 +81,6 @@ def _misses(candidate: Candidate, limits: Sequence[Limit]) -> tuple[Miss, ...]:
         if by > 0:
             found.append(Miss(limit, by))
     return tuple(found)
-
-
-def _front(candidates: Sequence[Candidate], metrics: Sequence[str]) -> set[int]:
-    """Return the places of those that no other is at least as good as in all, better in one."""
-    costs = [tuple(candidate.cost(metric) for metric in metrics) for candidate in candidates]
-    return {
-        index
-        for index, mine in enumerate(costs)
-        if not any(
-            other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
-            for other in costs
-        )
-    }
 
 
 def _choose(fit: Sequence[Judged], metrics: Sequence[str]) -> tuple[Judged, list[str]]:
