@@ -12,11 +12,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 
-from edgekit.errors import UserError
-from edgekit.files import write_whole
+from edgekit.predict import stored
 from edgekit.predict.fit import common_shape, fit_group, prior_of
 from edgekit.predict.intervals import LESS, Widths
 from edgekit.predict.left_out import core_scale
@@ -24,6 +22,7 @@ from edgekit.predict.observations import TERMS, Group, Observation, Vector
 
 # 1: the first.
 SCHEMA = 1
+_REMEDY = "remove it, or install edgekit again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +150,21 @@ def make(
 
 def save(coefficients: Coefficients, path: Path) -> None:
     """Write the file whole."""
-    text = msgspec.json.format(msgspec.json.encode(coefficients), indent=1)
-    write_whole(path, text + b"\n")
+    stored.save(coefficients, path)
 
 
 def load(path: Path) -> Coefficients:
     """Return the coefficients in `path`. Raises UserError in one line where they are damaged."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=Coefficients)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise _damaged(path, reason) from None
-    if found.schema > SCHEMA:
-        raise UserError(f"{path} has schema {found.schema}, newer than {SCHEMA}: update edgekit")
+    found = stored.load(path, Coefficients, SCHEMA, _REMEDY)
     items: list[GroupCoefficients | CoreCoefficients] = [*found.groups, *found.cores]
     for item in items:
         values = (*item.coefficients.values(), item.half)
         if set(item.coefficients) != set(TERMS):
-            raise _damaged(path, f"{item.core} has other coefficients than {', '.join(TERMS)}")
+            raise stored.damaged(
+                path, f"{item.core} has other coefficients than {', '.join(TERMS)}", _REMEDY
+            )
         if not all(isfinite(value) and value >= 0 for value in values) or not any(values[:-1]):
-            raise _damaged(path, f"{item.core} has a coefficient that is no price")
+            raise stored.damaged(path, f"{item.core} has a coefficient that is no price", _REMEDY)
     return found
 
 
@@ -187,7 +181,3 @@ def in_order(coefficients: Mapping[str, float]) -> Vector:
 def rounded(value: float) -> float:
     """Return four significant digits."""
     return float(f"{value:.4g}")
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason}): remove it, or install edgekit again")

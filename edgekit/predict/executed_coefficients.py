@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from edgekit.errors import UserError
-from edgekit.files import write_whole
+from edgekit.predict import stored
+from edgekit.predict.coefficients import rounded
 from edgekit.predict.executed_model import TERMS, Vector
 
 # 1: the first.
 SCHEMA = 1
+_REMEDY = "install edgekit again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +53,28 @@ class ExecutedCoefficients:
 
 def save(coefficients: ExecutedCoefficients, path: Path) -> None:
     """Write the file whole."""
-    text = msgspec.json.format(msgspec.json.encode(coefficients), indent=1)
-    write_whole(path, text + b"\n")
+    stored.save(coefficients, path)
 
 
 def load(path: Path) -> ExecutedCoefficients:
     """Return the constants in `path`. Raises UserError in one line where they are damaged."""
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=ExecutedCoefficients)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, " ".join(str(error).split())) from None
-    if found.schema > SCHEMA:
-        raise UserError(f"{path} has schema {found.schema}, newer than {SCHEMA}: update edgekit")
+    found = stored.load(path, ExecutedCoefficients, SCHEMA, _REMEDY)
     for board in found.boards:
         values = (*board.constants.values(), *board.half.values())
         if set(board.constants) != set(TERMS) or set(board.half) != {"float", "int8"}:
-            raise _damaged(path, f"{board.board} has other constants than {', '.join(TERMS)}")
+            raise stored.damaged(
+                path, f"{board.board} has other constants than {', '.join(TERMS)}", _REMEDY
+            )
         if not all(isfinite(value) and value >= 0 for value in values):
-            raise _damaged(path, f"{board.board} has a constant that is no cost")
+            raise stored.damaged(path, f"{board.board} has a constant that is no cost", _REMEDY)
     return found
 
 
 def by_term(constants: Vector) -> dict[str, float]:
     """Return constants under their names, to four digits."""
-    return {name: float(f"{value:.4g}") for name, value in zip(TERMS, constants, strict=True)}
+    return {name: rounded(value) for name, value in zip(TERMS, constants, strict=True)}
 
 
 def in_order(constants: Mapping[str, float]) -> Vector:
     """Return named constants as the vector that `terms` is multiplied with."""
     return np.array([constants[name] for name in TERMS])
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason}): install edgekit again")
