@@ -73,6 +73,7 @@ def saved(*systems, **others) -> Saved:
         "emulations": (),
         "predictions": (),
         "problems": (),
+        "files": {},
     }
     return Saved(**(everything | others))
 
