@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edgekit.measure import BenchRequest
 
 Place = str | Path
+Artifacts = Place | Artifact | Iterable[Place | Artifact]
+"""Folders of artifacts, or artifacts that are loaded already."""
 Say = Callable[[str, str], None]
 """Progress: (what is worked on, what happens to it)."""
 
@@ -99,7 +101,7 @@ def convert(
 
 
 def bench(
-    artifacts: Place | Iterable[Place],
+    artifacts: Artifacts,
     *,
     target: str = HOST,
     device: str | None = None,
@@ -142,7 +144,7 @@ def bench(
 
 
 def bench_request(
-    artifacts: Place | Iterable[Place],
+    artifacts: Artifacts,
     *,
     target: str,
     images: Place | None,
@@ -196,7 +198,7 @@ def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Meas
 
 
 def emulate(
-    artifacts: Place | Iterable[Place],
+    artifacts: Artifacts,
     *,
     target: str,
     images: Place | None = None,
@@ -233,7 +235,7 @@ def emulate(
 
 
 def evaluate(
-    artifacts: Place | Iterable[Place],
+    artifacts: Artifacts,
     data: Place,
     *,
     split: SplitName = "test",
@@ -297,8 +299,9 @@ def answer(
     return predict_images(loaded, _paths(images), runtime)
 
 
-def _artifacts(places: Place | Iterable[Place]) -> list[Artifact]:
-    return find_artifacts(_paths(places))
+def _artifacts(given: Artifacts) -> list[Artifact]:
+    several = [given] if isinstance(given, str | Path | Artifact) else given
+    return find_artifacts(i if isinstance(i, Artifact) else Path(i) for i in several)
 
 
 def _paths(places: Place | Iterable[Place]) -> list[Path]:

@@ -204,13 +204,17 @@ def _check_file(folder: Path, file: FileRecord) -> None:
         raise BadArtifact(f"{model} is not the file its manifest describes: convert again")
 
 
-def find_artifacts(paths: Iterable[Path]) -> list[Artifact]:
-    """Return the artifacts at `paths`, in order, each once; a folder of artifacts gives them all.
+def find_artifacts(places: Iterable[Path | Artifact]) -> list[Artifact]:
+    """Return the artifacts at `places`, in order, each once; a folder of artifacts gives them all.
 
-    Raises BadArtifact for a path that holds none.
+    One that is loaded already is taken as it is, not hashed again. Raises BadArtifact for a path
+    that holds none.
     """
     found: dict[Path, Artifact] = {}
-    for path in paths:
+    for path in places:
+        if isinstance(path, Artifact):
+            found.setdefault(path.folder.resolve(), path)
+            continue
         if path.is_dir() and not (path / MANIFEST).is_file():
             folders = sorted(manifest.parent for manifest in path.rglob(MANIFEST))
             folders = [f for f in folders if not any(part.startswith(".") for part in f.parts)]

@@ -49,10 +49,11 @@ def emulated(
 
     target = load_target(board)
     accepted = read_baseline(gate) if gate else None
+    found = find_artifacts(artifacts)
     command = shlex.join(["edgekit", *sys.argv[1:]])
     with progress(quiet or as_json) as say:
         records = emulate(
-            artifacts,
+            found,
             target=board,
             images=images,
             runtime=runtime,
@@ -79,7 +80,6 @@ def emulated(
         notes.append(f"gate {state}: {verdict.label}{change}")
     if baseline is not None:
         notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
-    found = find_artifacts(artifacts)
     predictions, origin = _predicted(target, found, runtime, command, notes)
     for prediction in predictions:
         save(prediction, results)
