@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from edgekit.errors import OutputExists
 
@@ -24,13 +25,19 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
     Raises OSError (a full disk, say) with the old file untouched and nothing left aside.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with file_whole(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def file_whole(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write, which becomes `path` when the block ends well; see write_whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.chmod(0o644)

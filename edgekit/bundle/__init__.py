@@ -20,7 +20,7 @@ from edgekit.bundle.keys import sign
 from edgekit.bundle.requirements import write_requirements
 from edgekit.devices import RUNNER
 from edgekit.errors import BadBundle, OutputExists, UserError
-from edgekit.files import sha256
+from edgekit.files import file_whole, sha256
 from edgekit.images import ImageSet
 from edgekit.shelf import PACKAGE
 
@@ -93,10 +93,8 @@ def make_bundle(request: BundleRequest) -> Bundle:
             "files": _files(folder),
         }
         head = _head(index, request.key)
-        whole = Path(scratch) / "whole"
-        with whole.open("wb") as out:
+        with file_whole(request.output) as out:
             write_bundle(out, head, folder)
-        whole.replace(request.output)
     return read_bundle(request.output)
 
 
