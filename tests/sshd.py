@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -119,8 +120,7 @@ def new_board(folder: Path, public_key: str) -> Board:
     folder.mkdir(parents=True)
     home = folder / "home"
     (home / "bin").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     new_key(folder / "host_key")
     (folder / "authorized_keys").write_text(public_key)
     (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder, sftp=SFTP_SERVER))
@@ -153,6 +153,18 @@ def children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [int(word) for word in text.split()]
+
+
+# Below the range that outgoing connections draw from (32768 on), and each given away once: a port
+# that is free now is then still free when its server starts, or starts again.
+_PORTS = iter(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
+
+
+def _free_port() -> int:
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def _kill(pid: int) -> None:
