@@ -62,10 +62,11 @@ class ExecutedPredictor:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
         if setting.runtime in OURS:
             doubts.append("its rows are of an older release")
+        half = widened(max(half, abs(off or 0)), unseen=bool(doubts))
         if setting.threads not in MEASURED_THREADS:
             doubts.append(f"no row has {setting.threads} threads")
+            half = widened(half, unseen=True)
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
-        half = widened(max(half, abs(off or 0)), unseen=bool(doubts))
         return Prediction(
             seconds,
             seconds * exp(-half),
