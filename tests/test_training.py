@@ -284,6 +284,31 @@ def test_blue_first_networks_get_blue_first() -> None:
 # Recipes
 
 
+PAGE_FAULTS = """
+import resource, sys
+import torch
+from edgekit.training.kernels import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+faults = []
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(64, 2**20, dtype=torch.uint8).fill_(1)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults[1:]))
+"""
+
+
+def test_memory_that_a_step_frees_is_there_for_the_next() -> None:
+    def faults(way: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", PAGE_FAULTS, way], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    assert faults("keep") < 100 < faults("as it is")
+
+
 def test_recipes_change_by_field() -> None:
     recipe = adjusted("strong", ["epochs=3", "augmentation.zoom=0.2", "bfloat16=false"])
     assert (recipe.epochs, recipe.augmentation.zoom, recipe.bfloat16) == (3, 0.2, False)

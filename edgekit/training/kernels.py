@@ -1,4 +1,4 @@
-"""Layers that compute what torch's do and train faster on a CPU; names and state stay the same.
+"""What makes torch train faster on a CPU with the same results; names and state stay the same.
 
 Measured on one core of an AVX-512 machine with torch 2.13, multitask-cnn, batch 64: a step takes
 230 ms with both instead of 367 ms. The backward pass of a strided depthwise convolution takes
@@ -7,6 +7,9 @@ Measured on one core of an AVX-512 machine with torch 2.13, multitask-cnn, batch
 """
 
 from __future__ import annotations
+
+import ctypes
+import platform
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +38,21 @@ class ByteDropout(nn.Dropout):
             count, channels, height, width = value.shape
             return value * scale.view(count, height, width, channels).permute(0, 3, 1, 2)
         return value * scale.view(value.shape)
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory it frees; does nothing where the C library is not glibc.
+
+    glibc returns every large block to the kernel, which clears each page again for the next step:
+    an activation of 30 MB costs thousands of page faults. Measured on two AVX2 cores, forward and
+    backward of 32 images, with against without: adiencenet 28.7 to 29.6 against 22.9 to 24.7
+    images/s, zhu-lightweight 32.5 to 35.0 against 23.7 to 24.9.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, -1)  # as a size: the largest there is
 
 
 def accelerate(network: nn.Module) -> nn.Module:

@@ -27,7 +27,7 @@ from edgekit.rewrites import rewrite
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.training.augment import augment, normalise
 from edgekit.training.inference import validate
-from edgekit.training.kernels import accelerate
+from edgekit.training.kernels import accelerate, keep_memory
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import average_weights, build_optimiser, schedule
 from edgekit.training.recipe import Recipe
@@ -106,6 +106,7 @@ def fit(
     on one thread an interrupted run ends with the weights of an unbroken one. Raises BadData
     where a side is empty, and EdgekitError where the loss stops being finite.
     """
+    keep_memory()
     frame = frame_of(spec.input, recipe.margin)
     train = decode_all(dataset.split("train"), frame, workers)
     validation = decode_all(dataset.split("val"), frame_of(spec.input), workers)
