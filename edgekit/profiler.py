@@ -3,14 +3,16 @@
     python3 profiler.py JOB.json
 
 Its one job is `profile`, in a process of its own; the settings are the runner's. ONNX Runtime and
-OpenVINO are asked through their own profilers. LiteRT's Python package has none: there the graph
-is cut after each operator in turn, and an operator takes what its cut adds. Python 3.9, NumPy and
-one runtime, like the runner.
+OpenVINO are asked through their own profilers. TFLite's Python packages have none: they are given
+the graph cut after each operator in turn, and an operator takes what its cut adds. Each call is
+marked at both ends by the system call getppid, which costs nothing: an emulator that counts
+instructions counts between the marks. Python 3.9, NumPy and one runtime, like the runner.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -20,15 +22,24 @@ from typing import Any, Callable, Dict, List, Sequence, Set
 import numpy as np
 import runner  # type: ignore[import-not-found]  # the file beside this one
 
-MAX_CUT_BYTES = 64 * 2**20
-"""A larger .tflite is not cut: every cut is a copy of the model in memory."""
+CUTS = "cuts"
+"""The folder, beside the job, of a .tflite model cut after each of its operators, in order."""
 
 Operators = List[Dict[str, Any]]
 """Each with name, kind, place, inputs, outputs ({type, shape}) and seconds, None where untimed."""
 
 
+def _marked(call: Callable[..., Any], *arguments: Any) -> None:
+    os.getppid()
+    call(*arguments)
+    os.getppid()
+
+
 def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
-    """Return the operators of ONNX Runtime's optimised graph; `seconds` are medians."""
+    """Return the operators of ONNX Runtime's optimised graph; `seconds` are medians.
+
+    Of several calls the first, which sets things up, is left out.
+    """
     import onnxruntime
 
     options = runner.onnxruntime_options(threads)
@@ -38,7 +49,7 @@ def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count:
         session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         for index in range(count):
-            session.run(None, {name: tensors[index % len(tensors)]})
+            _marked(session.run, None, {name: tensors[index % len(tensors)]})
         events = json.loads(Path(session.end_profiling()).read_text())
     calls: Dict[str, List[Dict[str, Any]]] = {}
     for event in events:
@@ -54,7 +65,7 @@ def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count:
                 "place": facts["provider"],
                 "inputs": [_ort_tensor(item) for item in facts.get("input_type_shape", [])],
                 "outputs": [_ort_tensor(item) for item in facts.get("output_type_shape", [])],
-                "seconds": float(np.median([event["dur"] * 1e-6 for event in found])),
+                "seconds": float(np.median([e["dur"] * 1e-6 for e in found[1:] or found])),
             }
         )
     return operators
@@ -78,15 +89,19 @@ def profile_openvino(model: str, threads: int, tensors: Sequence[Any], count: in
     request = compiled.create_infer_request()
     warm = max(1, count // 10)
     for index in range(warm):
-        request.infer([tensors[index % len(tensors)]])
+        _marked(request.infer, [tensors[index % len(tensors)]])
     before = _openvino_microseconds(compiled)
     for index in range(count):
-        request.infer([tensors[index % len(tensors)]])
+        _marked(request.infer, [tensors[index % len(tensors)]])
     after = _openvino_microseconds(compiled)
     operators = []
+    prepared: Set[str] = set()
     for node in compiled.get_runtime_model().get_ordered_ops():
         name = node.get_friendly_name()
-        if name not in after:
+        given = [value.get_node().get_friendly_name() for value in node.input_values()]
+        if _rt_info(node, "layerType") == "Const" or (given and set(given) <= prepared):
+            prepared.add(name)  # computed from constants alone, once, when the graph was loaded
+        if name not in after or name in prepared:
             continue
         spent = after[name] * (warm + count) - before.get(name, 0.0) * warm
         sources = [value.get_node() for value in node.input_values()]
@@ -125,36 +140,33 @@ def _openvino_tensor(node: Any) -> Dict[str, Any]:
 
 
 def profile_litert(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
-    """Return the model's operators and whether the XNNPACK delegate took them.
-
-    They are timed where there is more than one call to time and the model is small enough to cut.
-    """
+    """Return the model's operators and whether the XNNPACK delegate took them."""
     from ai_edge_litert.interpreter import Interpreter
 
-    content = Path(model).read_bytes()
-    interpreter = Interpreter(model_content=content, num_threads=threads)
-    operators = tflite_operators(interpreter)
-    if count > 1 and len(content) <= MAX_CUT_BYTES:
-        before = 0.0
-        cuts = _Cuts(content)
-        for index, operator in enumerate(operators):
-            cut = Interpreter(model_content=cuts.after(index), num_threads=threads)
-            seconds = _fastest(cut, tensors, count)
-            operator["seconds"] = max(0.0, seconds - before)
-            before = max(before, seconds)
-    return operators
+    return _profile_tflite(Interpreter, model, threads, tensors, count)
 
 
 def profile_tflite_runtime(
     model: str, threads: int, tensors: Sequence[Any], count: int
 ) -> Operators:
-    """Return the model's operators and whether the XNNPACK delegate took them; no times.
-
-    tflite-runtime does not ship the flatbuffer schema that cutting needs.
-    """
+    """Return the model's operators and whether the XNNPACK delegate took them."""
     from tflite_runtime.interpreter import Interpreter
 
-    return tflite_operators(Interpreter(model_path=model, num_threads=threads))
+    return _profile_tflite(Interpreter, model, threads, tensors, count)
+
+
+def _profile_tflite(
+    load: Callable[..., Any], model: str, threads: int, tensors: Sequence[Any], count: int
+) -> Operators:
+    """Return the operators, timed by the cuts `CUTS/0000.tflite`, ... where there are any."""
+    operators = tflite_operators(load(model_path=model, num_threads=threads))
+    cuts = sorted(Path(CUTS).glob("*.tflite"))
+    before = 0.0
+    for operator, cut in zip(operators, cuts):
+        seconds = _fastest(load(model_path=str(cut), num_threads=threads), tensors, count)
+        operator["seconds"] = max(0.0, seconds - before)
+        before = max(before, seconds)
+    return operators
 
 
 def tflite_operators(interpreter: Any) -> Operators:
@@ -199,33 +211,6 @@ def _tflite_tensor(detail: Dict[str, Any]) -> Dict[str, Any]:
     return {"type": np.dtype(detail["dtype"]).name, "shape": shape}
 
 
-class _Cuts:
-    """One .tflite model, cut after any of its operators."""
-
-    def __init__(self, content: bytes) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self.model = schema.ModelT.InitFromPackedBuf(content, 0)
-        self.model.signatureDefs = None  # they name outputs that a cut does not have
-        for buffer in self.model.buffers:
-            if buffer.size:  # the weights lie behind the flatbuffer, as quantizers write them
-                start = int(buffer.offset)
-                buffer.data = np.frombuffer(content[start : start + buffer.size], np.uint8)
-                buffer.offset = buffer.size = 0
-        self.graph = self.model.subgraphs[0]
-        self.operators = list(self.graph.operators)
-
-    def after(self, index: int) -> bytes:
-        """Return the model that ends with operator `index` and answers its outputs."""
-        import flatbuffers
-
-        self.graph.operators = self.operators[: index + 1]
-        self.graph.outputs = list(self.operators[index].outputs)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-
 def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
     """Return the time of the fastest call: differences of cuts are small beside a disturbed one."""
     interpreter.allocate_tensors()
@@ -234,7 +219,7 @@ def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
     for index in range(count):
         interpreter.set_tensor(source, tensors[index % len(tensors)])
         start = time.perf_counter()
-        interpreter.invoke()
+        _marked(interpreter.invoke)
         samples.append(time.perf_counter() - start)
     return min(samples)
 

@@ -276,7 +276,7 @@ UNTRUE = {"name": "a", "kind": "Conv", "place": "", "inputs": [], "outputs": []}
 )
 def test_what_a_device_tells_is_not_trusted(told: list) -> None:
     with pytest.raises(DeviceError):
-        read_operators(told, timed=True)
+        read_operators(told)
 
 
 def test_a_backend_without_operators_is_refused(converted: Path) -> None:

@@ -197,6 +197,25 @@ def test_the_plugin_counts_each_kind_exactly(rpi4: Sysroot, tmp_path: Path) -> N
     assert sum(len(block.code) // 4 * block.executions for block in kept) == expected
 
 
+def test_a_look_at_the_clock_is_told_with_what_was_executed_before(
+    rpi4: Sysroot, tmp_path: Path
+) -> None:
+    elf, counts, clock = tmp_path / "known", tmp_path / "counts", tmp_path / "clock"
+    look = (0xD2800E28, 0xD4000001)  # mov x8, 113; svc 0
+    once = (*look, *MARK, *VECTOR_MACS, *look, *LOADS_AND_STORES, *OTHERS, *look, *MARK)
+    elf.write_bytes(program(*once * 2))
+    elf.chmod(0o755)
+    plugin = counting.plugin(rpi4.qemu, home() / "plugin")
+    assert run_program(rpi4, "max", elf, *counting.options(plugin, counts, clock=clock)) == 0
+    pairs = counting.read_looks(clock)
+    between = len(LOADS_AND_STORES) + len(OTHERS) + len(look)
+    assert [[a.instructions for a in pair] for pair in pairs] == [
+        [len(VECTOR_MACS) + len(look), len(VECTOR_MACS) + len(look) + between]
+    ] * 2
+    assert pairs[0][0].seconds < pairs[0][1].seconds < pairs[1][0].seconds
+    assert counting.read_totals(counts) == [pairs[0][1].instructions + len(MARK)] * 2
+
+
 @pytest.mark.parametrize(("cpu", "dies"), [("cortex-a53", True), ("cortex-a76", False)])
 def test_a_crash_is_found_again_with_its_address_and_word(
     rpi4: Sysroot, tmp_path: Path, cpu: str, dies: bool

@@ -30,7 +30,7 @@ def explain(
     """Say why an artifact is not faster: every operator that ran, and each finding's remedy.
 
     Operators are those the runtime executed, after its own fusions. A board that is not here is
-    answered by its virtual board, without times.
+    answered by its virtual board: no times, but the instructions each operator executed.
     Example: edgekit explain out/mtc/onnx-int8 --target rpi4
     """
     import json
@@ -56,15 +56,16 @@ def explain(
         print(json.dumps(tables, indent=1))
         return
     show(title, finding_rows(result), as_json=False, notes=notes(result))
-    if result.timed:
-        operators.sort(key=lambda row: -(row["microseconds"] or 0))
+    costed = result.timed or result.counted
+    if costed:
+        operators.sort(key=lambda row: -(row["share_percent"] or 0))
     listed = f"{min(LISTED, len(operators))} of {len(operators)} operators, "
-    listed += "the longest" if result.timed else "in the order they run"
+    listed += "the costliest" if costed else "in the order they run"
     show(listed, operators[:LISTED], as_json=False, notes=result.doubts)
 
 
 def finding_rows(result: Explanation) -> list[dict[str, Any]]:
-    """Return a row a finding; shares of the operators' time in per cent."""
+    """Return a row a finding; shares of the operators' cost in per cent."""
     return [
         {
             "severity": finding.severity,
@@ -81,7 +82,7 @@ def operator_rows(result: Explanation) -> list[dict[str, Any]]:
     """Return a row an operator, in the order they ran."""
     from edgekit.explain.operators import row
 
-    total = sum(operator.seconds or 0 for operator in result.operators)
+    total = sum(operator.cost or 0 for operator in result.operators)
     return [row(operator, total) for operator in result.operators]
 
 

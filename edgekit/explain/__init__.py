@@ -1,12 +1,13 @@
 """Why an artifact is as fast as it is: the operators a runtime executes, and what is wrong there.
 
 `explain` runs profiler.py on a device; what it tells is read by operators.py and judged by
-findings.py. Times are given only where the device is the target itself.
+findings.py. Times are given only where the device is the target itself; on a virtual board
+instructions.py gives each operator's instructions instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,14 +23,18 @@ from edgekit.devices import (
     put_runner,
     run_job,
 )
-from edgekit.errors import DeviceError, UserError
+from edgekit.errors import DeviceError, MissingPackage, UserError
 from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
 from edgekit.targets import DeviceFacts, Target, matches
 
 PROFILER = "profiler.py"
+PROFILED_CUTS = "cuts"
+"""Where profiler.py looks for a graph's cuts."""
 COUNT = 50
 """Calls that are timed: their middle one is steady, and a second or two is spent."""
+CALLS = 3
+"""Calls that are counted on a virtual board; the first sets things up and is left out."""
 TIMEOUT_S = 1800.0
 
 TIMED_BY = {
@@ -39,15 +44,25 @@ TIMED_BY = {
         "times: LiteRT's Python package has no profiler; the graph was cut after each operator, "
         "and an operator takes what its cut adds: estimates, and 0 means too little to tell"
     ),
-    "tflite_runtime": "no times: tflite-runtime's Python package has no profiler",
+    "tflite_runtime": (
+        "times: tflite-runtime has no profiler; the graph was cut after each operator, "
+        "and an operator takes what its cut adds: estimates, and 0 means too little to tell"
+    ),
 }
+CUT = frozenset({"ai_edge_litert", "tflite_runtime"})
+"""The runtimes that are asked by cutting the graph."""
+COUNTED = (
+    "instructions: executed by the real ARM runtime on the emulated CPU, the least of two calls; "
+    "they carry a little of the profiler, and are no times"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The operators one runtime executed for one artifact, in order, and what to do about them.
 
-    `timed` tells whether they carry times; `doubts` says, a line each, what was not as asked.
+    `timed` tells whether they carry times, `counted` whether they carry instructions; `doubts`
+    says, a line each, what was not as asked.
     """
 
     artifact: str
@@ -56,6 +71,7 @@ class Explanation:
     runtime: str
     runtime_version: str
     timed: bool
+    counted: bool
     operators: tuple[Operator, ...]
     findings: tuple[Finding, ...]
     doubts: tuple[str, ...]
@@ -73,8 +89,8 @@ def explain(
     """Return what runs and what slows it, on `device` or where the target is reached by default.
 
     A target that is not here is answered without times: by its virtual board where that is
-    installed, else by this machine's runtime, and `doubts` says so. Raises UserError for a
-    backend that no runtime of ours profiles, DeviceError where the profile fails.
+    installed, with instructions, else by this machine's runtime, and `doubts` says so. Raises
+    UserError for a backend that no runtime of ours profiles, DeviceError where the profile fails.
     """
     manifest = artifact.manifest
     name = runtime_for(manifest.backend, runtime)
@@ -96,15 +112,22 @@ def explain(
                 f"this machine is not {target.name} ({reasons[0]}): its runtime may choose other "
                 "operators than the target's"
             )
-        event = _profile(opened, artifact, name, threads, count if timed else 1)
+        counts, missing = (None, "") if timed else _start_counting(opened)
+        calls = count if timed else CALLS if counts else 1
+        uncut = _put_cuts(opened, artifact) if calls > 1 and name in CUT else ""
+        event = _profile(opened, artifact, name, threads, calls)
+        operators = read_operators(event["operators"])
+        if counts:
+            operators, missing = (operators, uncut) if uncut else _count(operators, counts)
     finally:
         opened.close()
-    operators = read_operators(event["operators"], timed=timed)
-    has_times = any(operator.seconds is not None for operator in operators)
-    if timed and not has_times and name == "ai_edge_litert":
-        doubts.append("no times: LiteRT is timed by cutting the graph, and this model is too large")
+    if not timed:
+        operators = tuple(replace(operator, seconds=None) for operator in operators)
+    if timed:
+        doubts.append(uncut or TIMED_BY[name])
     else:
-        doubts.append(TIMED_BY[name] if timed else "no times: the target itself was not measured")
+        operators = tuple(replace(operator, seconds=None) for operator in operators)
+        doubts.append(missing or COUNTED)
     case = Case(operators, manifest.precision, target.name, _dot_product(target, facts))
     return Explanation(
         artifact.label,
@@ -112,11 +135,52 @@ def explain(
         opened.name,
         name,
         str(event.get("runtime_version", "")),
-        has_times,
+        any(operator.seconds is not None for operator in operators),
+        any(operator.instructions is not None for operator in operators),
         operators,
         judge(case),
         tuple(doubts),
     )
+
+
+def _put_cuts(device: Device, artifact: Artifact) -> str:
+    """Put a .tflite model's cuts on the device, or return why operators are not told apart."""
+    from edgekit.explain import cuts
+
+    model = artifact.folder / artifact.manifest.files[0].name
+    if model.stat().st_size > cuts.MAX_BYTES:
+        return "operators not told apart: the graph has to be cut for it, and it is too large"
+    with TemporaryDirectory(prefix="edgekit-") as scratch:
+        try:
+            cuts.cut(model, Path(scratch))
+        except MissingPackage as error:
+            return f"operators not told apart: {error}"
+        device.put(Path(scratch), PROFILED_CUTS)
+    return ""
+
+
+def _start_counting(device: Device) -> tuple[Path | None, str]:
+    """Return the folder that instructions will be counted into, or None and why they will not."""
+    from edgekit.devices.virtual import VirtualDevice
+    from edgekit.explain.instructions import options
+
+    if not isinstance(device, VirtualDevice):
+        return None, "no times: the target itself was not measured"
+    try:
+        device.options = options(device.sysroot, device.path)
+    except DeviceError as error:
+        return None, f"no times on a virtual board, and {error}"
+    return device.path, ""
+
+
+def _count(operators: tuple[Operator, ...], counts: Path) -> tuple[tuple[Operator, ...], str]:
+    """Return the operators with their instructions, or as they are and why."""
+    from edgekit.explain.instructions import counted
+
+    try:
+        return counted(operators, counts, CALLS), ""
+    except DeviceError as error:
+        return operators, f"no instructions by operator: {error}"
 
 
 def _reach(target: Target, device: str | None) -> tuple[Device, list[str]]:

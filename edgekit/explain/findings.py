@@ -18,7 +18,7 @@ Severity = Literal["warning", "board", "note"]
 """`warning`: the artifact can be made faster. `board`: a limit of the hardware. `note`: a fact."""
 
 LARGE = 0.05
-"""The share of the time, or of the bytes written where nothing was timed, that makes a warning."""
+"""The share of the cost, or of the bytes written where that is not known, that makes a warning."""
 TINY = 0.02
 """Below this share of the bytes written a time is mostly the profiler's own: never a warning."""
 
@@ -28,7 +28,8 @@ TFLITE_OUTSIDE = "built-in kernels"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found. `share` is its part of all operators' time, 0 to 1; None where untimed."""
+    """One thing found. `share` is its part of all operators' cost, 0 to 1: of their time, or of
+    their instructions where an emulator counted; None where neither is known."""
 
     severity: Severity
     what: str
@@ -61,9 +62,9 @@ class Case:
         return tuple(operator for operator in self.operators if operator.is_product)
 
     def share(self, operators: Sequence[Operator]) -> float | None:
-        """Return the operators' part of the time, or None where nothing was timed."""
-        total = sum(operator.seconds or 0 for operator in self.operators)
-        return sum(operator.seconds or 0 for operator in operators) / total if total else None
+        """Return the operators' part of the cost, or None where it is not known."""
+        total = sum(operator.cost or 0 for operator in self.operators)
+        return sum(operator.cost or 0 for operator in operators) / total if total else None
 
     def severity(self, operators: Sequence[Operator]) -> Severity:
         """Return `warning` for operators that cost a part worth saving, else `note`."""

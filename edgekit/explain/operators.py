@@ -58,7 +58,7 @@ class Operator:
     """One operator a runtime executed.
 
     `place` is what ran it: a provider, a delegate, a kernel. `seconds` are of one call, None
-    where nothing was timed.
+    where nothing was timed; `instructions` are of one call too, None where nothing was counted.
     """
 
     name: str
@@ -67,6 +67,12 @@ class Operator:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     seconds: float | None
+    instructions: int | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """Its time, or where there is none its instructions: what shares are shares of."""
+        return self.instructions if self.seconds is None else self.seconds
 
     @property
     def is_product(self) -> bool:
@@ -97,27 +103,24 @@ class Operator:
         return "float"
 
 
-def read_operators(told: list[Any], *, timed: bool) -> tuple[Operator, ...]:
+def read_operators(told: list[Any]) -> tuple[Operator, ...]:
     """Return a profiler's operators, in the order they ran.
 
-    Their times are dropped unless `timed`. Raises DeviceError where they are not what a profiler
-    tells: what a device sends is not trusted.
+    Raises DeviceError where they are not what a profiler tells: what a device sends is not
+    trusted.
     """
     try:
         operators = msgspec.convert(told, tuple[Operator, ...])
     except msgspec.ValidationError as error:
         raise DeviceError(f"the profiler's operators cannot be read: {error}") from None
-    if not timed:
-        return tuple(replace(operator, seconds=None) for operator in operators)
     if not all(o.seconds is None or 0 <= o.seconds < float("inf") for o in operators):
         raise DeviceError("the profiler's operators hold times that are none")
-    return operators
+    return tuple(replace(operator, instructions=None) for operator in operators)
 
 
-def row(operator: Operator, total_s: float) -> dict[str, Any]:
-    """Return an operator as a table row; `total_s` is the time of all of them, 0 for none."""
-    seconds = operator.seconds
-    timed = seconds is not None and total_s > 0
+def row(operator: Operator, total: float) -> dict[str, Any]:
+    """Return an operator as a table row; `total` is the cost of all of them, 0 for none."""
+    seconds, cost = operator.seconds, operator.cost
     return {
         "operator": operator.kind,
         "name": operator.name,
@@ -125,5 +128,6 @@ def row(operator: Operator, total_s: float) -> dict[str, Any]:
         "ran_in": operator.place,
         "output": " ".join("×".join(map(str, t.shape)) for t in operator.outputs),
         "microseconds": 1e6 * seconds if seconds is not None else None,
-        "share_percent": 100 * seconds / total_s if timed and seconds is not None else None,
+        "instructions": operator.instructions,
+        "share_percent": None if cost is None or not total else 100 * cost / total,
     }

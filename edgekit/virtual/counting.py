@@ -56,6 +56,15 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A program's look at the clock within an inference: instructions executed until then, and
+    the time, in seconds, of the emulator's machine."""
+
+    instructions: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Cache:
     """One level of data cache to simulate: its size in bytes and its ways."""
 
@@ -100,17 +109,41 @@ def plugin(qemu: Qemu, folder: Path) -> Path:
 
 
 def options(
-    plugin_path: Path, counts: Path, blocks: Path | None = None, caches: Sequence[Cache] = ()
+    plugin_path: Path,
+    counts: Path,
+    blocks: Path | None = None,
+    caches: Sequence[Cache] = (),
+    clock: Path | None = None,
 ) -> list[str]:
-    """Return the QEMU options that count into `counts`, and code blocks into `blocks`.
+    """Return the QEMU options that count into `counts`, code blocks into `blocks`, and looks at
+    the clock into `clock`.
 
     `caches`, nearest first and at most three, are simulated on the run's own addresses; it then
     takes several times as long.
     """
     kept = f",blocks={blocks}" if blocks else ""
+    kept += f",clock={clock}" if clock else ""
     levels = "/".join(f"{cache.bytes}:{cache.ways}" for cache in caches)
     simulated = f",caches={levels}" if levels else ""
     return ["-plugin", f"{plugin_path},out={counts}{kept}{simulated}"]
+
+
+def read_totals(path: Path) -> list[int]:
+    """Return the instructions between each pair of marks, the first with what it sets up."""
+    return [row[0] for row in _rows(path)]
+
+
+def read_looks(path: Path) -> list[list[Look]]:
+    """Return the looks at the clock between each pair of marks that had any, in order."""
+    pairs: dict[int, list[Look]] = {}
+    for pair, instructions, nanoseconds in _rows(path):
+        pairs.setdefault(pair, []).append(Look(instructions, nanoseconds * 1e-9))
+    return list(pairs.values())
+
+
+def _rows(path: Path) -> list[list[int]]:
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [[int(value) for value in line.split()] for line in lines]
 
 
 def read_counts(path: Path) -> InstructionCount:
@@ -118,8 +151,7 @@ def read_counts(path: Path) -> InstructionCount:
 
     One line per inference: instructions, vector multiply-accumulates, loads and stores, blocks.
     """
-    lines = path.read_text().splitlines() if path.is_file() else []
-    rows = [[int(value) for value in line.split()] for line in lines][1:]
+    rows = _rows(path)[1:]
     if not rows:
         raise DeviceError("the counting plugin saw fewer than two inferences: nothing to count")
     totals = [row[0] for row in rows]

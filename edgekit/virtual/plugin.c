@@ -1,7 +1,7 @@
 /*
  * Counts the aarch64 instructions of each inference, in QEMU's user mode.
  *
- *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE][,caches=LEVELS] PROGRAM
+ *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE][,caches=LEVELS][,clock=FILE] PROGRAM
  *
  * The program marks the beginning and the end of an inference by the system call getppid, which
  * does nothing and which nothing else of a runtime makes. Each pair of marks becomes one line of
@@ -16,14 +16,20 @@
  * fetch for the block, and the written lines it gave back. One thread's addresses are meant: with
  * more, all levels would be shared and a count might be lost.
  *
+ * `clock` gets one line per look at the clock (the system call clock_gettime) between the marks:
+ * which pair of marks, from 0, the instructions since its first, and the nanoseconds of this
+ * machine's own clock. A runtime that profiles itself looks before and after each operator.
+ *
  * No QEMU header is packaged. What is declared here is the part of the plugin API (version 1,
  * QEMU 4.2 to 8.2) that this file uses; see QEMU's documentation, "TCG Plugins".
  */
+#define _POSIX_C_SOURCE 199309L /* clock_gettime */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -54,7 +60,8 @@ extern void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
 
 EXPORT int qemu_plugin_version = 1;
 
-enum { NO_REGISTERS = 0, READS_AND_WRITES = 3, GETPPID_AARCH64 = 173 };
+enum { NO_REGISTERS = 0, READS_AND_WRITES = 3, GETPPID_AARCH64 = 173,
+       CLOCK_GETTIME_AARCH64 = 113 };
 enum { LINE_BITS = 6, MOST_LEVELS = 3 };
 
 struct totals {
@@ -76,7 +83,7 @@ struct block {
 };
 
 static struct block *blocks;
-static FILE *out, *blocks_out;
+static FILE *out, *blocks_out, *clock_out;
 static struct totals at_begin;
 static uint64_t marks;
 
@@ -239,6 +246,14 @@ static void marked(plugin_id id, unsigned int vcpu, int64_t number, uint64_t a1,
 {
     (void)id, (void)vcpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7;
     (void)a8;
+    if (number == CLOCK_GETTIME_AARCH64 && clock_out && marks % 2) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        fprintf(clock_out, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", marks / 2,
+                sum().instructions - at_begin.instructions,
+                (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+    }
     if (number != GETPPID_AARCH64) {
         return;
     }
@@ -276,7 +291,7 @@ static void ended(plugin_id id, void *userdata)
             fputc('\n', blocks_out);
         }
     }
-    if (fclose(out) || (blocks_out && fclose(blocks_out))) {
+    if (fclose(out) || (blocks_out && fclose(blocks_out)) || (clock_out && fclose(clock_out))) {
         perror("edgekit plugin");
     }
 }
@@ -310,6 +325,8 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
             out = fopen(argv[index] + 4, "w");
         } else if (!strncmp(argv[index], "blocks=", 7)) {
             blocks_out = fopen(argv[index] + 7, "w");
+        } else if (!strncmp(argv[index], "clock=", 6)) {
+            clock_out = fopen(argv[index] + 6, "w");
         } else if (!strncmp(argv[index], "caches=", 7) && !make_caches(argv[index] + 7)) {
             fputs("edgekit plugin: caches=BYTES:WAYS/... cannot be made\n", stderr);
             return 1;
