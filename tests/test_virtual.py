@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import time
@@ -225,6 +226,21 @@ def test_a_crash_is_found_again_with_its_address_and_word(
     elf.chmod(0o755)
     found = crash.explain(lambda options: run_program(rpi4, cpu, elf, *options))
     assert found == (crash.Crash(0x40007C, SDOT, "") if dies else None)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="QEMU's cortex-a72 and cortex-a53 have the cryptography extension, and no switch takes "
+    "it away; the chips of the Pi 3, Zero 2 W and 4 are made without it",
+)
+@pytest.mark.parametrize("name", ["rpi4", "rpi3", "rpi-zero2w"])
+def test_a_cryptography_instruction_dies_as_on_the_board(name: str, tmp_path: Path) -> None:
+    assert "aes" not in board_of(load_target(name)).features
+    elf = tmp_path / "aes"
+    elf.write_bytes(program(0x4E284820))  # aese v0.16b, v1.16b
+    elf.chmod(0o755)
+    installed = board(name)
+    assert run_program(installed, installed.board.qemu_cpu, elf) == -signal.SIGILL
 
 
 def test_without_a_compiler_or_plugins_one_line_says_so(
