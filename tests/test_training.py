@@ -20,21 +20,25 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from edgekit import zoo
-from edgekit.data import Sample, SplitPlan, open_dataset
+from edgekit.data import Dataset, Decisions, Sample, SplitPlan, open_dataset
+from edgekit.data.decoded import Decoded
+from edgekit.data.stores import FolderStore
 from edgekit.errors import BadData, BadModel, EdgekitError
 from edgekit.results import load_accuracy
 from edgekit.spec import ADIENCE_AGE_LABELS, InputSpec, ModelSpec, OutputSpec
 from edgekit.training.augment import augment, normalise, plain
 from edgekit.training.folds import across_folds, fold_runs
-from edgekit.training.inference import decisions
+from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.kernels import ByteDropout, accelerate
 from edgekit.training.loop import fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
+from edgekit.training.refit import best_scale, refit_scales
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.training.targets import age_distribution, class_targets, scale_targets
 from edgekit.zoo.checkpoint import save_weights
+from edgekit.zoo.heads import JointHeads
 
 INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
 SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
@@ -307,6 +311,45 @@ def test_memory_that_a_step_frees_is_there_for_the_next() -> None:
         return int(done.stdout)
 
     assert faults("keep") < 100 < faults("as it is")
+
+
+class Joint(nn.Module):
+    """A trunk that passes one pixel's brightness on to regression heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = JointHeads(1, "regression")
+        with torch.no_grad():
+            # Brightness 0 to 1 answers ages from 1 to 6, where the classes go from 0 to 7.
+            self.heads.age.weight.fill_(5.0)
+            self.heads.age.bias.fill_(1.0)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        answers: tuple[torch.Tensor, torch.Tensor] = self.heads(image[:, :1, 0, 0])
+        return answers
+
+
+def test_a_regression_ends_on_the_scale_of_its_decisions() -> None:
+    age = OutputSpec("age", "regression", ADIENCE_AGE_LABELS)
+    gender = OutputSpec("gender", "regression", ("male", "female"))
+    spec = ModelSpec(InputSpec(2, 2, mean=(0.0,) * 3, std=(255.0,) * 3), (age, gender))
+    classes = np.repeat(np.arange(8), 5)
+    samples = tuple(
+        Sample(f"{i}", "", {"age": int(c), "gender": i % 2}) for i, c in enumerate(classes)
+    )
+    dataset = Dataset("d", "", {"age": age.labels}, samples, FolderStore(Path()), Decisions())
+    pixels = np.zeros((len(classes), 2, 2, 3), np.uint8) + (classes * 36)[:, None, None, None]
+    images = Decoded(dataset, pixels.astype(np.uint8), ())
+    network = Joint().eval()
+    before = predict(network, spec, images.pixels)["age"]
+    assert validate(network, spec, images)["age"] < 60
+    refit_scales(network, spec, images)
+    assert validate(network, spec, images)["age"] == 100
+    after = predict(network, spec, images.pixels)["age"]
+    slope = (after[-1] - after[0]) / (before[-1] - before[0])
+    assert 1.2 < slope <= 1.5
+    scale, _ = best_scale(after, dataset, age)
+    assert scale == pytest.approx(1.0, abs=0.15), "what fits already hardly moves"
 
 
 def test_recipes_change_by_field() -> None:

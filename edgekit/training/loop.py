@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from edgekit.training.kernels import accelerate, keep_memory
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import average_weights, build_optimiser, schedule
 from edgekit.training.recipe import Recipe
+from edgekit.training.refit import refit_scales
 from edgekit.training.state import Progress, load_state, save_state
 from edgekit.training.targets import class_targets, scale_targets
 
@@ -148,20 +150,23 @@ def fit(
         progress.history.append(
             {"epoch": progress.epoch, "loss": total / seen, "rate": rate, **scores, "speed": speed}
         )
-        score = sum(scores.values()) / len(scores)
+        score = fmean(scores.values())
         if score > progress.best_score:
             progress.best = {k: v.clone() for k, v in averaged.state_dict().items()}
             progress.best_epoch, progress.best_score = progress.epoch, score
         save_state(checkpoint, run, network, averaged, optimiser, progress)
         write_whole(folder / "log.csv", _csv(progress.history))
     plain.load_state_dict({name: progress.best[name] for name in plain.state_dict()})
-    speeds = [row["speed"] for row in progress.history]
+    best_score = progress.best_score
+    if recipe.refit:
+        refit_scales(plain, spec, validation)
+        best_score = fmean(validate(plain, spec, validation).values())
     return Trained(
         plain.eval(),
         progress.best_epoch,
-        progress.best_score,
+        best_score,
         tuple(progress.history),
-        sum(speeds) / len(speeds),
+        fmean(row["speed"] for row in progress.history),
     )
 
 

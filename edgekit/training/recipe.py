@@ -54,6 +54,7 @@ class Recipe:
       groups. Images whose age is in no group then train too, weighed by `between_weight`.
     - `average` is the decay per step of the running mean of the weights that is kept as the
       result; 0 keeps the last weights.
+    - `refit` ends by fitting each regression's scale and offset to the validation side's decisions.
     - `margin` decodes training images larger than the network's input by this share, so that
       turned and zoomed samples stay as sharp as the plainly decoded ones.
     """
@@ -70,6 +71,7 @@ class Recipe:
     age_softness: Part = 0.0
     between_weight: Part = 0.0
     average: Part = 0.0
+    refit: bool = False
     margin: Part = 0.0
     bfloat16: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -87,6 +89,7 @@ STRONG = Recipe(
     age_softness=0.025,
     between_weight=0.25,
     average=0.998,
+    refit=True,
     margin=0.25,
     bfloat16=True,
     augmentation=Augmentation(
