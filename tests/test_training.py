@@ -457,6 +457,8 @@ def test_an_extreme_learning_machine_is_fitted_to_given_features(
     weights = load_file(tmp_path / "run" / "cnn-elm.gender.safetensors")
     given = network.state_dict()["features.conv1.weight"]
     assert torch.equal(weights["features.conv1.weight"], given)
+    card = (tmp_path / "run" / "cnn-elm.gender.md").read_text()
+    assert "solved in closed form" in card and "epochs from" not in card
 
 
 def test_all_folds_are_runs_of_their_own(tmp_path: Path) -> None:

@@ -223,9 +223,12 @@ def card_of(result: TrainResult) -> str:
     """Return a result's model card."""
     recipe = result.recipe
     start = f"the weights in {result.start}" if result.start else "random weights"
+    how = f"{recipe.epochs} epochs from {start}, batch {recipe.batch}, {recipe.optimiser} at "
+    how += f"{recipe.learning_rate:g} ({recipe.schedule}), seed {result.seed}"
+    if result.model in TRAINERS:
+        how = f"solved in closed form on the features of {start}: no epochs"
     lines = [
-        f"{recipe.epochs} epochs from {start}, batch {recipe.batch}, {recipe.optimiser} at "
-        f"{recipe.learning_rate:g} ({recipe.schedule}), seed {result.seed}",
+        how,
         f"weights of epoch {result.best_epoch}, chosen by the validation side alone "
         f"(mean exact accuracy {result.validation:.1f} %)",
         f"with {', '.join(f'{name} {value}' for name, value in result.versions.items())}",
