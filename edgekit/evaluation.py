@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.accuracy import Score, Share, paired_difference, share
 from edgekit.artifact import Artifact
+from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
 from edgekit.data.assessment import Assessment, assess, shares
 from edgekit.errors import BadData, UserError
@@ -58,12 +59,15 @@ class EvaluateRequest:
 class Evaluation:
     """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
 
+    `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is empty for the
+    backend's own.
     `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
     cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
     """
 
     artifact: Artifact
     device: str
+    runtime: str
     provenance: Provenance
     split: SplitName
     assessment: Assessment
@@ -118,6 +122,7 @@ class _Judged:
     decided: dict[str, NDArray[np.int64]]
     broken: frozenset[str]
     provenance: Provenance
+    device: str
 
 
 def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
@@ -133,7 +138,8 @@ def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
         name: np.array([index for part in parts for index in part[name]], np.int64)
         for name in parts[0]
     }
-    return _Judged(replace(dataset, samples=readable), decided, broken, answers[0].provenance)
+    ran = answers[0]
+    return _Judged(replace(dataset, samples=readable), decided, broken, ran.provenance, ran.device)
 
 
 def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> Evaluation:
@@ -141,6 +147,8 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
     import numpy as np
 
     artifact, own = request.artifacts[index], judged[index]
+    backend = artifact.manifest.backend
+    runtime = runtime_for(backend, request.runtime)
     assessment = assess(own.dataset, own.decided)
     reference = _fp32_of(request.artifacts, artifact)
     agreement, change = None, {}
@@ -156,7 +164,8 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
         }
     return Evaluation(
         artifact,
-        request.device,
+        own.device,
+        "" if runtime == runtime_for(backend, None) else runtime,
         own.provenance,
         request.split,
         assessment,
@@ -203,6 +212,7 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         device=evaluation.device,
+        runtime=evaluation.runtime,
         confusion=tuple(item.matrix for item in assessment.scores),
     )
     return replace(saved, **faces)
@@ -215,6 +225,8 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
         "model": manifest.model,
         "backend": manifest.backend,
         "precision": manifest.precision,
+        "device": evaluation.device,
+        "runtime": evaluation.runtime or runtime_for(manifest.backend, None),
         "images": evaluation.assessment.images,
     }
     cells |= {name: round(value, 2) for name, value in shares(evaluation.assessment).items()}

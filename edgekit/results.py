@@ -120,7 +120,8 @@ class AccuracyRecord:
 
     Shares are in per cent with their 95 % intervals; None for an output the model lacks.
     `artifact` is the sha256 of what was run, None for the torch model itself. `confusion` has one
-    entry an output, whatever its name; empty in records of before it was kept.
+    entry an output, whatever its name; empty in records of before it was kept. `runtime` names
+    one that is not the backend's own.
     """
 
     model: str
@@ -145,6 +146,7 @@ class AccuracyRecord:
     gender_accuracy_low: float | None = None
     gender_accuracy_high: float | None = None
     device: str = "local"
+    runtime: str = ""
     confusion: tuple[Confusion, ...] = ()
     kind: Literal["accuracy"] = "accuracy"
     schema: int = SCHEMA
@@ -152,8 +154,8 @@ class AccuracyRecord:
     @property
     def label(self) -> str:
         """The stem of its file."""
-        artifact = (self.model, self.backend, self.precision)
-        return slug(" ".join((*artifact, self.dataset, self.split, self.protocol, self.device)))
+        ran = (self.model, self.backend, self.precision, *([self.runtime] if self.runtime else ()))
+        return slug(" ".join((*ran, self.dataset, self.split, self.protocol, self.device)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,12 +65,14 @@ class Shard:
 class ShardAnswer:
     """The class index of every readable image by output that decides something, in order.
 
-    `broken` names the other images. `decided` is empty where there are only those.
+    `broken` names the other images. `decided` is empty where there are only those. `device` is
+    where it ran: local, virtual:rpi4 or an ssh address.
     """
 
     decided: dict[str, list[int]]
     broken: tuple[str, ...]
     provenance: Provenance
+    device: str
 
 
 def shards_of(
@@ -113,7 +115,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
     _OPEN.add(device)
     try:
         if not images.samples:
-            return ShardAnswer({}, images.broken, device.provenance)
+            return ShardAnswer({}, images.broken, device.provenance, device.name)
         job: dict[str, Any] = {
             "task": "outputs",
             "artifact": "artifact",
@@ -134,7 +136,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
             outputs: Outputs = read_outputs(saved, manifest.outputs, len(images.samples))
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
-        return ShardAnswer(answers, images.broken, device.provenance)
+        return ShardAnswer(answers, images.broken, device.provenance, device.name)
     finally:
         _OPEN.discard(device)
         device.close()

@@ -148,6 +148,29 @@ def test_accuracy_on_a_board_over_ssh_is_what_it_is_here(
     (here,) = json.loads(cli(*arguments).stdout)["rows"]
     done = cli(*arguments, "--device", board.address)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == [here]
-    assert (here["images"], here["provenance"]) == (12, "measured")
+    (there,) = json.loads(done.stdout)["rows"]
+    assert there == here | {"device": board.address}
+    assert (here["images"], here["device"], here["provenance"]) == (12, "local", "measured")
     assert not list(board.home.glob(".edgekit/work/*"))
+
+
+@pytest.mark.slow
+def test_each_board_and_runtime_keeps_a_record_of_its_own(
+    cli: Cli, converted: Path, labelled: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", converted / "tflite-fp32", "--data", labelled, "--limit", "3",
+                 "--workers", "1", "--results", tmp_path, "--json")  # fmt: skip
+    runs = (("host",), ("rpi4",), ("rpi5", "--runtime", "tflite_runtime"))
+    rows = []
+    for target in runs:
+        done = cli(*arguments, "--target", *target)
+        assert done.returncode == 0, done.stderr
+        rows += json.loads(done.stdout)["rows"]
+    records, problems = load_accuracy(tmp_path)
+    assert problems == []
+    assert sorted((r.device, r.runtime, r.provenance) for r in records) == [
+        ("local", "", "measured"),
+        ("virtual:rpi4", "", "emulated"),
+        ("virtual:rpi5", "tflite_runtime", "emulated"),
+    ]
+    assert len({row["age_accuracy"] for row in rows}) == 1, "float arithmetic decides alike"

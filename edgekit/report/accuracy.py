@@ -24,6 +24,8 @@ _OWN = (
     "split",
     "protocol",
     "images",
+    "device",
+    "runtime",
     "provenance",
 )
 COLUMNS = (

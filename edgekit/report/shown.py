@@ -6,7 +6,7 @@ SHOWN = {
     "table-2-accuracy": (
         "system", "variant", "backend", "precision", "published_age_accuracy",
         "published_gender_accuracy", "age_accuracy", "age_1off", "gender_accuracy", "images",
-        "protocol", "provenance",
+        "device", "runtime", "protocol", "provenance",
     ),
     "table-3-parameters": (
         "system", "variant", "published_parameters", "parameters", "macs", "deployed_parameters",
