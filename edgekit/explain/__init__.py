@@ -121,8 +121,6 @@ def explain(
             operators, missing = (operators, uncut) if uncut else _count(operators, counts)
     finally:
         opened.close()
-    if not timed:
-        operators = tuple(replace(operator, seconds=None) for operator in operators)
     if timed:
         doubts.append(uncut or TIMED_BY[name])
     else:
