@@ -21,7 +21,7 @@ from edgekit.accuracy import Confusion
 from edgekit.cli import app
 from edgekit.report.details import details
 from edgekit.report.page import html_page
-from edgekit.report.plots import save_plots, sections
+from edgekit.report.plots import MOST, save_plots, sections
 from edgekit.report.plots.confusion import SHADE
 from edgekit.report.saved import load_saved
 from edgekit.report.theme import DARK, LIGHT, contrast
@@ -468,6 +468,22 @@ def test_no_plot_takes_the_file_of_another(tmp_path: Path) -> None:
     assert len(set(paths)) == len(paths) == 2 * len(models) + 1
     for model in models:
         assert f"Calls of {model}," in captions
+
+
+def test_ones_own_confusions_come_before_the_shipped_ones_and_the_rest_is_told(
+    tmp_path: Path,
+) -> None:
+    matrix = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
+    own = [an_accuracy(model=f"zebra:{place}", confusion=(matrix,)) for place in range(MOST - 1)]
+    (section,) = (
+        section
+        for section in sections(load_saved(saved_in(tmp_path / "results", list(own))))
+        if section.name == "confusion"
+    )
+    assert len(section.plots) == MOST
+    assert all(plot.title.startswith("zebra:") for plot in section.plots[:-1])
+    assert not section.plots[-1].title.startswith("zebra:")
+    assert section.notes == (f"only the first {MOST} plots are drawn: the tables hold the others",)
 
 
 @pytest.mark.parametrize("option", ["--html", "--plots"])

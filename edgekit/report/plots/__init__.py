@@ -6,7 +6,8 @@ Saved â†’ scatter.py, distribution.py, trace.py, instructions.py, confusion.py â
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from edgekit.report.saved import Saved
 __all__ = ["MOST", "Plot", "Section", "save_plots", "sections"]
 
 MOST = 24
-"""Plots of one kind that are drawn; what is beyond them is told, and is in the tables."""
+"""Plots of one kind that are drawn; that there are more is told, and the tables hold them."""
 LONGEST = 180
 """Letters of a plot's file name; file systems take 255, with the ending and what is added."""
 
@@ -43,47 +44,47 @@ def sections(saved: Saved) -> tuple[Section, ...]:
     placed, unplaced = points(saved)
     with drawing():
         made = (
-            Section(
+            _section(
                 "accuracy",
                 "Latency against accuracy",
                 scatter.LEAD,
-                tuple(scatter.accuracy_plots(placed)),
+                scatter.accuracy_plots(placed),
                 unplaced,
             ),
-            Section(
+            _section(
                 "size",
                 "Latency against size",
                 scatter.LEAD,
-                tuple(scatter.size_plots(placed)),
+                scatter.size_plots(placed),
                 unplaced,
             ),
-            Section(
+            _section(
                 "distribution",
                 "Latency, call by call",
                 distribution.LEAD,
-                tuple(distribution.distribution_plots(saved.measurements)),
+                distribution.distribution_plots(saved.measurements),
             ),
-            Section(
+            _section(
                 "trace",
                 "Drift and heat over the run",
                 trace.LEAD,
-                tuple(trace.trace_plots(saved.measurements)),
+                trace.trace_plots(saved.measurements),
                 trace.steady(saved.measurements),
             ),
-            Section(
+            _section(
                 "instructions",
                 "Instructions on an emulated board",
                 instructions.LEAD,
-                tuple(instructions.instruction_plots(saved.emulations)),
+                instructions.instruction_plots(saved.emulations),
             ),
-            Section(
+            _section(
                 "confusion",
                 "What is taken for what",
                 confusion.LEAD,
-                tuple(confusion.confusion_plots(saved.accuracy)),
+                confusion.confusion_plots(saved),
             ),
         )
-    return tuple(_limited(section) for section in made if section.plots)
+    return tuple(section for section in made if section.plots)
 
 
 def save_plots(made: tuple[Section, ...], folder: Path) -> list[Path]:
@@ -120,12 +121,11 @@ def _by_stem(plots: Iterable[Plot]) -> Iterator[tuple[str, Plot]]:
         yield stem, plot
 
 
-def _limited(section: Section) -> Section:
-    if len(section.plots) <= MOST:
-        return section
-    kept, beyond = section.plots[:MOST], section.plots[MOST:]
-    note = (
-        f"{MOST} of {len(section.plots)} plots are drawn, in the tables' order. Not drawn, but in "
-        f"the tables: {', '.join(plot.title for plot in beyond)}"
-    )
-    return Section(section.name, section.title, section.lead, kept, (*section.notes, note))
+def _section(
+    name: str, title: str, lead: str, plots: Iterator[Plot], notes: Sequence[str] = ()
+) -> Section:
+    """Return a section of the first plots: drawing is what a report's time goes into."""
+    drawn = tuple(itertools.islice(plots, MOST))
+    if next(plots, None) is not None:
+        notes = (*notes, f"only the first {MOST} plots are drawn: the tables hold the others")
+    return Section(name, title, lead, drawn, tuple(notes))

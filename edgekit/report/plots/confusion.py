@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from edgekit.accuracy import Confusion
 from edgekit.report.plots.canvas import Plot, canvas, settle
+from edgekit.report.saved import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import AccuracyRecord, record_key, slug
+from edgekit.shelf import shelf
 
 LEAD = (
     "Each row is a true class, each column the answer; a cell is the number of images, its shade "
@@ -18,9 +20,15 @@ SHADE = 0.55
 """How much of the colour a full cell takes: ink on it must stay readable."""
 
 
-def confusion_plots(records: Sequence[AccuracyRecord]) -> Iterator[Plot]:
-    """Yield one plot a record and output."""
-    for record in sorted(records, key=lambda r: (r.model, r.backend != "torch", r.label)):
+def confusion_plots(saved: Saved) -> Iterator[Plot]:
+    """Yield one plot a record and output, the user's own before those that ship with edgekit."""
+    shipped = shelf("benchmarks")
+
+    def order(record: AccuracyRecord) -> tuple[object, ...]:
+        ours = all(path.is_relative_to(shipped) for path in saved.files[record_key(record)])
+        return ours, record.model, record.backend != "torch", record.label
+
+    for record in sorted(saved.accuracy, key=order):
         for item in record.confusion:
             if any(map(sum, item.counts)):
                 yield _plot(record, item)
