@@ -134,11 +134,15 @@ def read_totals(path: Path) -> list[int]:
 
 
 def read_looks(path: Path) -> list[list[Look]]:
-    """Return the looks at the clock between each pair of marks that had any, in order."""
-    pairs: dict[int, list[Look]] = {}
-    for pair, instructions, nanoseconds in _rows(path):
-        pairs.setdefault(pair, []).append(Look(instructions, nanoseconds * 1e-9))
-    return list(pairs.values())
+    """Return the looks at the clock between each pair of marks that had any, in order.
+
+    They are of the thread that looked most often: one that only waits looks now and then, too.
+    """
+    pairs: dict[int, dict[int, list[Look]]] = {}
+    for pair, thread, instructions, nanoseconds in _rows(path):
+        looks = pairs.setdefault(pair, {}).setdefault(thread, [])
+        looks.append(Look(instructions, nanoseconds * 1e-9))
+    return [max(threads.values(), key=len) for threads in pairs.values()]
 
 
 def _rows(path: Path) -> list[list[int]]:

@@ -17,8 +17,9 @@
  * more, all levels would be shared and a count might be lost.
  *
  * `clock` gets one line per look at the clock (the system call clock_gettime) between the marks:
- * which pair of marks, from 0, the instructions since its first, and the nanoseconds of this
- * machine's own clock. A runtime that profiles itself looks before and after each operator.
+ * which pair of marks, from 0, which thread, the instructions since the pair's first mark, and the
+ * nanoseconds of this machine's own clock. A runtime that profiles itself looks before and after
+ * each operator.
  *
  * No QEMU header is packaged. What is declared here is the part of the plugin API (version 1,
  * QEMU 4.2 to 8.2) that this file uses; see QEMU's documentation, "TCG Plugins".
@@ -86,6 +87,8 @@ static struct block *blocks;
 static FILE *out, *blocks_out, *clock_out;
 static struct totals at_begin;
 static uint64_t marks;
+static uint64_t running, running_at_begin; /* instructions, where looks at the clock are asked for:
+                                              summing all blocks at each would be milliseconds */
 
 /* A set holds its lines most recently used first: address in lines, and a bit for "written to". */
 struct cache {
@@ -191,6 +194,9 @@ static void executed(unsigned int vcpu, void *userdata)
 
     (void)vcpu;
     __atomic_fetch_add(&block->count, 1, __ATOMIC_RELAXED);
+    if (clock_out) {
+        __atomic_fetch_add(&running, block->instructions, __ATOMIC_RELAXED);
+    }
 }
 
 static void translated(plugin_id id, struct qemu_plugin_tb *tb)
@@ -244,14 +250,13 @@ static struct totals sum(void)
 static void marked(plugin_id id, unsigned int vcpu, int64_t number, uint64_t a1, uint64_t a2,
                    uint64_t a3, uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
-    (void)id, (void)vcpu, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7;
-    (void)a8;
+    (void)id, (void)a1, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
     if (number == CLOCK_GETTIME_AARCH64 && clock_out && marks % 2) {
         struct timespec now;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        fprintf(clock_out, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", marks / 2,
-                sum().instructions - at_begin.instructions,
+        fprintf(clock_out, "%" PRIu64 " %u %" PRIu64 " %" PRIu64 "\n", marks / 2, vcpu,
+                __atomic_load_n(&running, __ATOMIC_RELAXED) - running_at_begin,
                 (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
     }
     if (number != GETPPID_AARCH64) {
@@ -260,6 +265,7 @@ static void marked(plugin_id id, unsigned int vcpu, int64_t number, uint64_t a1,
     struct totals now = sum();
     if (marks % 2 == 0) {
         at_begin = now;
+        running_at_begin = running;
     } else {
         fprintf(out, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
                 now.instructions - at_begin.instructions, now.vector_macs - at_begin.vector_macs,
