@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Cli
 from PIL import Image
 
 from edgekit import runner
@@ -355,6 +356,19 @@ def test_tflite_runtime_has_its_own_numpy(
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
     assert max(output.max_abs_diff for output in proof.outputs) < 1e-5
     assert any(name.startswith("numpy-1.26.4") for name, _ in proof.footprint.wheels)
+
+
+def test_int8_with_local_response_normalisation_runs_in_tflite_runtime(
+    cli: Cli, rpi4: Sysroot, pictures: Path, tmp_path: Path
+) -> None:
+    """It has no int8 square root and no int8 division, and refuses a model that asks for them."""
+    done = cli("convert", "user_models:normalised", "--backend", "tflite", "--precision", "int8",
+               "--calibration", pictures, "-o", tmp_path, cwd=Path(__file__).parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    chosen = [load_artifact(tmp_path / "tflite-int8")]
+    seen = sorted(pictures.iterdir())[:4]
+    proof = verification.verify(rpi4, chosen, seen, runtimes={"tflite": "tflite_runtime"})[0]
+    assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
 
 
 def test_an_artifact_that_cannot_be_loaded_is_a_failed_proof(

@@ -32,6 +32,14 @@ class Small(nn.Module):
         return {"animal": 10 * self.head(self.features(image).flatten(1))}
 
 
+class Normalised(Small):
+    """The same with local response normalisation: square roots and a division."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features.insert(3, nn.LocalResponseNorm(5, alpha=1.0))
+
+
 class Spectrum(nn.Module):
     """Singular values: no backend has them."""
 
@@ -52,6 +60,10 @@ def small() -> tuple[nn.Module, ModelSpec]:
 
 def imagenet() -> tuple[nn.Module, ModelSpec]:
     return Small(), ModelSpec(IMAGENET, SPEC.outputs)
+
+
+def normalised() -> tuple[nn.Module, ModelSpec]:
+    return Normalised(), SPEC
 
 
 def no_spec() -> nn.Module:

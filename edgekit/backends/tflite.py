@@ -28,6 +28,9 @@ RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
 PROGRAM = ""
+FLOAT_ONLY = ("DIV", "SQRT")
+"""Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
+the model; later runtimes compute them outside XNNPACK, one element at a time."""
 
 
 def build(
@@ -103,6 +106,10 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    for kind in FLOAT_ONLY:
+        maker.update_quantization_recipe(
+            ".*", qtyping.TFLOperationName(kind), algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
     for layer in keep_float:
         maker.update_quantization_recipe(
             f"^{re.escape(layers[layer])};$",
@@ -135,7 +142,8 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = "float32" if graph.raw_input else "int8"
-    return Built((out.name,), feed, int8_layers=tuple(layers))
+    quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
+    return Built((out.name,), feed, int8_layers=tuple(quantized))
 
 
 def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDArray[np.float32]:
