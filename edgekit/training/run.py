@@ -223,7 +223,8 @@ def card_of(result: TrainResult) -> str:
     """Return a result's model card."""
     recipe = result.recipe
     start = f"the weights in {result.start}" if result.start else "random weights"
-    how = f"{recipe.epochs} epochs from {start}, batch {recipe.batch}, {recipe.optimiser} at "
+    length = f"{recipe.epochs} epoch{'s' if recipe.epochs != 1 else ''}"
+    how = f"{length} from {start}, batch {recipe.batch}, {recipe.optimiser} at "
     how += f"{recipe.learning_rate:g} ({recipe.schedule}), seed {result.seed}"
     if result.model in TRAINERS:
         how = f"solved in closed form on the features of {start}: no epochs"
