@@ -15,7 +15,10 @@ from edgekit.artifact import load_artifact
 from edgekit.errors import DeviceError
 from edgekit.results import load_accuracy
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS, OutputSpec
+from edgekit.targets import load_target
 from edgekit.verify import read_outputs
+from edgekit.virtual.board import board_of
+from edgekit.virtual.sysroot import install
 
 SPECS = (OutputSpec("x", "classification", ("a", "b")),)
 
@@ -160,6 +163,8 @@ def test_each_board_and_runtime_keeps_a_record_of_its_own(
 ) -> None:
     arguments = ("evaluate", converted / "tflite-fp32", "--data", labelled, "--limit", "3",
                  "--workers", "1", "--results", tmp_path, "--json")  # fmt: skip
+    for board in ("rpi4", "rpi5"):
+        install(board_of(load_target(board)))
     runs = (("host",), ("rpi4",), ("rpi5", "--runtime", "tflite_runtime"))
     rows = []
     for target in runs:

@@ -294,23 +294,24 @@ import torch
 from edgekit.training.kernels import keep_memory
 if sys.argv[1] == "keep":
     keep_memory()
-faults = []
-for _ in range(4):
+faults = [0] * 16
+for step in range(16):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.empty(64, 2**20, dtype=torch.uint8).fill_(1)
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(min(faults[1:]))
+    faults[step] = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+# glibc keeps up to seven small blocks of a size aside: the first may each split a freed large one.
+print(*faults[12:])
 """
 
 
 def test_memory_that_a_step_frees_is_there_for_the_next() -> None:
-    def faults(way: str) -> int:
+    def faults(way: str) -> list[int]:
         done = subprocess.run(
             [sys.executable, "-c", PAGE_FAULTS, way], capture_output=True, text=True, check=True
         )
-        return int(done.stdout)
+        return [int(count) for count in done.stdout.split()]
 
-    assert faults("keep") < 100 < faults("as it is")
+    assert max(faults("keep")) < 100 < min(faults("as it is"))
 
 
 class Joint(nn.Module):
