@@ -59,8 +59,7 @@ class EvaluateRequest:
 class Evaluation:
     """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
 
-    `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is empty for the
-    backend's own.
+    `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is the runner's name.
     `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
     cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
     """
@@ -147,8 +146,6 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
     import numpy as np
 
     artifact, own = request.artifacts[index], judged[index]
-    backend = artifact.manifest.backend
-    runtime = runtime_for(backend, request.runtime)
     assessment = assess(own.dataset, own.decided)
     reference = _fp32_of(request.artifacts, artifact)
     agreement, change = None, {}
@@ -165,7 +162,7 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
     return Evaluation(
         artifact,
         own.device,
-        "" if runtime == runtime_for(backend, None) else runtime,
+        runtime_for(artifact.manifest.backend, request.runtime),
         own.provenance,
         request.split,
         assessment,
@@ -196,6 +193,7 @@ def _drawn(dataset: Dataset, limit: int) -> Dataset:
 def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
     """Return what is saved of an evaluation and printed by the report."""
     manifest, assessment = evaluation.artifact.manifest, evaluation.assessment
+    usual = runtime_for(manifest.backend, None)
     named: dict[str, Any] = shares(assessment)
     faces = {name: value for name, value in named.items() if name.startswith(FACE_OUTPUTS)}
     saved = AccuracyRecord(
@@ -212,7 +210,7 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
         device=evaluation.device,
-        runtime=evaluation.runtime,
+        runtime="" if evaluation.runtime == usual else evaluation.runtime,
         confusion=tuple(item.matrix for item in assessment.scores),
     )
     return replace(saved, **faces)
@@ -226,7 +224,7 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
         "backend": manifest.backend,
         "precision": manifest.precision,
         "device": evaluation.device,
-        "runtime": evaluation.runtime or runtime_for(manifest.backend, None),
+        "runtime": evaluation.runtime,
         "images": evaluation.assessment.images,
     }
     cells |= {name: round(value, 2) for name, value in shares(evaluation.assessment).items()}

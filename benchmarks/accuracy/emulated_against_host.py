@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+from edgekit.files import write_whole
 from edgekit.results import AccuracyRecord, load_accuracy
 
 SCORES = ("age_accuracy", "age_1off", "gender_accuracy")
@@ -45,7 +46,7 @@ def main(host: Path, emulated: Path) -> None:
         )
     whole = {"kind": "emulated-against-host", "schema": 1, "rows": rows}
     target = Path(__file__).with_name("emulated-against-host.json")
-    target.write_text(json.dumps(whole, indent=1) + "\n")
+    write_whole(target, json.dumps(whole, indent=1) + "\n")
 
 
 main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -30,7 +30,7 @@ PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
 PROGRAM = ""
 FLOAT_ONLY = ("DIV", "SQRT")
 """Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
-the model; later runtimes compute them outside XNNPACK, one element at a time."""
+the model. LiteRT has, and takes more instructions by them: benchmarks/latency/README.md."""
 
 
 def build(
