@@ -114,6 +114,17 @@ def test_a_channel_order_mean_and_crop_of_its_own_survive(
 
 
 @pytest.mark.slow
+def test_int8_keeps_the_bias_of_a_channel_that_died(cli: Cli, out: Path, pictures: Path) -> None:
+    """In units of input scale × weight scale such a bias does not fit in 32 bits."""
+    done = cli("convert", "user_models:dying", "--precision", "int8", "--calibration", pictures,
+               "-o", out, cwd=HERE)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    parities = {a.manifest.backend: a.manifest.parity for a in find_artifacts([out])}
+    assert set(parities) == {"onnx", "tflite", "openvino"}
+    assert {name: p.max_abs_diff for name, p in parities.items() if p.max_abs_diff > 0.05} == {}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pt2", ".onnx"])
 def test_every_kind_of_file_converts(cli: Cli, tmp_path: Path, out: Path, suffix: str) -> None:
     spec = tmp_path / "spec.toml"

@@ -40,6 +40,20 @@ class Normalised(Small):
         self.features.insert(3, nn.LocalResponseNorm(5, alpha=1.0))
 
 
+class Dying(Small):
+    """The same with channels that died in training: weights all but 0, a bias that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        depthwise = nn.Conv2d(8, 8, 3, 1, 1, groups=8)
+        self.features.insert(3, nn.Sequential(depthwise, nn.BatchNorm2d(8), nn.ReLU()))
+        norms = [module for module in self.features.modules() if isinstance(module, nn.BatchNorm2d)]
+        with torch.no_grad():
+            for norm, channel in zip(norms, (2, 5), strict=True):
+                norm.weight[channel], norm.bias[channel] = 1e-12, 1.0
+            self.head.weight[1], self.head.bias[1] = 0.0, 0.05
+
+
 class Spectrum(nn.Module):
     """Singular values: no backend has them."""
 
@@ -64,6 +78,10 @@ def imagenet() -> tuple[nn.Module, ModelSpec]:
 
 def normalised() -> tuple[nn.Module, ModelSpec]:
     return Normalised(), SPEC
+
+
+def dying() -> tuple[nn.Module, ModelSpec]:
+    return Dying(), SPEC
 
 
 def no_spec() -> nn.Module:

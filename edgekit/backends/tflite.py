@@ -32,6 +32,14 @@ FLOAT_ONLY = ("DIV", "SQRT")
 """Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
 the model. LiteRT has, and takes more instructions by them: benchmarks/latency/README.md."""
 
+_WEIGHTED = {
+    "CONV_2D": (0, 1, 2, 0),
+    "DEPTHWISE_CONV_2D": (0, 1, 2, 3),
+    "FULLY_CONNECTED": (0, 1, 2, 0),
+    "TRANSPOSE_CONV": (2, 1, 3, 0),
+}
+"""Which inputs of an operator are activations, weights and bias, and the weights' channel axis."""
+
 
 def build(
     graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
@@ -140,10 +148,43 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         shape = np.shape(ranges[tensor]["min"])
         ranges[tensor]["min"] = np.full(shape, (0 - mean) / std, np.float32)
         ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
+    _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = "float32" if graph.raw_input else "int8"
     quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
     return Built((out.name,), feed, int8_layers=tuple(quantized))
+
+
+def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
+    """Add the ranges of weights, by channel, that would let a bias leave int32.
+
+    int8 arithmetic holds a bias in units of input scale × weight scale. Where a channel's weights
+    are next to nothing beside its bias (it died in training, then its batch norm was folded in),
+    that unit is so small that the bias is clipped, and the channel is wrong. Here it gets at most
+    half of int32. The coarser weights cost nothing: each rounds away 2⁻²³ of the bias at most.
+    """
+    import numpy as np
+
+    names = {detail["index"]: detail["name"] for detail in reader.get_tensor_details()}
+    for op in reader._get_ops_details():
+        if op["op_name"] not in _WEIGHTED:
+            continue
+        *places, axis = _WEIGHTED[op["op_name"]]
+        if len(op["inputs"]) <= max(places):
+            continue
+        source, weight, bias = (op["inputs"][place] for place in places)
+        known = ranges.get(names[source])
+        if known is None or bias < 0 or names[weight] in ranges:
+            continue
+        # 1e-9 is the least range that the quantizer gives, to what is always 0 too.
+        step = max(max(known["max"].max(), 0) - min(known["min"].min(), 0), 1e-9) / 255
+        values = reader.get_tensor(weight)
+        others = tuple(dimension for dimension in range(values.ndim) if dimension != axis)
+        bound = np.abs(values).max(axis=others, keepdims=True)
+        least = 127 * np.abs(reader.get_tensor(bias)).reshape(bound.shape) / (2**30 * step)
+        if (least > bound).any():
+            ends = np.maximum(bound, least).astype(np.float32)
+            ranges[names[weight]] = {"min": -ends, "max": ends}
 
 
 def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDArray[np.float32]:
