@@ -26,8 +26,11 @@ from edgekit.virtual.locks import Place
 if TYPE_CHECKING:
     from edgekit.virtual.sysroot import Sysroot
 
-_POLL_S = 0.02
-_LOOK_S = 0.2
+_POLL_S = (0.02, 0.1)
+_LOOK_S = (0.2, 5.0)
+"""The pauses between polls and between looks at the memory: the first number in a short run, a
+hundredth and a tenth of the time so far in a longer one, at most the second. A run of an hour
+would lose a twelfth of a core to them otherwise."""
 _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # QEMU places the guest below this address and itself above (its own mappings are the host
 # loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
@@ -163,11 +166,12 @@ def _watch(
                 done, status = os.waitpid(process.pid, os.WNOHANG)
                 if done:
                     break
-                _check_limits(command, timeout, time.monotonic() - start, (out, err))
-                if memory.sample() > sysroot.board.memory_bytes:
+                seconds = time.monotonic() - start
+                _check_limits(command, timeout, seconds, (out, err))
+                if memory.sample(_between(_LOOK_S, seconds / 10)) > sysroot.board.memory_bytes:
                     os.killpg(process.pid, signal.SIGKILL)
                     memory.exceeded = True
-                time.sleep(_POLL_S)
+                time.sleep(_between(_POLL_S, seconds / 100))
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             end_group(process)
@@ -182,6 +186,10 @@ def _watch(
             memory.peak,
             out_of_memory=memory.exceeded,
         )
+
+
+def _between(limits: tuple[float, float], value: float) -> float:
+    return min(max(value, limits[0]), limits[1])
 
 
 def _check_limits(
@@ -223,8 +231,11 @@ class _Memory:
     _whole_peak: int = 0
     _next_look: float = 0
 
-    def sample(self) -> int:
-        """Return the guest's resident bytes now, or 0 where the process is gone."""
+    def sample(self, pause: float) -> int:
+        """Return the guest's resident bytes now, or 0 where the process is gone.
+
+        The whole map is read when the process has grown, and otherwise every `pause` seconds.
+        """
         status = _kilobytes(Path(f"/proc/{self.pid}/status"))
         whole_peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
         if whole_peak > self._whole_peak or time.monotonic() > self._next_look:
@@ -235,7 +246,7 @@ class _Memory:
                 self._emulator = emulator
                 self.peak = max(self.peak, whole_peak - emulator)
             self._whole_peak = whole_peak
-            self._next_look = time.monotonic() + _LOOK_S
+            self._next_look = time.monotonic() + pause
         return max(0, now - self._emulator)
 
     def _shares(self) -> tuple[int, int]:
