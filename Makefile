@@ -9,7 +9,7 @@ demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
 weights: $(STAMP)
