@@ -47,10 +47,14 @@ class Dying(Small):
         super().__init__()
         depthwise = nn.Conv2d(8, 8, 3, 1, 1, groups=8)
         self.features.insert(3, nn.Sequential(depthwise, nn.BatchNorm2d(8), nn.ReLU()))
+        larger = nn.ConvTranspose2d(8, 8, 2, 2)
+        self.features.insert(4, larger)
         norms = [module for module in self.features.modules() if isinstance(module, nn.BatchNorm2d)]
         with torch.no_grad():
             for norm, channel in zip(norms, (2, 5), strict=True):
                 norm.weight[channel], norm.bias[channel] = 1e-12, 1.0
+            assert larger.bias is not None
+            larger.weight[:, 1], larger.bias[1] = 0.0, 1.0
             self.head.weight[1], self.head.bias[1] = 0.0, 0.05
 
 
