@@ -19,7 +19,7 @@ from edgekit.errors import BadData, UserError
 from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.results import AccuracyRecord, Provenance
-from edgekit.shard import Shard, ShardAnswer, run_shards, shards_of
+from edgekit.shard import Shard, ShardAnswer, run_shards, shard_count, shards_of
 from edgekit.targets import Target
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def evaluate(
             request.target,
             request.device,
             request.runtime,
-            request.workers,
+            shard_count(artifact, len(dataset.samples), request.device, request.workers),
         )
         ends.append(len(shards))
     say("data", "done")

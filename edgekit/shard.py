@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIMEOUT_S = 3600.0
+EMULATED_S_PER_MAC = 8e-9
+"""What a float multiply-accumulate takes an emulated board (docs/virtual-board.md); int8 less."""
+EMULATED_SHARD_S = 240.0
 
 _OPEN: set[Device] = set()
 """The devices that shards of this process run on now."""
@@ -97,6 +101,18 @@ def shards_of(
             device,
             name,
         )
+
+
+def shard_count(artifact: Artifact, images: int, device: str, workers: int) -> int:
+    """Return how many shards to make of `images`: one a worker, on an emulated board maybe more.
+
+    A picture can take minutes there. Shards of a few minutes end in time, show how far it is, and
+    are all that an interrupted run does again.
+    """
+    if device != "virtual":
+        return workers
+    seconds = images * (artifact.manifest.source.macs or 0) * EMULATED_S_PER_MAC
+    return max(workers, math.ceil(seconds / EMULATED_SHARD_S))
 
 
 def run_shard(shard: Shard) -> ShardAnswer:

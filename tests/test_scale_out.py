@@ -28,7 +28,7 @@ from edgekit.errors import BadArtifact, BadData, EdgekitError, MissingPackage, U
 from edgekit.evaluation import EvaluateRequest, evaluate
 from edgekit.executors import open_executor
 from edgekit.executors.dask import DaskExecutor
-from edgekit.shard import Shard, run_shard, run_shards, shards_of
+from edgekit.shard import Shard, run_shard, run_shards, shard_count, shards_of
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 from edgekit.targets import load_target
 from edgekit.training.folds import train_alone
@@ -312,6 +312,18 @@ def test_a_failed_shard_keeps_the_others(
         run_shards([first, changed], open_executor("local", 1), told.append)
     run_shards([first, last], open_executor("local", 1), told.append)
     assert told == [0, 1, 1, 2]
+
+
+def test_an_emulated_board_gets_shards_of_minutes(converted: Path) -> None:
+    """adiencenet in float takes 5 s a picture there: docs/virtual-board.md."""
+    light = load_artifact(converted / "tflite-fp32")
+    source = replace(light.manifest.source, macs=709_253_120)
+    heavy = replace(light, manifest=replace(light.manifest, source=source))
+    assert shard_count(heavy, 2531, "local", 2) == 2
+    assert shard_count(light, 200, "virtual", 2) == 2
+    assert 60 < 5.1 * 200 / shard_count(heavy, 200, "virtual", 2) < 300
+    unknown = replace(heavy, manifest=replace(light.manifest, source=replace(source, macs=None)))
+    assert shard_count(unknown, 200, "virtual", 4) == 4
 
 
 def test_a_worker_with_other_images_says_so(
