@@ -73,10 +73,10 @@ def lock() -> Lock:
 
 
 def run_install(
-    cache_home: Path, prefix: tuple[str, ...] = (), **environment: str
+    cache_home: Path, prefix: tuple[str, ...] = (), code: str = INSTALL, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*prefix, sys.executable, "-c", INSTALL],
+        [*prefix, sys.executable, "-c", code],
         env=os.environ | {"XDG_CACHE_HOME": str(cache_home)} | environment,
         capture_output=True,
         text=True,
@@ -183,17 +183,32 @@ def test_two_installs_at_once_make_one_board(cache: Path) -> None:
     assert len(list_installed()) == 1
 
 
-@pytest.mark.parametrize("megabytes", [16, 60, 300])
-def test_a_full_disk_is_one_line_that_says_so(
-    fetched: Path, tmp_path: Path, megabytes: int
-) -> None:
-    """A disk of its own, mounted in a mount namespace: it fills up in different steps."""
-    disk = tmp_path / "disk"
+def on_a_disk_of(megabytes: int, disk: Path) -> tuple[str, ...]:
+    """The start of a command that has a disk of its own, mounted in a mount namespace."""
     disk.mkdir()
     rights = () if os.geteuid() == 0 else ("--map-root-user",)
     mount = f'mount -t tmpfs -o size={megabytes}m none {disk} && exec "$@"'
-    done = run_install(disk, ("unshare", "--mount", *rights, "sh", "-c", mount, "sh"))
+    return ("unshare", "--mount", *rights, "sh", "-c", mount, "sh")
+
+
+@pytest.mark.parametrize("megabytes", [16, 120, 300])
+def test_a_full_disk_is_one_line_that_says_so(
+    fetched: Path, tmp_path: Path, megabytes: int
+) -> None:
+    """It fills up in different steps."""
+    disk = tmp_path / "disk"
+    done = run_install(disk, on_a_disk_of(megabytes, disk))
     assert f"no space left on the disk of {disk}/edgekit/virtual" in one_line(done)
+
+
+def test_apt_that_waits_for_ever_is_ended(tmp_path: Path) -> None:
+    """It does when the disk fills up, and may have removed again what filled it."""
+    limits = "from edgekit.virtual import apt\napt.LISTS_BYTES = apt.FULL_BYTES = 0\n"
+    disk = tmp_path / "disk"
+    done = run_install(
+        disk, on_a_disk_of(16, disk), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"
+    )
+    assert "apt-get update has written nothing for 4 s" in one_line(done)
 
 
 DEAD_PROXY = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}

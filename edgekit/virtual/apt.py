@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ from edgekit.files import sha256, write_whole
 
 FULL_BYTES = 4 * 1024 * 1024
 """A disk with less than this left counts as full: no tool here needs less to go on."""
+LISTS_BYTES = 80 * 1024 * 1024
+"""What `apt-get update` must find free: Debian 12's lists are 50 MB, the packed file 9 more."""
+STANDSTILL_S = 120.0
+"""How long apt may write nothing: four times its own patience with a network."""
 
 _ALIASES = frozenset({"stable", "oldstable", "testing", "unstable", "sid"})
 _SUITE_END = re.compile(r"(-updates|-security|/updates)?$")
@@ -54,7 +59,7 @@ class Apt:
     def update(self) -> None:
         """Fetch the release's signed package lists.
 
-        Where that fails but earlier lists are there (no network, say), those serve.
+        Where that fails but earlier lists are there (no network, no room), those serve.
         Raises DeviceError with apt's own reason otherwise, or where the host has no apt.
         """
         _require_apt()
@@ -64,8 +69,12 @@ class Apt:
         (self.folder / "status").touch()
         write_whole(self.folder / "debian.sources", sources)
         write_whole(self.folder / "apt.conf", self._configuration())
+        if shutil.disk_usage(self.folder).free < LISTS_BYTES:
+            if self._has_lists():
+                return
+            raise DeviceError("apt-get update: No space left on device")
         answer = self._apt("update", "-q", "-o", "APT::Update::Error-Mode=any")
-        if answer.returncode and not list((self.folder / "lists").glob("*_Packages*")):
+        if answer.returncode and not self._has_lists():
             raise DeviceError(f"apt-get update for {self.release}: {_reason(answer)}")
 
     def packages(self, names: Sequence[str]) -> tuple[Package, ...]:
@@ -107,6 +116,9 @@ class Apt:
                 raise DeviceError(f"{package.file} did not arrive whole: run the install again")
         return tuple(into / package.file for package in wanted)
 
+    def _has_lists(self) -> bool:
+        return any((self.folder / "lists").glob("*_Packages*"))
+
     def _apt(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         process = subprocess.Popen(
             ["apt-get", *arguments],
@@ -123,14 +135,24 @@ class Apt:
             text=True,
             start_new_session=True,
         )
+        watched = {self.folder, folder or self.folder}
+        written, since = -1, time.monotonic()
         try:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     stdout, stderr = process.communicate(timeout=1)
                     break
-                # On a full disk apt-get update waits for ever.
+                # apt-get update whose disk fills up waits for ever, and may have freed some again.
                 if shutil.disk_usage(self.folder).free < FULL_BYTES:
                     raise DeviceError(f"apt-get {arguments[0]}: No space left on device")
+                if (now := sum(map(_bytes_in, watched))) != written:
+                    written, since = now, time.monotonic()
+                elif time.monotonic() - since > STANDSTILL_S:
+                    raise DeviceError(
+                        f"apt-get {arguments[0]} has written nothing for {STANDSTILL_S:g} s: see "
+                        f"that the disk of {self.folder} has room and the network answers, then "
+                        "run the install again"
+                    )
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -184,7 +206,10 @@ def unpack(package: Path, folder: Path) -> None:
         check=False,
     )
     if answer.returncode:
-        raise DeviceError(f"{package.name} cannot be unpacked: {_reason(answer)}")
+        # tar says which file had no room; the last line, dpkg-deb's, only that tar failed.
+        full = "No space left on device" in answer.stderr
+        reason = "No space left on device" if full else _reason(answer)
+        raise DeviceError(f"{package.name} cannot be unpacked: {reason}")
 
 
 def host_architecture() -> str:
@@ -280,6 +305,14 @@ def _os_release(path: Path) -> dict[str, str]:
         return {}
     lines = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
     return {key: value.strip("\"'") for key, value in lines}
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # apt renames files meanwhile
+            total += path.lstat().st_size
+    return total
 
 
 def _require_apt() -> None:
