@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -82,6 +82,15 @@ def folder_whole(path: Path, *, force: bool = False) -> Iterator[Path]:
 def full_disk(*folders: Path) -> Path | None:
     """Return the first of `folders` whose disk has less than 1 MiB left, or None."""
     return next((folder for folder in folders if shutil.disk_usage(folder).free < 2**20), None)
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the bytes of all files below `folder`; one that goes meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total
 
 
 def _running(pid: str) -> bool:

@@ -156,7 +156,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
 
 
 def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
-    """Add the ranges of weights, by channel, that would let a bias leave int32.
+    """Add wider ranges, by channel, for the weights with which a bias would leave int32.
 
     int8 arithmetic holds a bias in units of input scale × weight scale. Where a channel's weights
     are next to nothing beside its bias (it died in training, then its batch norm was folded in),
@@ -165,7 +165,7 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
     """
     import numpy as np
 
-    names = {detail["index"]: detail["name"] for detail in reader.get_tensor_details()}
+    names = _tensor_names(reader)
     for op in reader._get_ops_details():
         if op["op_name"] not in _WEIGHTED:
             continue
@@ -174,6 +174,7 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
             continue
         source, weight, bias = (op["inputs"][place] for place in places)
         known = ranges.get(names[source])
+        # Weights that have a range were computed, not stored.
         if known is None or bias < 0 or names[weight] in ranges:
             continue
         # 1e-9 is the least range that the quantizer gives, to what is always 0 too.
@@ -209,13 +210,17 @@ def _layers(interpreter: Any) -> dict[str, str]:
     Torch's layer names do not survive the exported program, so operators are told apart by kind
     and place in the graph.
     """
-    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    names = _tensor_names(interpreter)
     scopes: dict[str, str] = {}
     for index, op in enumerate(interpreter._get_ops_details()):
         if op["op_name"] != "DELEGATE":
             outputs = (names[output] for output in op["outputs"])
             scopes[f"{op['op_name']}#{index}"] = ";".join(outputs)
     return scopes
+
+
+def _tensor_names(interpreter: Any) -> dict[int, str]:
+    return {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
 
 
 def _convert(module: Any, example: Any, path: Path) -> None:

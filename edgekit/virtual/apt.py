@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import DeviceError
-from edgekit.files import sha256, write_whole
+from edgekit.files import bytes_in, sha256, write_whole
 
 FULL_BYTES = 4 * 1024 * 1024
 """A disk with less than this left counts as full: no tool here needs less to go on."""
@@ -145,7 +145,7 @@ class Apt:
                 # apt-get update whose disk fills up waits for ever, and may have freed some again.
                 if shutil.disk_usage(self.folder).free < FULL_BYTES:
                     raise DeviceError(f"apt-get {arguments[0]}: No space left on device")
-                if (now := sum(map(_bytes_in, watched))) != written:
+                if (now := sum(map(bytes_in, watched))) != written:
                     written, since = now, time.monotonic()
                 elif time.monotonic() - since > STANDSTILL_S:
                     raise DeviceError(
@@ -206,10 +206,7 @@ def unpack(package: Path, folder: Path) -> None:
         check=False,
     )
     if answer.returncode:
-        # tar says which file had no room; the last line, dpkg-deb's, only that tar failed.
-        full = "No space left on device" in answer.stderr
-        reason = "No space left on device" if full else _reason(answer)
-        raise DeviceError(f"{package.name} cannot be unpacked: {reason}")
+        raise DeviceError(f"{package.name} cannot be unpacked: {_reason(answer)}")
 
 
 def host_architecture() -> str:
@@ -307,14 +304,6 @@ def _os_release(path: Path) -> dict[str, str]:
     return {key: value.strip("\"'") for key, value in lines}
 
 
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # apt renames files meanwhile
-            total += path.lstat().st_size
-    return total
-
-
 def _require_apt() -> None:
     missing = [tool for tool in ("apt-get", "apt-config", "dpkg-deb") if not shutil.which(tool)]
     if missing:
@@ -330,7 +319,8 @@ def _proxies() -> dict[str, str]:
 
 
 def _reason(answer: subprocess.CompletedProcess[str]) -> str:
-    """Return the first error a Debian tool printed, on one line."""
+    """Return the first error a Debian tool printed, a full disk before any other, on one line."""
     lines = [line.strip() for line in (answer.stderr + answer.stdout).splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E:", "Err:", "dpkg-deb: error"))]
+    full = [line for line in lines if "No space left on device" in line]
+    errors = full or [line for line in lines if line.startswith(("E:", "Err:", "dpkg-deb: error"))]
     return " ".join((errors or lines or [f"exit code {answer.returncode}"])[0].split())

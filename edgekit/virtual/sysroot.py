@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import DeviceError, EdgekitError
-from edgekit.files import folder_whole, write_whole
+from edgekit.files import bytes_in, folder_whole, write_whole
 from edgekit.shelf import cache_folder
 from edgekit.virtual import apt, wheels
 from edgekit.virtual import qemu as emulator
@@ -166,7 +166,7 @@ def _build(folder: Path, board: Board, lock: Lock, qemu: Qemu, progress: Progres
             packages = _fetch_and_unpack(aside, lock, progress)
         write_system_files(board, aside)
         progress("try out", 4, len(STEPS))
-        size = sum(path.lstat().st_size for path in aside.rglob("*") if not path.is_dir())
+        size = bytes_in(aside)
         draft = Record(board, lock.digest, packages, (), size)
         tried = _try_out(Sysroot(aside, draft, lock, qemu))
         record = Record(board, lock.digest, packages, tried, size)
