@@ -15,32 +15,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.api import answer, bench, convert, emulate, evaluate
     from edgekit.artifact import Artifact, Manifest, find_artifacts, load_artifact
-    from edgekit.comparison import Comparison, compare
+    from edgekit.conversion.pipeline import Conversion
     from edgekit.errors import EdgekitError, UserError
-    from edgekit.evaluation import Evaluation
-    from edgekit.measure import summary_row
-    from edgekit.pipeline import Conversion
-    from edgekit.predict_image import Answer, Decision
+    from edgekit.evaluation.answer import Answer, Decision
+    from edgekit.evaluation.evaluate import Evaluation
+    from edgekit.measurement.comparison import Comparison, compare
+    from edgekit.measurement.summary import summary_row
     from edgekit.report import Table, build_tables, write_report
     from edgekit.results import EmulationRecord, Measurement, load_measurement
     from edgekit.spec import InputSpec, ModelSpec, OutputSpec
     from edgekit.targets import Target, load_target
+    from edgekit.version import __version__
 
-__version__ = "0.1.0"
 
 _ROOMS = {
     "api": ("answer", "bench", "convert", "emulate", "evaluate"),
     "artifact": ("Artifact", "Manifest", "find_artifacts", "load_artifact"),
-    "comparison": ("Comparison", "compare"),
+    "measurement.comparison": ("Comparison", "compare"),
     "errors": ("EdgekitError", "UserError"),
-    "evaluation": ("Evaluation",),
-    "measure": ("summary_row",),
-    "pipeline": ("Conversion",),
-    "predict_image": ("Answer", "Decision"),
+    "evaluation.evaluate": ("Evaluation",),
+    "measurement.summary": ("summary_row",),
+    "conversion.pipeline": ("Conversion",),
+    "evaluation.answer": ("Answer", "Decision"),
     "report": ("Table", "build_tables", "write_report"),
     "results": ("EmulationRecord", "Measurement", "load_measurement"),
     "spec": ("InputSpec", "ModelSpec", "OutputSpec"),
     "targets": ("Target", "load_target"),
+    "version": ("__version__",),
 }
 """Where each public name lives."""
 

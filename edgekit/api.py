@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edgekit.artifact import Artifact, Precision, find_artifacts
-from edgekit.calibration import DATA_FREE
+from edgekit.conversion.calibration import DATA_FREE
+from edgekit.conversion.parity import INT8_AGREEMENT
+from edgekit.conversion.pipeline import Conversion
 from edgekit.data.dataset import SplitName
+from edgekit.data.images import ImageSet, open_images
 from edgekit.data.splits import Protocol, SplitPlan
-from edgekit.emulation import IMAGES
+from edgekit.emulation.emulate import IMAGES
 from edgekit.errors import BadTarget, UserError, did_you_mean
-from edgekit.evaluation import Evaluation
-from edgekit.images import ImageSet, open_images
-from edgekit.pipeline import Conversion
-from edgekit.predict_image import Answer
+from edgekit.evaluation.answer import Answer
+from edgekit.evaluation.evaluate import Evaluation
+from edgekit.measurement.stats import Percentile
 from edgekit.results import RESULTS, EmulationRecord, Measurement, save
-from edgekit.stats import Percentile
 from edgekit.targets import HOST, load_target
-from edgekit.verify import INT8_AGREEMENT
 
 if TYPE_CHECKING:
-    from edgekit.measure import BenchRequest
+    from edgekit.measurement.bench import BenchRequest
 
 Place = str | Path
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
@@ -76,10 +76,10 @@ def convert(
     is a row with its error. Raises UserError for bad input, before anything is written, and
     EdgekitError where nothing could be made.
     """
-    from edgekit.guard_images import evaluation_hashes
-    from edgekit.pipeline import ConvertRequest
-    from edgekit.pipeline import convert as run
-    from edgekit.sources import SourceRequest
+    from edgekit.conversion.guard_images import evaluation_hashes
+    from edgekit.conversion.pipeline import ConvertRequest
+    from edgekit.conversion.pipeline import convert as run
+    from edgekit.conversion.sources import SourceRequest
 
     request = ConvertRequest(
         SourceRequest(str(source), arch, _text(weights), _text(spec)),
@@ -121,7 +121,7 @@ def bench(
 
     `artifacts` are folders of them; `device` is `local` or `ssh://user@host`. Each is measured in
     `rounds` fresh processes, at least `min_seconds` long, until `percentile` has its samples;
-    with `sustained` rounds go on for so many minutes, and show what heat does (heat.py).
+    with `sustained` rounds go on for so many minutes, and show what heat does (heat_curve.py).
     Every round is saved under `results` at once, and the same call goes on with what is missing.
     A row that failed carries its `error`. Raises BadTarget where the device is not the target, or
     is emulated and has no time (see `emulate`).
@@ -159,7 +159,7 @@ def bench_request(
     command: str,
 ) -> BenchRequest:
     """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
-    from edgekit.measure import BenchRequest, entry
+    from edgekit.measurement.bench import BenchRequest, entry
 
     profile = load_target(target)
     return BenchRequest(
@@ -180,7 +180,7 @@ def bench_request(
 def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Measurement]:
     """Measure on a device, the target's own where None is given. Raises BadTarget as `bench`."""
     from edgekit.devices import open_device
-    from edgekit.measure import bench as run
+    from edgekit.measurement.bench import bench as run
 
     target = request.target
     reached = device or target.default_device
@@ -215,7 +215,7 @@ def emulate(
     """
     from tempfile import TemporaryDirectory
 
-    from edgekit.emulation import emulate as run
+    from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if a.manifest.backend != "torch"]
     pictures = _images(images)
@@ -258,8 +258,8 @@ def evaluate(
     `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the
     labels are not the model's.
     """
-    from edgekit.evaluation import EvaluateRequest, record
-    from edgekit.evaluation import evaluate as run
+    from edgekit.evaluation.evaluate import EvaluateRequest, record
+    from edgekit.evaluation.evaluate import evaluate as run
 
     profile = load_target(target)
     chosen = [a for a in _artifacts(artifacts) if a.manifest.backend not in UNSCORED]
@@ -293,7 +293,7 @@ def answer(
     Raises BadData for an image that is missing or cannot be decoded.
     """
     from edgekit.artifact import load_artifact
-    from edgekit.predict_image import predict_images
+    from edgekit.evaluation.answer import predict_images
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
     return predict_images(loaded, _paths(images), runtime)
@@ -310,7 +310,7 @@ def _paths(places: Place | Iterable[Place]) -> list[Path]:
 
 def _images(place: Place | None) -> ImageSet:
     """Return the images at `place`, or crops of the sample picture."""
-    from edgekit.sample_images import sample_images
+    from edgekit.data.sample_images import sample_images
 
     return sample_images() if place is None else open_images(Path(place))
 

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import MEMBERS, backend_names, load_backend
-from edgekit.devices import open_device, put_artifact, put_runner, run_job
-from edgekit.measure import entry
+from edgekit.devices import open_device
+from edgekit.measurement.bench import entry
+from edgekit.session import put_artifact, put_runner, run_job
 from edgekit.targets import load_target
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class BackendConformance:
         import msgspec
         import numpy as np
 
-        from edgekit import runner
+        from edgekit.onboard import runner
 
         (image, *_) = pixels_for(artifact)
         tensor = runner.feed(image, msgspec.to_builtins(artifact.manifest))

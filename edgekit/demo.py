@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgekit.sample_images import sample_images
+from edgekit.data.sample_images import sample_images
 
 OUT = Path("demo-out")
 

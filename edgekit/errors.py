@@ -132,3 +132,9 @@ def error_of(kind: str, message: str) -> EdgekitError | None:
     error = found.__new__(found)
     error.args = (message,)
     return error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text that says something, without its indent."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]

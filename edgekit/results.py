@@ -15,7 +15,6 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from edgekit.accuracy import Confusion
 from edgekit.artifact import Artifact, Precision
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
@@ -112,6 +111,15 @@ class Measurement:
     def ended(self) -> bool:
         """Whether nothing is left to measure: all rounds are there, or it failed."""
         return self.error is not None or len(self.rounds) >= self.wanted_rounds
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What one output answered: `counts[i][j]` images of class `labels[i]` were called j."""
+
+    output: str
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)

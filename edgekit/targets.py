@@ -15,8 +15,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 from edgekit.errors import BadTarget, DeviceError, did_you_mean
+from edgekit.paths import shelf
 from edgekit.plugins import plugins
-from edgekit.shelf import shelf
 
 HOST = "host"
 
@@ -299,6 +299,6 @@ def how_to_reach(target: Target) -> str:
 
 def host_facts() -> DeviceFacts:
     """Return what this machine reports of itself."""
-    from edgekit import runner
+    from edgekit.onboard import runner
 
     return msgspec.convert(runner.probe(), DeviceFacts)

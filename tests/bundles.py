@@ -17,8 +17,8 @@ from edgekit.artifact import (
     record_files,
     write_manifest,
 )
-from edgekit.bundle import Bundle, BundleRequest, make_bundle
-from edgekit.images import open_images
+from edgekit.data.images import open_images
+from edgekit.deployment.bundle import Bundle, BundleRequest, make_bundle
 from edgekit.spec import InputSpec, OutputSpec
 
 APP = "cats"

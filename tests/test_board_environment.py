@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.board import Refused
-from edgekit.board.environment import prepare
+from edgekit.onboard.receiver import Refused
+from edgekit.onboard.receiver.environment import prepare
 
 LOCK = "requirements/here.txt"
 

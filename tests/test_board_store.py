@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from bundles import APP, null_bundle
 
-import edgekit.board
-from edgekit.board import Refused
-from edgekit.board.archive import damage, unpack
-from edgekit.board.durable import flush_tree
-from edgekit.board.store import App
-from edgekit.bundle import Bundle
+import edgekit.onboard.receiver
+from edgekit.deployment.bundle import Bundle
+from edgekit.onboard.receiver import Refused
+from edgekit.onboard.receiver.archive import damage, unpack
+from edgekit.onboard.receiver.durable import flush_tree
+from edgekit.onboard.receiver.store import App
 
 
 def put(app: App, bundle: Bundle) -> None:
@@ -141,7 +141,7 @@ def test_a_history_that_is_nonsense_hides_nothing(
 
 def test_the_lock_holds_another_process_off(app: App) -> None:
     code = (
-        "import sys; from edgekit.board.store import App\n"
+        "import sys; from edgekit.onboard.receiver.store import App\n"
         f"with App({APP!r}).locked(0): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -165,10 +165,10 @@ def test_an_application_is_a_plain_word(app: App, name: object) -> None:
 def test_the_board_code_is_python_3_9_and_needs_nothing_of_edgekit(tmp_path: Path) -> None:
     import ast
 
-    folder = Path(edgekit.board.__file__).parent
+    folder = Path(edgekit.onboard.receiver.__file__).parent
     for path in folder.glob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 9))
-    from edgekit.deploy import receiver
+    from edgekit.deployment.deploy import receiver
 
     program = tmp_path / "receiver.pyz"
     program.write_bytes(receiver())

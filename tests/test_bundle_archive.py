@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.board import Refused
-from edgekit.board.archive import (
+from edgekit.onboard.receiver import Refused
+from edgekit.onboard.receiver.archive import (
     INDEX,
     RUN,
     SIGNATURE,

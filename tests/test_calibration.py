@@ -10,12 +10,19 @@ import pytest
 import torch
 from PIL import Image
 
-from edgekit.calibration import Recipe, choose, lint, load_recipe, load_samples, recipe_names
-from edgekit.contract import reference_input
+from edgekit.conversion.calibration import (
+    Recipe,
+    choose,
+    lint,
+    load_recipe,
+    load_samples,
+    recipe_names,
+)
+from edgekit.conversion.synthesis import synthesise
+from edgekit.data.images import content_hash, open_images
 from edgekit.errors import BadData
-from edgekit.images import content_hash, open_images
+from edgekit.graph.contract import reference_input
 from edgekit.spec import InputSpec
-from edgekit.synthesis import synthesise
 
 SPEC = InputSpec(16, 16)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_results import FACTS, make_measurement, make_round
 
-from edgekit.comparison import compare
 from edgekit.errors import BadResults
+from edgekit.measurement.comparison import compare
 from edgekit.results import Measurement
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from user_models import Small
 
 from edgekit.artifact import find_artifacts, load_artifact
-from edgekit.contract import Baked, Flat, reference_input, uniform_zero_point
+from edgekit.graph.contract import Baked, Flat, reference_input, uniform_zero_point
 from edgekit.spec import InputSpec
 from edgekit.zoo.checkpoint import save_weights
 
@@ -341,7 +341,8 @@ def test_one_backend_does_not_import_another(converted: Path) -> None:
     }
     for backend, foreign in others.items():
         code = (
-            "import sys; import edgekit.build; from edgekit.backends import load_backend\n"
+            "import sys; import edgekit.conversion.build\n"
+            "from edgekit.backends import load_backend\n"
             f"load_backend('{backend}'); print(*sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

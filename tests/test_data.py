@@ -15,12 +15,12 @@ from PIL import Image
 from edgekit.data import UNLABELLED, SplitPlan, open_dataset
 from edgekit.data.adience import age_class
 from edgekit.data.age_bins import strict_age_class
-from edgekit.data.assessment import assess
 from edgekit.data.decoded import Frame, decode_all
 from edgekit.data.near_duplicates import RADIUS, difference_hash, group_near_duplicates
 from edgekit.data.utkface import published_path, published_split
 from edgekit.errors import BadData
-from edgekit.runner import MAX_PIXELS, decode
+from edgekit.evaluation.assessment import assess
+from edgekit.onboard.runner import MAX_PIXELS, decode
 
 ADIENCE_HEADER = (
     "user_id	original_image	face_id	age	gender	x	y	dx	dy	tilt_ang	"

@@ -19,12 +19,12 @@ from bundles import APP, give_python, null_artifact, null_bundle
 from conftest import one_line_error, run_cli
 from sshd import Board
 
-from edgekit.board.archive import header, unpack
-from edgekit.bundle import Bundle, read_bundle
-from edgekit.bundle.keys import sign, trusted_line
-from edgekit.deploy import DeployRequest, deploy, status, trust
+from edgekit.deployment.bundle import Bundle, read_bundle
+from edgekit.deployment.deploy import DeployRequest, deploy, status, trust
+from edgekit.deployment.keys import sign, trusted_line
+from edgekit.devices.ssh_link.address import parse_address
 from edgekit.errors import BadBundle, DeviceError
-from edgekit.ssh.address import parse_address
+from edgekit.onboard.receiver.archive import header, unpack
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +242,7 @@ def test_a_key_is_private_and_never_overwritten(key: Path) -> None:
 
 
 def test_an_upload_that_was_cut_goes_on(board: Board, tmp_path: Path, few: Path) -> None:
-    from edgekit.deploy import reached
+    from edgekit.deployment.deploy import reached
 
     give_python(board)
     big = null_bundle(tmp_path / "big", few, "x" * 5_000_000)
@@ -270,7 +270,7 @@ def test_an_upload_that_was_cut_goes_on(board: Board, tmp_path: Path, few: Path)
 
 
 def test_steps_cannot_be_left_out(board: Board, plain: Bundle) -> None:
-    from edgekit.deploy import reached
+    from edgekit.deployment.deploy import reached
 
     give_python(board)
     with reached(parse_address(board.address)) as there:

@@ -19,11 +19,11 @@ from bundles import APP, give_python, null_bundle
 from relay import Relay
 from sshd import Board, accept
 
-from edgekit.board.archive import damage
-from edgekit.bundle import Bundle
-from edgekit.deploy import STEPS, DeployRequest, deploy
+from edgekit.deployment.bundle import Bundle
+from edgekit.deployment.deploy import STEPS, DeployRequest, deploy
+from edgekit.devices.ssh_link.address import parse_address
 from edgekit.errors import DeviceError
-from edgekit.ssh.address import parse_address
+from edgekit.onboard.receiver.archive import damage
 
 SWITCH = STEPS.index("switch")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.devices import Device, open_device, probe, put_runner, run_job
+from edgekit.devices import Device, open_device
 from edgekit.errors import BadTarget, DeviceError, DeviceTimeout
+from edgekit.session import probe, put_runner, run_job
 from edgekit.targets import load_target
 
 AWKWARD = 'a b/it\'s "quoted"\nand broken.txt'

@@ -10,15 +10,15 @@ import pytest
 from conftest import Cli, draw_pictures, one_line_error
 from sshd import Board
 
-from edgekit import runner
 from edgekit.artifact import load_artifact
+from edgekit.devices.emulator.install import install
+from edgekit.devices.emulator.profile import board_of
 from edgekit.errors import DeviceError
+from edgekit.onboard import runner
+from edgekit.outputs import read_outputs
 from edgekit.results import load_accuracy
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS, OutputSpec
 from edgekit.targets import load_target
-from edgekit.verify import read_outputs
-from edgekit.virtual.board import board_of
-from edgekit.virtual.sysroot import install
 
 SPECS = (OutputSpec("x", "classification", ("a", "b")),)
 

@@ -13,10 +13,10 @@ from types import ModuleType
 import pytest
 
 from edgekit.errors import BadResults
-from edgekit.predict import evidence
-from edgekit.predict.observations import WINOGRAD, kernels_of, observations
-from edgekit.predict.operators import readers, workload_of
-from edgekit.predict.workload import convolution
+from edgekit.latency_model import evidence
+from edgekit.latency_model.analytic.observations import WINOGRAD, kernels_of, observations
+from edgekit.latency_model.operators import readers, workload_of
+from edgekit.latency_model.workload import convolution
 
 FOLDER = evidence.folder()
 

@@ -17,7 +17,6 @@ import pytest
 from conftest import Cli, one_line_error
 
 import edgekit.explain
-from edgekit import runner
 from edgekit.artifact import (
     Artifact,
     Manifest,
@@ -32,7 +31,8 @@ from edgekit.errors import DeviceError, UserError
 from edgekit.explain import PROFILER, Explanation, explain
 from edgekit.explain.findings import Case, judge
 from edgekit.explain.operators import read_operators
-from edgekit.shelf import PACKAGE
+from edgekit.onboard import runner
+from edgekit.paths import ONBOARD
 from edgekit.spec import InputSpec, OutputSpec
 from edgekit.targets import load_target
 
@@ -240,7 +240,7 @@ def test_a_board_that_is_not_installed_is_answered_by_this_machine(
 def test_the_profiler_needs_nothing_of_edgekit_but_the_runner(tmp_path: Path) -> None:
     made = tflite_fp32(tmp_path)
     for name in ("runner.py", PROFILER):
-        shutil.copy(PACKAGE / name, tmp_path / name)
+        shutil.copy(ONBOARD / name, tmp_path / name)
     np.save(tmp_path / "pixels.npy", np.zeros((1, 24, 24, 3), np.uint8))
     job = {"task": "profile", "artifact": str(made.folder), "runtime": "ai_edge_litert"}
     (tmp_path / "job.json").write_text(
@@ -257,7 +257,7 @@ def test_the_profiler_needs_nothing_of_edgekit_but_the_runner(tmp_path: Path) ->
     event, loaded = done.stdout.splitlines()
     assert loaded == "set()", done.stderr
     assert [o["kind"] for o in json.loads(event)["operators"]] == ["CONV_2D"] * 3
-    ast.parse((PACKAGE / PROFILER).read_text(), feature_version=(3, 9))
+    ast.parse((ONBOARD / PROFILER).read_text(), feature_version=(3, 9))
     assert set(edgekit.explain.TIMED_BY) == set(runner.RUNTIMES) - {"null"}
 
 

@@ -13,16 +13,16 @@ from test_explain import HOST, onnx_fp32, openvino_int8, tflite_fp32
 import edgekit.explain
 from edgekit.artifact import Artifact
 from edgekit.devices import Device
+from edgekit.devices.emulator.install import install
+from edgekit.devices.emulator.profile import board_of
 from edgekit.devices.local import LocalDevice
 from edgekit.devices.virtual import VirtualDevice
-from edgekit.emulation import emulate
+from edgekit.emulation.emulate import emulate
 from edgekit.errors import DeviceError
 from edgekit.explain import Explanation, cuts, explain
 from edgekit.explain.instructions import counted
 from edgekit.explain.operators import Operator
 from edgekit.targets import load_target
-from edgekit.virtual.board import board_of
-from edgekit.virtual.sysroot import install
 
 
 def operators(*milliseconds: float) -> list[Operator]:
@@ -147,7 +147,7 @@ def test_without_a_compiler_it_says_what_is_missing(
         return VirtualDevice(board)
 
     monkeypatch.setattr(edgekit.explain, "open_device", opened)
-    monkeypatch.setattr("edgekit.virtual.counting.plugin", no_plugin)
+    monkeypatch.setattr("edgekit.devices.emulator.counting.plugin", no_plugin)
     result = explain(made, target)
     assert result.operators and not result.counted
     assert "no C compiler (cc)" in result.doubts[-1]

@@ -13,11 +13,11 @@ from bundles import APP, give_python, null_artifact, null_bundle
 from conftest import one_line_error, run_cli
 from sshd import Board, accept, new_board
 
+from edgekit.deployment.inventory import Host, read_inventory
+from edgekit.deployment.rollout import Plan, Say, roll_out
+from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, EdgekitError, UserError
-from edgekit.fleet.inventory import Host, read_inventory
-from edgekit.fleet.rollout import Plan, Say, roll_out
 from edgekit.results import load_results
-from edgekit.ssh.address import Address, parse_address
 
 FLEET = """
 [defaults]

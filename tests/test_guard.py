@@ -11,7 +11,8 @@ import pytest
 from conftest import Cli, one_line_error
 
 from edgekit.artifact import load_artifact
-from edgekit.guard import GuardSet, drop, guard_int8
+from edgekit.conversion.guard import drop, guard_int8
+from edgekit.graph import GuardSet
 from edgekit.spec import OutputSpec
 
 HERE = Path(__file__).parent

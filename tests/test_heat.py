@@ -12,8 +12,8 @@ from test_measure import few, null_artifact
 from test_results import make_measurement, make_round
 
 from edgekit.devices import open_device
-from edgekit.heat import heat_curve, heat_notes
-from edgekit.measure import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.heat_curve import heat_curve, heat_notes
 from edgekit.results import Measurement, load_results, save
 from edgekit.targets import load_target
 
@@ -91,7 +91,7 @@ def test_rounds_go_on_for_the_time_and_an_interrupted_run_gets_only_the_rest(
         min_seconds=0.0, warmup_max_seconds=0.1, sustained=1.0,
     )  # fmt: skip
     now = [0.0]
-    monkeypatch.setattr("edgekit.measure.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("edgekit.measurement.bench.time.monotonic", lambda: now[0])
     device = open_device("local", HOST)
 
     def six_rounds_a_minute(row: str, text: str) -> None:

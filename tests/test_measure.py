@@ -18,14 +18,13 @@ from bundles import null_artifact
 from conftest import run_cli
 from test_results import make_measurement, make_round
 
-from edgekit.artifact import (
-    find_artifacts,
-)
+from edgekit.artifact import find_artifacts
+from edgekit.data.images import ImageSet, open_images
 from edgekit.devices import Completed, open_device
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadTarget, DeviceError, UserError
-from edgekit.images import ImageSet, open_images
-from edgekit.measure import BenchRequest, bench, entry, summary_row, verdict, was_throttled
+from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.summary import summary_row, verdict, was_throttled
 from edgekit.results import Measurement, load_results, save
 from edgekit.targets import load_target
 
@@ -126,8 +125,8 @@ from dataclasses import replace
 from pathlib import Path
 from edgekit.artifact import load_artifact
 from edgekit.devices import open_device
-from edgekit.images import ImageSet, open_images
-from edgekit.measure import BenchRequest, bench, entry
+from edgekit.data.images import ImageSet, open_images
+from edgekit.measurement.bench import BenchRequest, bench, entry
 from edgekit.targets import load_target
 
 one, two, pictures, results = map(Path, sys.argv[1:])
@@ -383,7 +382,7 @@ def test_torch_rows_stay_on_this_machine(request_: BenchRequest, device: Any) ->
     null = request_.entries[0].artifact
     torch_row = entry(replace(null, manifest=replace(null.manifest, backend="torch")))
     assert torch_row.runtime == "torch"
-    assert torch_row.program == ("-m", "edgekit.torch_eager")
+    assert torch_row.program == ("-m", "edgekit.backends._torch_runtime")
     device.name = "ssh://pi@board"
     with pytest.raises(UserError, match="this machine only"):
         bench(replace(request_, entries=(torch_row,)), device)

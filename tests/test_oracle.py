@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from edgekit.devices.emulator.profile import Board, board_of
+from edgekit.devices.emulator.sysroot import Record, Tried
+from edgekit.devices.emulator.wheel_check import check
+from edgekit.runtimes.locks import lock_path, read_lock
+from edgekit.runtimes.wheel_fit import fit
 from edgekit.targets import load_target, target_names
-from edgekit.virtual.board import Board, board_of
-from edgekit.virtual.locks import lock_path, read_lock
-from edgekit.virtual.oracle import check, fit
-from edgekit.virtual.sysroot import Record, Tried
 
 BOARDS = [name for name in target_names() if load_target(name).emulation]
 

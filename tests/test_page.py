@@ -17,16 +17,16 @@ from selenium.webdriver.common.keys import Keys
 from test_report import a_measurement, an_accuracy
 from typer.testing import CliRunner
 
-from edgekit.accuracy import Confusion
 from edgekit.cli import app
-from edgekit.report.details import details
 from edgekit.report.page import html_page
 from edgekit.report.plots import MOST, save_plots, sections
 from edgekit.report.plots.confusion import SHADE
-from edgekit.report.saved import load_saved
+from edgekit.report.record_details import details
+from edgekit.report.records import load_saved
 from edgekit.report.theme import DARK, LIGHT, contrast
 from edgekit.results import (
     AccuracyRecord,
+    Confusion,
     EmulationRecord,
     Measurement,
     PredictionRecord,

@@ -19,7 +19,7 @@ from edgekit.backends import backend_names, load_backend
 from edgekit.data import is_dataset, open_dataset
 from edgekit.errors import BadData, BrokenPlugin
 from edgekit.plugins import plugins
-from edgekit.report.saved import load_saved
+from edgekit.report.records import load_saved
 from edgekit.results import save
 from edgekit.targets import load_target, target_names
 

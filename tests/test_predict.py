@@ -15,19 +15,19 @@ from priced_models import measured, onnx_artifact
 
 from edgekit.artifact import Artifact
 from edgekit.errors import BadArtifact, BadTarget, UserError
-from edgekit.predict import METHODS, Accuracy, Prediction, Setting, open_predictor
-from edgekit.predict import coefficients as files
-from edgekit.predict.accuracy import Rebuilt, rebuild
-from edgekit.predict.analytic import FILE, AnalyticPredictor
-from edgekit.predict.evidence import fingerprint, folder, load_networks, load_rows
-from edgekit.predict.fit import nonnegative
-from edgekit.predict.intervals import COVERAGE
-from edgekit.predict.left_out import left_out
-from edgekit.predict.observations import observations
-from edgekit.predict.operators import workload_of
-from edgekit.predict.records import predict
-from edgekit.predict.refit import own_observations, refit
-from edgekit.predict.workload import Workload
+from edgekit.latency_model import METHODS, Accuracy, Prediction, Setting, open_predictor
+from edgekit.latency_model.analytic import coefficients as files
+from edgekit.latency_model.analytic.accuracy import Rebuilt, rebuild
+from edgekit.latency_model.analytic.fit import nonnegative
+from edgekit.latency_model.analytic.intervals import COVERAGE
+from edgekit.latency_model.analytic.left_out import left_out
+from edgekit.latency_model.analytic.observations import observations
+from edgekit.latency_model.analytic.predictor import FILE, AnalyticPredictor
+from edgekit.latency_model.analytic.refit import own_observations, refit
+from edgekit.latency_model.evidence import fingerprint, folder, load_networks, load_rows
+from edgekit.latency_model.operators import workload_of
+from edgekit.latency_model.records import predict
+from edgekit.latency_model.workload import Workload
 from edgekit.report import build_tables
 from edgekit.results import load_predictions, save
 from edgekit.targets import load_target

@@ -10,22 +10,24 @@ import pytest
 from test_virtual import MARK, program, run_program
 
 from edgekit.artifact import load_artifact
+from edgekit.devices.emulator import counting
+from edgekit.devices.emulator.counting import Block, Cache
+from edgekit.devices.emulator.install import install
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import Sysroot, home
 from edgekit.errors import BadTarget, UserError
-from edgekit.predict import Prediction, Setting, executed_run
-from edgekit.predict.evidence import load_rows
-from edgekit.predict.executed import open_predictor
-from edgekit.predict.executed_accuracy import ablation
-from edgekit.predict.executed_coefficients import load
-from edgekit.predict.executed_fit import Sample, fit, load_samples
-from edgekit.predict.executed_issue import classes_of, core
-from edgekit.predict.executed_model import TERMS, terms
-from edgekit.predict.executed_run import Work, caches_of, work_of
-from edgekit.predict.executed_words import class_of
+from edgekit.latency_model import Prediction, Setting
+from edgekit.latency_model.evidence import load_rows
+from edgekit.latency_model.executed import run as executed
+from edgekit.latency_model.executed.a64_classes import class_of
+from edgekit.latency_model.executed.accuracy import ablation
+from edgekit.latency_model.executed.coefficients import load
+from edgekit.latency_model.executed.fit import Sample, fit, load_samples
+from edgekit.latency_model.executed.issue_table import classes_of, core
+from edgekit.latency_model.executed.model import TERMS, terms
+from edgekit.latency_model.executed.predictor import open_predictor
+from edgekit.latency_model.executed.run import Work, caches_of, work_of
 from edgekit.targets import load_target
-from edgekit.virtual import counting
-from edgekit.virtual.board import board_of
-from edgekit.virtual.counting import Block, Cache
-from edgekit.virtual.sysroot import Sysroot, home, install
 
 # Words as an assembler writes them.
 WORDS = (
@@ -198,8 +200,8 @@ def test_damaged_constants_are_one_line(tmp_path: Path) -> None:
 
 
 def open_predictor_path() -> Path:
-    from edgekit.predict.evidence import folder
-    from edgekit.predict.executed import FILE
+    from edgekit.latency_model.evidence import folder
+    from edgekit.latency_model.executed.predictor import FILE
 
     return folder() / FILE
 
@@ -279,7 +281,7 @@ def test_caches_that_cannot_be_made_stop_the_run(rpi4: Sysroot, tmp_path: Path) 
 def test_an_artifact_is_run_once_and_timed_for_any_threads_and_clock(
     rpi4: Sysroot, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executed_run, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(executed, "cache_folder", lambda: tmp_path)
     target, artifact = load_target("rpi4"), load_artifact(converted / "tflite-int8")
     predictor = open_predictor()
 
@@ -293,7 +295,7 @@ def test_an_artifact_is_run_once_and_timed_for_any_threads_and_clock(
     assert one.method == "executed" and one.low < one.seconds < one.high
     assert not one.calibrated and "its rows are of an older release" in one.why
 
-    monkeypatch.setattr(executed_run, "VirtualDevice", None)
+    monkeypatch.setattr(executed, "VirtualDevice", None)
     four, faster, two = predicted(4, 1500), predicted(1, 1800), predicted(2, 1500)
     assert four.seconds < two.seconds < one.seconds < 4 * four.seconds
     assert one.seconds / 1.2 < faster.seconds < one.seconds, "memory keeps its own pace"

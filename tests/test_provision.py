@@ -17,14 +17,15 @@ from sshd import Board
 from test_ssh import appears
 from test_targets import A_PI4
 
-from edgekit.devices import open_device, probe, put_runner
+from edgekit.devices import open_device
+from edgekit.devices.ssh_link.address import parse_address
+from edgekit.devices.ssh_link.environment import environments, lock_for
+from edgekit.devices.ssh_link.interpreter import Interpreter
+from edgekit.devices.ssh_link.provision import Provisioned, provision
 from edgekit.errors import DeviceError, DeviceLost, UserError
-from edgekit.ssh.address import parse_address
-from edgekit.ssh.environment import environments, lock_for
-from edgekit.ssh.interpreter import Interpreter
-from edgekit.ssh.provision import Provisioned, provision
+from edgekit.runtimes.locks import lock_path, read_lock
+from edgekit.session import probe, put_runner
 from edgekit.targets import DeviceFacts, host_facts, load_target
-from edgekit.virtual.locks import lock_path, read_lock
 
 MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",

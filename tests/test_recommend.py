@@ -23,7 +23,7 @@ from edgekit.recommend.limits import (
     named_accuracy_limit,
     size_limit,
 )
-from edgekit.report.saved import Saved
+from edgekit.report.records import Saved
 from edgekit.results import EmulationRecord, PredictionRecord, save
 
 # sha, backend, ms, bytes, age per cent

@@ -20,7 +20,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SHIPPED = (
     "edgekit/py.typed",
     "edgekit/report/templates/report.html",
-    "edgekit/virtual/plugin.c",
+    "edgekit/devices/emulator/plugin.c",
     "edgekit/zoo/systems.toml",
     "edgekit/zoo/weights/multitask-cnn.classification.safetensors",
     "edgekit/zoo/weights/multitask-cnn.classification.md",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgekit import runner
+from edgekit.onboard import runner
 
 
 def run_alone(tmp_path: Path, *arguments: str, text: str | None = None):

@@ -25,10 +25,10 @@ from edgekit.artifact import load_artifact
 from edgekit.data import SplitPlan, open_dataset
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadArtifact, BadData, EdgekitError, MissingPackage, UserError
-from edgekit.evaluation import EvaluateRequest, evaluate
+from edgekit.evaluation.evaluate import EvaluateRequest, evaluate
+from edgekit.evaluation.shards import Shard, run_shard, run_shards, shard_count, shards_of
 from edgekit.executors import open_executor
 from edgekit.executors.dask import DaskExecutor
-from edgekit.shard import Shard, run_shard, run_shards, shard_count, shards_of
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 from edgekit.targets import load_target
 from edgekit.training.folds import train_alone
@@ -271,7 +271,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_scale_out import request
-from edgekit.evaluation import evaluate
+from edgekit.evaluation.evaluate import evaluate
 
 def say(step, text):
     if text == "2 of 6 shards":

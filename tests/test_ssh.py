@@ -18,11 +18,11 @@ import pytest
 from sshd import Board, children, new_key
 from test_devices import wait_gone
 
+from edgekit.devices.ssh_link import process
+from edgekit.devices.ssh_link.address import Address, parse_address
+from edgekit.devices.ssh_link.connection import Connection, connect
+from edgekit.devices.ssh_link.transfer import PART_BYTES
 from edgekit.errors import BadTarget, DeviceError, DeviceLost, DeviceTimeout
-from edgekit.ssh import process
-from edgekit.ssh.address import Address, parse_address
-from edgekit.ssh.connection import Connection, connect
-from edgekit.ssh.transfer import PART_BYTES
 
 HOSTILE = "$(touch touched) `touch touched` ; & | > x\n'\"\\ *~"
 
@@ -228,7 +228,7 @@ def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) 
 def test_a_board_that_hangs_is_given_up(
     board: Board, ssh_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekit.ssh.handshake.KEEPALIVE_S", 0.3)
+    monkeypatch.setattr("edgekit.devices.ssh_link.handshake.KEEPALIVE_S", 0.3)
     hung = connect(parse_address(board.address))
     (serving,) = board.connections()
     stopper = threading.Thread(
@@ -244,7 +244,7 @@ def test_a_board_that_hangs_is_given_up(
 def test_a_disk_that_hangs_is_given_up(
     board: Board, there: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekit.ssh.transfer.STALL_S", 1.0)
+    monkeypatch.setattr("edgekit.devices.ssh_link.transfer.STALL_S", 1.0)
     assert there.kind_below(there.home, "bin") == "folder"
     (server,) = [pid for pid in descendants(board.connections()) if "sftp" in name_of(pid)]
     os.kill(server, signal.SIGSTOP)
@@ -256,8 +256,8 @@ def test_a_disk_that_hangs_is_given_up(
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how: int) -> None:
     code = (
-        "from edgekit.ssh.address import parse_address\n"
-        "from edgekit.ssh.connection import connect\n"
+        "from edgekit.devices.ssh_link.address import parse_address\n"
+        "from edgekit.devices.ssh_link.connection import connect\n"
         f"there = connect(parse_address({board.address!r}))\n"
         "there.run(['sh', '-c', 'echo $$ >pid.new; mv pid.new pid; sleep 60'], timeout=50)\n"
     )
@@ -274,7 +274,7 @@ def test_edgekit_interrupted_or_killed_leaves_nothing_running(board: Board, how:
 
 
 def test_a_flood_of_output_is_ended(there: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgekit.ssh.process.MAX_OUTPUT_BYTES", 1 << 20)
+    monkeypatch.setattr("edgekit.devices.ssh_link.process.MAX_OUTPUT_BYTES", 1 << 20)
     with pytest.raises(DeviceError, match=r"^[^\n]*more than 1 MiB[^\n]*\Z"):
         there.run(["cat", "/dev/zero"], timeout=50)
 

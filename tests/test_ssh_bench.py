@@ -18,12 +18,14 @@ from sshd import Board, children
 from test_devices import wait_gone
 from test_measure import few, null_artifact
 
-from edgekit.devices import open_device, probe, put_runner
+from edgekit.devices import open_device
 from edgekit.devices import ssh as ssh_device
+from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import BadTarget, DeviceError, DeviceLost
-from edgekit.measure import BenchRequest, bench, entry, verdict
+from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.summary import verdict
 from edgekit.results import Measurement, load_results
-from edgekit.ssh.interpreter import Interpreter
+from edgekit.session import probe, put_runner
 from edgekit.targets import load_target
 
 HOST = load_target("host")

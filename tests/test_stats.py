@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from edgekit import stats
+from edgekit.measurement import stats
 
 
 def noisy_rounds(

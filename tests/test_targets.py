@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edgekit import runner
 from edgekit.errors import BadTarget, DeviceError
-from edgekit.shelf import shelf
+from edgekit.onboard import runner
+from edgekit.paths import shelf
 from edgekit.targets import (
     Fact,
     check_device,
@@ -92,8 +92,8 @@ def test_what_nobody_could_source_stays_marked(name: str, unverified: set[str]) 
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_board_can_be_emulated_and_has_a_lock(name: str) -> None:
-    from edgekit.virtual.board import board_of
-    from edgekit.virtual.locks import lock_path, read_lock
+    from edgekit.devices.emulator.profile import board_of
+    from edgekit.runtimes.locks import lock_path, read_lock
 
     target = load_target(name)
     board, lock = board_of(target), read_lock(lock_path(name))

@@ -30,13 +30,13 @@ from edgekit.training.augment import augment, normalise, plain
 from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.kernels import ByteDropout, accelerate
+from edgekit.training.label_targets import age_distribution, class_targets, scale_targets
 from edgekit.training.loop import fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
-from edgekit.training.refit import best_scale, refit_scales
+from edgekit.training.regression_scale import best_scale, refit_scales
 from edgekit.training.run import TrainOptions, TrainResult, train
-from edgekit.training.targets import age_distribution, class_targets, scale_targets
 from edgekit.zoo.checkpoint import save_weights
 from edgekit.zoo.heads import JointHeads
 

@@ -17,15 +17,18 @@ import pytest
 from conftest import Cli
 from PIL import Image
 
-from edgekit import runner
 from edgekit.artifact import Artifact, load_artifact
-from edgekit.devices import open_device, probe, put_artifact, put_runner, run_job
+from edgekit.devices import open_device
+from edgekit.devices.emulator import counting, crash, qemu
+from edgekit.devices.emulator.install import install
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import Sysroot, home
 from edgekit.devices.virtual import VirtualDevice
+from edgekit.emulation import proof as emulated
 from edgekit.errors import DeviceError, DeviceTimeout
+from edgekit.onboard import runner
+from edgekit.session import probe, put_artifact, put_runner, run_job
 from edgekit.targets import check_device, load_target
-from edgekit.virtual import counting, crash, qemu, verification
-from edgekit.virtual.board import board_of
-from edgekit.virtual.sysroot import Sysroot, home, install
 
 pytestmark = pytest.mark.slow
 
@@ -282,7 +285,7 @@ def images(pictures: Path) -> list[Path]:
 def test_every_artifact_runs_and_answers_as_here(
     name: str, artifacts: dict[str, Artifact], images: list[Path]
 ) -> None:
-    proofs = verification.verify(board(name), list(artifacts.values()), images)
+    proofs = emulated.verify(board(name), list(artifacts.values()), images)
     for folder, proof in zip(artifacts, proofs, strict=True):
         assert proof.failure == "", folder
         assert proof.provenance == "emulated" and proof.board == name
@@ -303,7 +306,7 @@ def test_every_artifact_runs_and_answers_as_here(
 def test_a_count_is_the_same_on_every_run(
     rpi4: Sysroot, artifacts: dict[str, Artifact], images: list[Path]
 ) -> None:
-    twice = verification.verify(rpi4, [artifacts["onnx-int8"]] * 2, images)
+    twice = emulated.verify(rpi4, [artifacts["onnx-int8"]] * 2, images)
     first, second = (proof.instructions for proof in twice)
     assert first is not None and second is not None
     assert first.per_inference == pytest.approx(second.per_inference, rel=1e-3)
@@ -316,7 +319,7 @@ def test_dot_products_make_int8_cheaper_where_the_cpu_has_them(
     chosen = [artifacts["tflite-int8"]]
     costs = {}
     for name in ("rpi4", "rpi5"):
-        counted = verification.verify(board(name), chosen, images)[0].instructions
+        counted = emulated.verify(board(name), chosen, images)[0].instructions
         assert counted is not None
         costs[name] = counted.per_inference
     assert costs["rpi5"] < 0.5 * costs["rpi4"]
@@ -342,7 +345,7 @@ def test_a_count_is_the_difference_of_two_run_lengths(
         job = {"task": "loop", "artifact": "artifact", "runtime": "ai_edge_litert", "count": length}
         run_job(device, job | {"pixels": "pixels.npy"}, timeout=120, program=["whole.py"])
         totals.append(int(counts.read_text().split()[0]))
-    proof = verification.verify(device.sysroot, [artifact], images)[0]
+    proof = emulated.verify(device.sysroot, [artifact], images)[0]
     assert proof.instructions is not None
     # The loop itself and its feed are in the plain method's number.
     assert (totals[1] - totals[0]) / 4 == pytest.approx(proof.instructions.per_inference, rel=2e-3)
@@ -352,7 +355,7 @@ def test_tflite_runtime_has_its_own_numpy(
     rpi4: Sysroot, artifacts: dict[str, Artifact], images: list[Path]
 ) -> None:
     chosen = [artifacts["tflite-fp32"]]
-    proof = verification.verify(rpi4, chosen, images, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, images, runtimes={"tflite": "tflite_runtime"})[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
     assert max(output.max_abs_diff for output in proof.outputs) < 1e-5
     assert any(name.startswith("numpy-1.26.4") for name, _ in proof.footprint.wheels)
@@ -367,7 +370,7 @@ def test_int8_with_local_response_normalisation_runs_in_tflite_runtime(
     assert done.returncode == 0, done.stderr
     chosen = [load_artifact(tmp_path / "tflite-int8")]
     seen = sorted(pictures.iterdir())[:4]
-    proof = verification.verify(rpi4, chosen, seen, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, seen, runtimes={"tflite": "tflite_runtime"})[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
 
 
@@ -382,7 +385,7 @@ def test_an_artifact_that_cannot_be_loaded_is_a_failed_proof(
     manifest = replace(
         artifacts["onnx-fp32"].manifest, files=record_files(tmp_path, ["model.onnx"])
     )
-    proof = verification.verify(rpi4, [write_manifest(tmp_path, manifest)], images)[0]
+    proof = emulated.verify(rpi4, [write_manifest(tmp_path, manifest)], images)[0]
     assert "model.onnx failed" in proof.failure and "\n" not in proof.failure
     assert proof.outputs == () and proof.instructions is None
 
@@ -395,7 +398,7 @@ def test_a_model_larger_than_the_boards_memory_is_a_failed_proof(
     small = board("rpi-zero2w")
     tiny = replace(small.board, memory_megabytes=40)
     shrunk = replace(small, record=replace(small.record, board=tiny))
-    proof = verification.verify(shrunk, [artifacts["onnx-fp32"]], images)[0]
+    proof = emulated.verify(shrunk, [artifacts["onnx-fp32"]], images)[0]
     assert "needs more memory than the board has" in proof.failure
 
 
@@ -406,9 +409,9 @@ def test_without_a_compiler_everything_but_the_count_is_there(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(verification, "home", lambda: tmp_path)
+    monkeypatch.setattr(emulated, "home", lambda: tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    proof = verification.verify(rpi4, [artifacts["tflite-int8"]], images)[0]
+    proof = emulated.verify(rpi4, [artifacts["tflite-int8"]], images)[0]
     assert proof.failure == "" and proof.outputs
     assert proof.instructions is None and "install gcc or clang" in proof.not_counted
 

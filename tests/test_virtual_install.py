@@ -12,19 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.devices.emulator.install import install, remove
+from edgekit.devices.emulator.profile import Board, board_of
+from edgekit.devices.emulator.sysroot import STEPS, home, installed, list_installed
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
+from edgekit.runtimes.locks import Lock, lock_path, read_lock
 from edgekit.targets import load_target
-from edgekit.virtual.board import Board, board_of
-from edgekit.virtual.locks import Lock, lock_path, read_lock
-from edgekit.virtual.sysroot import (
-    STEPS,
-    home,
-    install,
-    installed,
-    list_installed,
-    remove,
-)
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +26,8 @@ INSTALL = """
 import sys
 from edgekit.errors import EdgekitError
 from edgekit.targets import load_target
-from edgekit.virtual.board import board_of
-from edgekit.virtual.sysroot import install
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import install
 try:
     install(board_of(load_target("rpi3")), progress=lambda *step: print(*step, flush=True))
 except EdgekitError as error:
@@ -203,7 +197,7 @@ def test_a_full_disk_is_one_line_that_says_so(
 
 def test_apt_that_waits_for_ever_is_ended(tmp_path: Path) -> None:
     """It does when the disk fills up, and may have removed again what filled it."""
-    limits = "from edgekit.virtual import apt\napt.LISTS_BYTES = apt.FULL_BYTES = 0\n"
+    limits = "from edgekit.devices.emulator import apt\napt.LISTS_BYTES = apt.FULL_BYTES = 0\n"
     disk = tmp_path / "disk"
     done = run_install(
         disk, on_a_disk_of(16, disk), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"

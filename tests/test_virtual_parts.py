@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.devices.emulator import apt, crash
+from edgekit.devices.emulator.profile import board_of, system_files, write_system_files
 from edgekit.errors import BadTarget, DeviceError
+from edgekit.runtimes import wheels
+from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.targets import load_target
-from edgekit.virtual import apt, crash, wheels
-from edgekit.virtual.board import board_of, system_files, write_system_files
-from edgekit.virtual.locks import lock_path, read_lock
 
 TRIXIE = 'ID=debian\nVERSION_CODENAME=trixie\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
 DEB822 = """\

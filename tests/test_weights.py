@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from edgekit import zoo
 from edgekit.cli import app
+from edgekit.conversion.sources import SourceRequest, load_module
 from edgekit.data import SplitPlan
 from edgekit.errors import BadData, BadModel, EdgekitError
-from edgekit.sources import SourceRequest, load_module
-from edgekit.training.again import Recorded, command_of, join_pairs, make, recorded
+from edgekit.training.recorded import Recorded, command_of, join_pairs, make, recorded
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.zoo.checkpoint import save_weights
 
@@ -64,7 +64,7 @@ def benchmarks(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shelved(benchmarks: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("edgekit.training.again.shelf", lambda name: benchmarks)
+    monkeypatch.setattr("edgekit.training.recorded.shelf", lambda name: benchmarks)
     return benchmarks
 
 
@@ -87,7 +87,7 @@ def test_the_recorded_command_gives_the_recorded_weights_once(
     loaded = load_module(SourceRequest(MODEL), "zoo")
     assert loaded.weights == "trained"
 
-    monkeypatch.setattr("edgekit.training.again.subprocess", None)  # nothing may be trained now
+    monkeypatch.setattr("edgekit.training.recorded.subprocess", None)  # nothing may be trained now
     again = CliRunner().invoke(app, ["weights", "--json"])
     assert again.exit_code == 0 and again.stdout == done.stdout
 

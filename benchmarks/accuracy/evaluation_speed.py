@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edgekit import runner
 from edgekit.artifact import Artifact, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, open_dataset
+from edgekit.evaluation.shards import run_shards, shards_of
 from edgekit.executors import open_executor
-from edgekit.shard import run_shards, shards_of
+from edgekit.onboard import runner
 from edgekit.targets import load_target
 
 IMAGES, TURNS, WORKERS = 1000, 5, 2

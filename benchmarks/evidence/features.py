@@ -20,7 +20,7 @@ import networks
 from ncnn_param import read_param
 from yolo11 import yolo11
 
-from edgekit.predict.workload import Workload
+from edgekit.latency_model.workload import Workload
 
 HERE = Path(__file__).parent
 TOLERANCE = 0.02

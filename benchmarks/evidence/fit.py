@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 
 from edgekit.files import write_whole
-from edgekit.predict.accuracy import rebuild
-from edgekit.predict.analytic import FILE
-from edgekit.predict.coefficients import make, save
-from edgekit.predict.evidence import fingerprint
-from edgekit.predict.intervals import COVERAGE
+from edgekit.latency_model.analytic.accuracy import rebuild
+from edgekit.latency_model.analytic.coefficients import make, save
+from edgekit.latency_model.analytic.intervals import COVERAGE
+from edgekit.latency_model.analytic.predictor import FILE
+from edgekit.latency_model.evidence import fingerprint
 
 HERE = Path(__file__).parent
 COMMAND = "python benchmarks/evidence/fit.py"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from edgekit.predict.workload import Operator, Workload, convolution, total
+from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 Shape = tuple[int, ...]  # width, height, channels
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from edgekit.predict.workload import Operator, Workload, convolution, total
+from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 
 class Net:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from networks import Net
 
-from edgekit.predict.workload import Operator
+from edgekit.latency_model.workload import Operator
 
 SCALES = {
     "n": (0.5, 0.25, 1024),

@@ -17,7 +17,7 @@ from edgekit.plugins import plugins
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
-    from edgekit.runner import Loader
+    from edgekit.onboard.runner import Loader
 
 MEMBERS = ("PRECISIONS", "RUNTIME", "EXTRA", "PACKAGES", "PROGRAM", "build")
 """What a plug-in's module must have: the members of `Backend`."""
@@ -51,7 +51,7 @@ class Backend(Protocol):
     """The module that runs its artifacts, on this machine only; empty for the runner.
 
     Needed where the runner does not know `RUNTIME`: it has `LOADERS` like the runner's RUNTIMES,
-    and `python -m PROGRAM JOB.json` does what runner.py does (edgekit/torch_eager.py shows it).
+    and `python -m PROGRAM JOB.json` does what runner.py does (_torch_runtime.py shows it).
     """
 
     def build(
@@ -83,7 +83,7 @@ def runtime_for(backend: str, wanted: str | None) -> str:
 
     Another backend's `wanted`, or None, gives the default. Raises UserError for an unknown one.
     """
-    from edgekit.runner import BACKEND_RUNTIMES
+    from edgekit.onboard.runner import BACKEND_RUNTIMES
 
     known = [runtime for runtimes in BACKEND_RUNTIMES.values() for runtime in runtimes]
     if wanted is not None and wanted not in known:
@@ -108,7 +108,7 @@ def load_backend(name: str) -> Backend:
 
 def loader(backend: Backend) -> Loader:
     """Return what loads a backend's artifacts into this process."""
-    from edgekit import runner
+    from edgekit.onboard import runner
 
     if not backend.PROGRAM:
         return runner.RUNTIMES[backend.RUNTIME]

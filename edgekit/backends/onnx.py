@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
-from edgekit.errors import UnsupportedModel
-from edgekit.steps import first_line
-from edgekit.unsupported import unsupported
+from edgekit.errors import UnsupportedModel, first_line
+from edgekit.graph.operator_errors import unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +57,7 @@ def _from_torch(graph: ExportedGraph) -> Any:
     """Return the baked network as a ModelProto."""
     import torch
 
-    from edgekit.contract import example_input, reference_input
+    from edgekit.graph.contract import example_input, reference_input
 
     names = [output.name for output in graph.spec.outputs]
     example = example_input(graph.spec, "uint8")
@@ -174,7 +173,7 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         quantize_static,
     )
 
-    from edgekit.runner import feed
+    from edgekit.onboard.runner import feed
 
     assert graph.calibration is not None
     contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}

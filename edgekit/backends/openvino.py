@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
-from edgekit.unsupported import unsupported
+from edgekit.graph.operator_errors import unsupported
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
@@ -46,7 +46,7 @@ def _from_torch(graph: ExportedGraph) -> Any:
     import openvino as ov
     import torch
 
-    from edgekit.contract import example_input, reference_input
+    from edgekit.graph.contract import example_input, reference_input
 
     example = example_input(graph.spec, "uint8")
     if graph.raw_input:
@@ -96,7 +96,7 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     import msgspec
     import nncf
 
-    from edgekit.runner import feed
+    from edgekit.onboard.runner import feed
 
     contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
     pixels = graph.calibration_pixels()

@@ -15,7 +15,7 @@ from edgekit.artifact import Feed, Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel
 from edgekit.files import write_whole
-from edgekit.unsupported import unsupported
+from edgekit.graph.operator_errors import unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def build(
 
 
 def _fp32(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
-    from edgekit.contract import example_input, reference_input
+    from edgekit.graph.contract import example_input, reference_input
 
     shared = graph.folder / "tflite-fp32.tflite"
     if not shared.is_file():
@@ -98,7 +98,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils import qsv_utils
 
-    from edgekit.contract import example_input, reference_input, uniform_zero_point
+    from edgekit.graph.contract import example_input, reference_input, uniform_zero_point
 
     spec = graph.spec.input
     folded = uniform_zero_point(spec) is not None
@@ -193,7 +193,7 @@ def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDA
     import msgspec
     import numpy as np
 
-    from edgekit.runner import feed
+    from edgekit.onboard.runner import feed
 
     spec = graph.spec.input
     if graph.raw_input:

@@ -1,6 +1,6 @@
 """Torch eager, as a reference row for benchmarks: the baked network saved as .pt2.
 
-Not for deployment: no board runs it. Benchmarks load it by edgekit/torch_eager.py.
+Not for deployment: no board runs it. Benchmarks load it by edgekit/backends/_torch_runtime.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32",)
 RUNTIME = "torch"
 EXTRA = "torch"
 PACKAGES = ("torch",)
-PROGRAM = "edgekit.torch_eager"
+PROGRAM = "edgekit.backends._torch_runtime"
 
 
 def build(
@@ -28,7 +28,7 @@ def build(
     """Write model.pt2, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
     import torch
 
-    from edgekit.contract import example_input, reference_input
+    from edgekit.graph.contract import example_input, reference_input
 
     if graph.format == "onnx":
         raise UnsupportedModel("torch cannot run an .onnx source: leave out --backend torch")

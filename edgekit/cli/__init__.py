@@ -10,19 +10,21 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.bench import bench, compare
-from edgekit.cli.board import clean, probe, provision
+from edgekit.cli.bench import bench
+from edgekit.cli.bundle import bundle
+from edgekit.cli.compare import compare
 from edgekit.cli.convert import convert
+from edgekit.cli.deploy import deploy, rollback, status
 from edgekit.cli.device import device
 from edgekit.cli.doctor import doctor
 from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
+from edgekit.cli.keys import keys
 from edgekit.cli.models import models
 from edgekit.cli.predict import predict
 from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
-from edgekit.cli.ship import bundle, deploy, keys, rollback, status
 from edgekit.cli.train import train
 from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError
@@ -47,8 +49,6 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
-for board_command in (probe, provision, clean):
-    device.command()(board_command)
 app.add_typer(device)
 app.add_typer(keys)
 

@@ -1,4 +1,4 @@
-"""`edgekit bench` and `edgekit compare`."""
+"""`edgekit bench`."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def bench(
     import sys
 
     from edgekit.api import bench_request, measure_on
-    from edgekit.cli.emulate import emulated
-    from edgekit.cli.fleet import bench_boards
+    from edgekit.cli.bench_emulated import emulated
+    from edgekit.cli.bench_fleet import bench_boards
     from edgekit.cli.output import progress, show
     from edgekit.errors import UserError
-    from edgekit.measure import summary_row
+    from edgekit.measurement.summary import summary_row
     from edgekit.targets import HOST, load_target
 
     profile = load_target(target)
@@ -124,7 +124,7 @@ def bench(
     title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
     lines = notes(rows, results)
     if sustained:
-        from edgekit.heat import heat_curve, heat_notes
+        from edgekit.measurement.heat_curve import heat_curve, heat_notes
 
         for row, cells in zip(rows, table, strict=True):
             cells["heat_curve"] = heat_curve([row])
@@ -157,29 +157,3 @@ def notes(rows: list[Measurement], results: Path) -> list[str]:
         lines.append("random weights: the times hold, accuracy would mean nothing")
     lines.append(f"raw samples of run {rows[0].run} in {results / rows[0].run}")
     return lines
-
-
-def compare(
-    first: Annotated[Path, typer.Argument(help="A saved measurement's JSON file.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say how many times as fast one measurement is as another, or that no one can tell.
-
-    Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
-    """
-    from edgekit.cli.output import show
-    from edgekit.comparison import compare as run
-    from edgekit.results import load_measurement
-
-    result = run(load_measurement(first), load_measurement(second))
-    row = {
-        "first": result.first,
-        "second": result.second,
-        "times_as_fast": result.ratio.value,
-        "low": result.ratio.low,
-        "high": result.ratio.high,
-        "differs": result.differs,
-        "paired": result.paired,
-    }
-    show("Comparison", [row], as_json=as_json, notes=(result.sentence, *result.doubts))

@@ -11,7 +11,7 @@ from edgekit.cli import completion
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.pipeline import Conversion
+    from edgekit.conversion.pipeline import Conversion
 
 
 def convert(

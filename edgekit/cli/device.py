@@ -1,12 +1,16 @@
-"""`edgekit device`: virtual boards, installed, listed, checked, removed; board.py has real ones."""
+"""`edgekit device`: virtual boards, and real ones over SSH."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekit.cli import completion
+
+if TYPE_CHECKING:
+    from edgekit.targets import DeviceFacts, Target
 
 device = typer.Typer(
     name="device",
@@ -22,6 +26,10 @@ Board = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Where = Annotated[str, typer.Argument(help="ssh://user@host:port; your ~/.ssh/config counts.")]
+Claimed = Annotated[
+    str | None, typer.Option(help="What the board should be, by name or TOML file.")
+]
 
 
 @device.command()
@@ -34,9 +42,9 @@ def install(
     Example: edgekit device install rpi4
     """
     from edgekit.cli.output import progress
+    from edgekit.devices.emulator.install import install as run
+    from edgekit.devices.emulator.profile import board_of
     from edgekit.targets import load_target
-    from edgekit.virtual.board import board_of
-    from edgekit.virtual.sysroot import install as run
 
     with progress(quiet) as say:
         sysroot = run(
@@ -57,7 +65,7 @@ def list_boards(as_json: Json = False) -> None:
     Example: edgekit device list
     """
     from edgekit.cli.output import show
-    from edgekit.virtual.sysroot import list_installed
+    from edgekit.devices.emulator.sysroot import list_installed
 
     rows = [
         {
@@ -79,7 +87,7 @@ def remove(board: Board) -> None:
 
     Example: edgekit device remove rpi4
     """
-    from edgekit.virtual.sysroot import remove as run
+    from edgekit.devices.emulator.install import remove as run
 
     count = run(board)
     print(f"removed {board}" if count else f"{board} was not installed")
@@ -98,12 +106,12 @@ def check(
     Example: edgekit device check rpi4 onnxruntime==1.20.0
     """
     from edgekit.cli.output import show
+    from edgekit.devices.emulator.profile import board_of
+    from edgekit.devices.emulator.sysroot import installed
+    from edgekit.devices.emulator.wheel_check import check as run
     from edgekit.errors import DeviceError
+    from edgekit.runtimes.locks import lock_path, read_lock
     from edgekit.targets import load_target
-    from edgekit.virtual.board import board_of
-    from edgekit.virtual.locks import lock_path, read_lock
-    from edgekit.virtual.oracle import check as run
-    from edgekit.virtual.sysroot import installed
 
     profile = board_of(load_target(board))
     try:
@@ -125,3 +133,105 @@ def check(
     show(f"Wheels on {profile.title}", rows, as_json=as_json, notes=notes)
     if not all(row["fits"] for row in rows):
         raise typer.Exit(1)
+
+
+@device.command()
+def probe(address: Where, target: Claimed = None, as_json: Json = False) -> None:
+    """Print what a board says of itself; with --target, fail where it cannot be that.
+
+    Example: edgekit device probe ssh://pi@raspberrypi.local --target rpi4
+    """
+    import msgspec
+
+    from edgekit.cli.output import show
+
+    facts, provenance = _facts(address, _target(target))
+    row = {**msgspec.to_builtins(facts), "provenance": provenance}
+    lines = [{"fact": name, "value": value} for name, value in row.items()]
+    notes = () if provenance == "measured" else ("its CPU is emulated: it has no times of its own",)
+    show(f"{address}: {facts.title}", [row] if as_json else lines, as_json=as_json, notes=notes)
+
+
+@device.command()
+def provision(
+    address: Where,
+    target: Claimed = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(help="onnxruntime, ai_edge_litert, openvino (all three), tflite_runtime."),
+    ] = None,
+    wheelhouse: Annotated[
+        Path | None,
+        typer.Option(help="Fetch the board's wheels into this folder here; it installs offline."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Give a board the runtimes, in ~/.edgekit alone; nothing needs root, and it can be repeated.
+
+    Example: edgekit device provision ssh://pi@raspberrypi.local --wheelhouse wheels
+    """
+    from edgekit.cli.output import progress, show
+    from edgekit.devices.ssh_link.address import parse_address
+    from edgekit.devices.ssh_link.environment import DEFAULT_RUNTIMES
+    from edgekit.devices.ssh_link.provision import provision as run
+
+    profile = _target(target)
+    facts, _ = _facts(address, profile)
+    with progress(quiet or as_json) as say:
+        made = run(
+            parse_address(address),
+            facts,
+            target=profile,
+            runtimes=runtime or DEFAULT_RUNTIMES,
+            wheelhouse=wheelhouse,
+            say=say,
+        )
+    rows = [
+        {
+            "environment": f"~/.edgekit/env/{item.environment.folder}",
+            "python": item.environment.python,
+            "wheels": [f"{wheel.name} {wheel.version}" for wheel in item.environment.wheels],
+            "kept": item.kept,
+        }
+        for item in made
+    ]
+    show(f"{address}: {facts.title}", rows, as_json=as_json)
+
+
+@device.command()
+def clean(address: Where) -> None:
+    """Remove ~/.edgekit, and so all that edgekit ever put there, from a board.
+
+    Example: edgekit device clean ssh://pi@raspberrypi.local
+    """
+    from edgekit.devices.ssh_link.address import parse_address
+    from edgekit.devices.ssh_link.provision import clean as run
+
+    there = run(parse_address(address))
+    print(f"removed ~/.edgekit of {address}" if there else f"{address} has no ~/.edgekit")
+
+
+def _target(name: str | None) -> Target | None:
+    from edgekit.targets import load_target
+
+    return load_target(name) if name else None
+
+
+def _facts(address: str, target: Target | None) -> tuple[DeviceFacts, str]:
+    """Return what the board reports and its provenance; BadTarget where it is not `target`."""
+    from edgekit.devices.ssh import SshDevice
+    from edgekit.devices.ssh_link.address import parse_address
+    from edgekit.session import probe as run
+    from edgekit.session import put_runner
+    from edgekit.targets import check_device
+
+    device = SshDevice(parse_address(address))
+    try:
+        put_runner(device)
+        facts = run(device)
+        if target:
+            check_device(target, facts, device.name)
+        return facts, device.provenance
+    finally:
+        device.close()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit import __version__
 from edgekit.errors import DISTRIBUTION
+from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from edgekit.plugins import Plugin

@@ -55,7 +55,7 @@ def evaluate(
 
     from edgekit.api import evaluate as run
     from edgekit.cli.output import column_names, progress, show
-    from edgekit.evaluation import row
+    from edgekit.evaluation.evaluate import row
 
     with progress(quiet or as_json) as say:
         evaluations = run(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.pipeline import Say
+    from edgekit.conversion.pipeline import Say
 
 Rows = Sequence[dict[str, Any]]
 

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.predict import Accuracy, Predictor
+    from edgekit.latency_model import Accuracy, Predictor
     from edgekit.results import PredictionRecord
     from edgekit.targets import Target
 
@@ -70,8 +70,8 @@ def predict_latency(
 
     from edgekit.artifact import find_artifacts
     from edgekit.errors import UserError, did_you_mean
-    from edgekit.predict import METHODS
-    from edgekit.predict.records import predict
+    from edgekit.latency_model import METHODS
+    from edgekit.latency_model.records import predict
     from edgekit.results import save
     from edgekit.targets import load_target
 
@@ -112,9 +112,9 @@ def open_for(
     target: Target, method: str = "analytic", *, shipped: bool = False
 ) -> tuple[Predictor, list[str]]:
     """Return the predictor for a target, and a line where it has the user's own coefficients."""
-    from edgekit.predict import open_predictor
-    from edgekit.predict.analytic import open_predictor as open_analytic
-    from edgekit.predict.refit import user_file
+    from edgekit.latency_model import open_predictor
+    from edgekit.latency_model.analytic.predictor import open_predictor as open_analytic
+    from edgekit.latency_model.analytic.refit import user_file
 
     path = user_file(target)
     if method == "analytic" and path.is_file() and not shipped:
@@ -132,7 +132,7 @@ def show_predicted(
 ) -> None:
     """Print predictions, what they stand on, and `origin`: whose coefficients these are."""
     from edgekit.cli.output import show
-    from edgekit.predict.records import notes, row
+    from edgekit.latency_model.records import notes, row
 
     rows, lines = [row(record) for record in records], [*notes(records), *origin]
     show(f"{target.title}, predicted", rows, as_json=as_json, notes=lines, columns=SHOWN)
@@ -142,7 +142,7 @@ def _check(methods: Sequence[str], *, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
 
     from edgekit.cli.output import progress, show
-    from edgekit.predict import open_predictor
+    from edgekit.latency_model import open_predictor
 
     rows: list[Accuracy] = []
     lines: list[str] = []
@@ -164,10 +164,10 @@ def _refit(
     from dataclasses import asdict
 
     from edgekit.cli.output import show
-    from edgekit.predict import coefficients as files
-    from edgekit.predict.analytic import open_predictor
-    from edgekit.predict.operators import workload_of
-    from edgekit.predict.refit import own_observations, refit, user_file
+    from edgekit.latency_model.analytic import coefficients as files
+    from edgekit.latency_model.analytic.predictor import open_predictor
+    from edgekit.latency_model.analytic.refit import own_observations, refit, user_file
+    from edgekit.latency_model.operators import workload_of
     from edgekit.results import load_results
 
     measurements, problems = load_results(results)

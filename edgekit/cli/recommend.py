@@ -50,7 +50,7 @@ def recommend(
         named_accuracy_limit,
         size_limit,
     )
-    from edgekit.report.saved import load_saved
+    from edgekit.report.records import load_saved
     from edgekit.targets import load_target
 
     profile = load_target(target)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edgekit.report.saved import Saved
+    from edgekit.report.records import Saved
 
 
 def report(
@@ -40,8 +40,8 @@ def report(
     from edgekit.cli.output import show
     from edgekit.errors import UserError
     from edgekit.report import tables_of, write_report
-    from edgekit.report.saved import load_saved
-    from edgekit.report.shown import SHOWN
+    from edgekit.report.columns import SHOWN
+    from edgekit.report.records import load_saved
 
     for path in (output, page, plots):
         if path is not None and path.resolve().is_relative_to(results.resolve()):

@@ -26,7 +26,7 @@ def weights(
     from edgekit import zoo
     from edgekit.cli.output import progress, show
     from edgekit.errors import BadData, BadModel, did_you_mean
-    from edgekit.training.again import Recorded, join_pairs, make, recorded
+    from edgekit.training.recorded import Recorded, join_pairs, make, recorded
 
     place = (folder or zoo.own_weights()).expanduser().resolve()
     known = recorded(place)

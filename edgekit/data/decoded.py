@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from edgekit.data.dataset import BROKEN, Dataset, Sample
 from edgekit.errors import BadData
 from edgekit.files import write_whole
-from edgekit.runner import decode
-from edgekit.shelf import cache_folder
+from edgekit.onboard.runner import decode
+from edgekit.paths import cache_folder
 from edgekit.spec import InputSpec
 
 if TYPE_CHECKING:

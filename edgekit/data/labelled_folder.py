@@ -15,7 +15,14 @@ from dataclasses import replace
 from typing import get_args
 
 from edgekit.data.age_bins import strict_age_class
-from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, SplitName, hash_files
+from edgekit.data.dataset import (
+    UNLABELLED,
+    Dataset,
+    Decisions,
+    Sample,
+    SplitName,
+    hash_files,
+)
 from edgekit.data.splits import SplitPlan, choose, random_split
 from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import BROKEN, Decisions
 from edgekit.data.stores import ImageStore
-from edgekit.runner import decode
+from edgekit.onboard.runner import decode
 
 RADIUS = 22
 """Images this many bits apart, of 256, or fewer are taken for copies of one picture."""

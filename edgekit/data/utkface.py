@@ -14,12 +14,19 @@ from pathlib import Path
 import msgspec
 
 from edgekit.data.age_bins import strict_age_class
-from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, SplitName, hash_files
+from edgekit.data.dataset import (
+    UNLABELLED,
+    Dataset,
+    Decisions,
+    Sample,
+    SplitName,
+    hash_files,
+)
 from edgekit.data.near_duplicates import RADIUS, group_near_duplicates, hash_images, stack
 from edgekit.data.splits import FRACTIONS, Protocol, SplitPlan, choose, random_split
 from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
-from edgekit.shelf import shelf
+from edgekit.paths import shelf
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 NAME = re.compile(r"(?:.*/)?(\d{1,3})_([01])_[0-4]_\d+(?:\.[a-z]+)+", re.IGNORECASE)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
-from edgekit.devices import Completed, WorkFolder
+from edgekit.devices._protocol import Completed, WorkFolder
 from edgekit.errors import DeviceTimeout
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from edgekit.devices import Completed, stays_inside
+from edgekit.devices._protocol import Completed, stays_inside
+from edgekit.devices.ssh_link.address import Address, parse_address
+from edgekit.devices.ssh_link.connection import Connection, connect
+from edgekit.devices.ssh_link.interpreter import interpreter
 from edgekit.errors import DeviceError, DeviceLost
-from edgekit.ssh.address import Address, parse_address
-from edgekit.ssh.connection import Connection, connect
-from edgekit.ssh.interpreter import interpreter
 
 if TYPE_CHECKING:
     from edgekit.targets import Target
@@ -137,7 +137,7 @@ class SshDevice:
 
     def _note_job(self, source: Path, name: str) -> None:
         """Remember which jobs need the environment of NumPy 1."""
-        from edgekit.virtual.guest import NUMPY1_RUNTIMES
+        from edgekit.devices.emulator.guest import NUMPY1_RUNTIMES
 
         self._numpy1_jobs.discard(name)
         with suppress(OSError, ValueError, AttributeError):  # not a job: not a dict, no JSON

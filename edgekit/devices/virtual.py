@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from edgekit.devices import Completed, WorkFolder
-from edgekit.virtual import guest
-from edgekit.virtual.board import board_of
-from edgekit.virtual.locks import Place
-from edgekit.virtual.sysroot import Sysroot, installed
+from edgekit.devices._protocol import Completed, WorkFolder
+from edgekit.devices.emulator import guest
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import Sysroot, installed
+from edgekit.runtimes.locks import Place
 
 if TYPE_CHECKING:
     from edgekit.targets import Target

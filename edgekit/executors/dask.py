@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
-from edgekit import __version__
 from edgekit.errors import EdgekitError, MissingPackage, UserError, error_of
 from edgekit.executors import Item, Result
+from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -14,18 +14,11 @@ from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.devices import (
-    Device,
-    open_device,
-    probe,
-    put_artifact,
-    put_program,
-    put_runner,
-    run_job,
-)
+from edgekit.devices import Device, open_device
 from edgekit.errors import DeviceError, MissingPackage, UserError
 from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
+from edgekit.session import probe, put_artifact, put_program, put_runner, run_job
 from edgekit.targets import DeviceFacts, Target, matches
 
 PROFILER = "profiler.py"

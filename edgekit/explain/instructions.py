@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from edgekit.devices.emulator import counting
+from edgekit.devices.emulator.counting import Look
+from edgekit.devices.emulator.sysroot import Sysroot, home
 from edgekit.errors import DeviceError
 from edgekit.explain.operators import Operator
-from edgekit.virtual import counting
-from edgekit.virtual.counting import Look
-from edgekit.virtual.sysroot import Sysroot, home
 
 MOST_OTHER_LOOKS = 16
 """Looks at the clock that are no operator's, within one inference: ONNX Runtime makes 8 or 9."""

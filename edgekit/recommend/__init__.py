@@ -15,7 +15,7 @@ from edgekit.errors import BadResults
 from edgekit.recommend.candidates import Candidate, Number, collect
 from edgekit.recommend.limits import LATENCY, SIZE, Limit, say, say_gap
 from edgekit.report.pareto import front as pareto
-from edgekit.report.saved import Saved
+from edgekit.report.records import Saved
 
 
 @dataclass(frozen=True, slots=True)

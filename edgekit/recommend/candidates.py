@@ -9,7 +9,7 @@ from math import inf
 import msgspec
 
 from edgekit.recommend.limits import LATENCY, SIZE, accuracy_of
-from edgekit.report.saved import Saved
+from edgekit.report.records import Saved
 from edgekit.results import (
     AccuracyRecord,
     ArtifactFacts,
@@ -108,8 +108,8 @@ def _is(record: Measurement | PredictionRecord, sha: str, runtime: str, threads:
 
 def _measured(rows: Sequence[Measurement]) -> Number | None:
     """Return the newest measurement's p50 with its 95 % interval; None where it has none."""
-    from edgekit.measure import verdict
-    from edgekit.stats import interval
+    from edgekit.measurement.stats import interval
+    from edgekit.measurement.summary import verdict
 
     for row in sorted(rows, key=lambda row: row.created, reverse=True):
         sure = interval([r.invoke_s for r in row.rounds], "p50")

@@ -16,7 +16,7 @@ from edgekit.report.table import Table
 from edgekit.results import RESULTS
 
 if TYPE_CHECKING:
-    from edgekit.report.saved import Saved
+    from edgekit.report.records import Saved
 
 __all__ = ["FORMATS", "Table", "build_tables", "write_report"]
 
@@ -26,7 +26,7 @@ def build_tables(results: str | Path = RESULTS) -> tuple[Table, ...]:
 
     Raises BadResults where there are none, or where one contradicts the target it names.
     """
-    from edgekit.report.saved import load_saved
+    from edgekit.report.records import load_saved
 
     return tables_of(load_saved(Path(results)))
 

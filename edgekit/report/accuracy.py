@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgekit import zoo
-from edgekit.report.paper import erratum_notes, published_notes, reconstruction_notes, system_of
+from edgekit.report.seed_paper import (
+    erratum_notes,
+    published_notes,
+    reconstruction_notes,
+    system_of,
+)
 from edgekit.report.table import Cell, Table
 from edgekit.results import AccuracyRecord, record_key
 from edgekit.zoo import System

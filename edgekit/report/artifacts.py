@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgekit.measure import summary_row
-from edgekit.report.saved import has_times, table_order
+from edgekit.measurement.summary import summary_row
+from edgekit.report.records import has_times, table_order
 from edgekit.report.table import Cell, Table
 from edgekit.results import EmulationRecord, Measurement, record_key
 

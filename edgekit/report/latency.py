@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgekit import zoo
-from edgekit.comparison import Comparison, compare
 from edgekit.errors import BadResults
-from edgekit.measure import summary_row
-from edgekit.report.paper import erratum_notes, reconstruction_notes, system_of
-from edgekit.report.saved import has_times, table_order
+from edgekit.measurement.comparison import Comparison, compare
+from edgekit.measurement.summary import summary_row
+from edgekit.report.records import has_times, table_order
+from edgekit.report.seed_paper import erratum_notes, reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
 from edgekit.results import Measurement, comparability, record_key
 from edgekit.zoo import System

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingPackage
-from edgekit.report.details import Details, details
+from edgekit.report.columns import SHOWN
 from edgekit.report.formats import shown_cell
-from edgekit.report.saved import Saved
-from edgekit.report.shown import SHOWN
+from edgekit.report.record_details import Details, details
+from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import DARK, LIGHT
 from edgekit.results import RESULTS

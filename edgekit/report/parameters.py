@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekit import zoo
-from edgekit.report.paper import erratum_notes, reconstruction_notes
+from edgekit.report.seed_paper import erratum_notes, reconstruction_notes
 from edgekit.report.table import Cell, Table
 from edgekit.zoo import System
 

@@ -7,10 +7,10 @@ from functools import cache
 from math import exp, hypot, log
 
 from edgekit import zoo
-from edgekit.predict.coefficients import load
-from edgekit.predict.evidence import folder
+from edgekit.latency_model.analytic.coefficients import load
+from edgekit.latency_model.evidence import folder
 from edgekit.report.latency import REFERENCE
-from edgekit.report.paper import reconstruction_notes, system_of
+from edgekit.report.seed_paper import reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
 from edgekit.results import PredictionRecord, record_key
 

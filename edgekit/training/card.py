@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgekit.accuracy import Gap, Score, Share
-from edgekit.data.assessment import Assessment
+from edgekit.evaluation.assessment import Assessment
+from edgekit.evaluation.scores import Gap, Score, Share
 
 UTKFACE_TERMS = """\
 UTKFace, for non-commercial research only, and so are weights trained on it. Its ages are

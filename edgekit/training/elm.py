@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekit.accuracy import exact_percent
 from edgekit.data.dataset import UNLABELLED, Dataset
 from edgekit.data.decoded import Decoded, decode_all, frame_of
-from edgekit.rewrites import rewrite
+from edgekit.evaluation.scores import exact_percent
+from edgekit.graph.rewrites import rewrite
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.training.augment import normalise, plain
 from edgekit.training.inference import BATCH

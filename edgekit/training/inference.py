@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgekit import verify
-from edgekit.accuracy import exact_percent
+from edgekit import outputs as by_name
 from edgekit.data.decoded import Decoded
+from edgekit.evaluation.scores import exact_percent
 from edgekit.spec import ModelSpec
 from edgekit.training.augment import normalise, plain
 
@@ -31,7 +31,7 @@ def predict(network: nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8]) -> d
 
 def decisions(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, NDArray[np.int64]]:
     """Return each output's class index per image, decided as `spec.OutputSpec` says."""
-    decided = {o.name: verify.decisions(outputs[o.name].numpy(), o) for o in spec.outputs}
+    decided = {o.name: by_name.decisions(outputs[o.name].numpy(), o) for o in spec.outputs}
     return {name: chosen for name, chosen in decided.items() if chosen is not None}
 
 

@@ -24,17 +24,17 @@ from edgekit.data.dataset import Dataset
 from edgekit.data.decoded import Decoded, decode_all, frame_of
 from edgekit.errors import BadData, EdgekitError
 from edgekit.files import write_whole
-from edgekit.rewrites import rewrite
+from edgekit.graph.rewrites import rewrite
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.training.augment import augment, normalise
 from edgekit.training.inference import validate
 from edgekit.training.kernels import accelerate, keep_memory
+from edgekit.training.label_targets import class_targets, scale_targets
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import average_weights, build_optimiser, schedule
 from edgekit.training.recipe import Recipe
-from edgekit.training.refit import refit_scales
+from edgekit.training.regression_scale import refit_scales
 from edgekit.training.state import Progress, load_state, save_state
-from edgekit.training.targets import class_targets, scale_targets
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "classification": masked_cross_entropy,

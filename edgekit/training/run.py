@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from edgekit import __version__, zoo
+from edgekit import zoo
 from edgekit.data import Dataset, SplitPlan, open_dataset
-from edgekit.data.assessment import Assessment, assess, shares
 from edgekit.data.decoded import decode_all, frame_of
 from edgekit.errors import DISTRIBUTION, BadModel
+from edgekit.evaluation.assessment import Assessment, assess, shares
 from edgekit.files import sha256, write_whole
 from edgekit.results import AccuracyRecord
 from edgekit.spec import ModelSpec
@@ -28,6 +28,7 @@ from edgekit.training.elm import fit_elm
 from edgekit.training.inference import decisions, predict
 from edgekit.training.loop import Told, Trained, fit
 from edgekit.training.recipe import Recipe, adjusted
+from edgekit.version import __version__
 from edgekit.zoo.checkpoint import save_weights
 
 SCHEMA = 1

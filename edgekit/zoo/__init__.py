@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import BadModel, MissingPackage, did_you_mean
-from edgekit.shelf import cache_folder
+from edgekit.paths import cache_folder
 from edgekit.spec import ModelSpec
 from edgekit.zoo.registry import Accuracy, Erratum, Published, System, Variant, registry
 

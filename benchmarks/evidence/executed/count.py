@@ -24,16 +24,16 @@ from pathlib import Path
 
 import tflite_models
 
+from edgekit.devices.emulator import counting, guest
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import Sysroot, home, installed
 from edgekit.files import sha256, write_whole
-from edgekit.predict.evidence import load_rows
-from edgekit.predict.executed_fit import counts_of
-from edgekit.predict.executed_issue import core
-from edgekit.predict.executed_run import Work, caches_of, work_of
-from edgekit.shelf import PACKAGE
+from edgekit.latency_model.evidence import load_rows
+from edgekit.latency_model.executed.fit import counts_of
+from edgekit.latency_model.executed.issue_table import core
+from edgekit.latency_model.executed.run import Work, caches_of, work_of
+from edgekit.paths import PACKAGE
 from edgekit.targets import Target, load_target
-from edgekit.virtual import counting, guest
-from edgekit.virtual.board import board_of
-from edgekit.virtual.sysroot import Sysroot, home, installed
 
 BOARD_RUN = Path(__file__).parent / "board_run.py"
 INFERENCES = 2
@@ -137,7 +137,7 @@ def write(path: Path, target: Target, wheels: list[str], found: list[dict[str, o
         "board": target.name,
         "wheels": wheels,
         "caches": [asdict(cache) for cache in caches_of(target)],
-        "issue_table": sha256(PACKAGE / "predict" / "cores.toml"),
+        "issue_table": sha256(PACKAGE / "latency_model" / "executed" / "cores.toml"),
         "runs": found,
     }
     write_whole(path, json.dumps(content, indent=1) + "\n")

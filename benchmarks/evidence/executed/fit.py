@@ -12,9 +12,8 @@ from math import isfinite
 from pathlib import Path
 
 from edgekit.files import sha256
-from edgekit.predict.evidence import fingerprint, folder
-from edgekit.predict.executed import FILE
-from edgekit.predict.executed_accuracy import (
+from edgekit.latency_model.evidence import fingerprint, folder
+from edgekit.latency_model.executed.accuracy import (
     COVERAGE,
     LeftOut,
     ablation_lines,
@@ -22,9 +21,15 @@ from edgekit.predict.executed_accuracy import (
     leave_out,
     medians,
 )
-from edgekit.predict.executed_coefficients import Constants, ExecutedCoefficients, by_term, save
-from edgekit.predict.executed_fit import counts_of, fit, load_samples
-from edgekit.predict.executed_model import TERMS
+from edgekit.latency_model.executed.coefficients import (
+    Constants,
+    ExecutedCoefficients,
+    by_term,
+    save,
+)
+from edgekit.latency_model.executed.fit import counts_of, fit, load_samples
+from edgekit.latency_model.executed.model import TERMS
+from edgekit.latency_model.executed.predictor import FILE
 from edgekit.targets import load_target
 
 

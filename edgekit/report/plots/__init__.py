@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.report.plots.canvas import Plot, drawing, picture
-from edgekit.report.saved import Saved
+from edgekit.report.records import Saved
 
 __all__ = ["MOST", "Plot", "Section", "save_plots", "sections"]
 
@@ -39,7 +39,7 @@ def sections(saved: Saved) -> tuple[Section, ...]:
     Raises MissingPackage without matplotlib.
     """
     from edgekit.report.plots import confusion, distribution, instructions, scatter, trace
-    from edgekit.report.points import points
+    from edgekit.report.scatter_points import points
 
     placed, unplaced = points(saved)
     with drawing():

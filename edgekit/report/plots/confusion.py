@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekit.accuracy import Confusion
+from edgekit.paths import shelf
 from edgekit.report.plots.canvas import Plot, canvas, settle
-from edgekit.report.saved import Saved
+from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
-from edgekit.results import AccuracyRecord, record_key, slug
-from edgekit.shelf import shelf
+from edgekit.results import AccuracyRecord, Confusion, record_key, slug
 
 LEAD = (
     "Each row is a true class, each column the answer; a cell is the number of images, its shade "

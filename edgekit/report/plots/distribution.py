@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit.measurement.stats import percentile
 from edgekit.report.latency import HARNESS
 from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
-from edgekit.report.points import measured_place
-from edgekit.report.saved import has_times, table_order
+from edgekit.report.records import has_times, table_order
+from edgekit.report.scatter_points import measured_place
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import Measurement, record_key, slug
-from edgekit.stats import percentile
 
 STEPS = 120
 """Most steps of one line."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.report.pareto import front
 from edgekit.report.plots.canvas import MARKS, POINT, Plot, canvas, colours, legend, scale
-from edgekit.report.points import Point
+from edgekit.report.scatter_points import Point
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import slug

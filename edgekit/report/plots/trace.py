@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from edgekit.measure import verdict, was_throttled
+from edgekit.measurement.summary import verdict, was_throttled
 from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
 from edgekit.report.plots.distribution import by_panel, names
 from edgekit.report.table import Cell, Table

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from edgekit import runner
+from edgekit.onboard import runner
 
 
 def load_matrix(model, manifest, threads):

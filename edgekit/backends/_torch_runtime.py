@@ -1,0 +1,36 @@
+"""The reference row of a benchmark: the exported network in torch eager, run by the same runner.
+
+    python -m edgekit.backends._torch_runtime JOB.json
+
+Its artifact folder holds a manifest and `model.pt2`; torch is no runtime of the runner's own,
+because no board has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from edgekit.onboard import runner
+
+RUNTIME = "torch"
+
+
+def load_torch(model: str, manifest: dict[str, Any], threads: int) -> runner.Invoke:
+    """Load a .pt2 of the baked network; arithmetic in float32 on `threads` threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    network = torch.export.load(model).module()
+
+    def invoke(tensor: runner.Array) -> list[runner.Array]:
+        with torch.inference_mode():
+            return [value.numpy() for value in network(torch.from_numpy(tensor))]
+
+    return invoke
+
+
+LOADERS = {RUNTIME: load_torch}
+
+if __name__ == "__main__":
+    raise SystemExit(runner.main(sys.argv[1:], {**runner.RUNTIMES, **LOADERS}))

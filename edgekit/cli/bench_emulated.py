@@ -1,0 +1,122 @@
+"""The half of `edgekit bench` that answers for a board that is not here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.results import PredictionRecord
+    from edgekit.targets import Target
+
+SHOWN = (
+    "model", "backend", "precision", "runtime", "loads", "identical", "max_abs_diff", "agreement",
+    "instructions_per_inference", "vector_mac", "load_store", "peak_memory_mb", "provenance",
+)  # fmt: skip
+
+
+def emulated(
+    board: str,
+    artifacts: Sequence[Path],
+    images: Path | None,
+    runtime: str | None,
+    results: Path,
+    gate: Path | None,
+    max_increase: float,
+    baseline: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print and save what the virtual board proves, and the latency that is predicted for it.
+
+    Exits with 1 where an artifact died or the gate fails.
+    """
+    from edgekit.api import emulate
+    from edgekit.artifact import find_artifacts
+    from edgekit.cli.output import progress, show
+    from edgekit.cli.predict_latency import show_predicted
+    from edgekit.emulation.cost_gate import gate as hold
+    from edgekit.emulation.cost_gate import read_baseline, write_baseline
+    from edgekit.emulation.emulate import row
+    from edgekit.latency_model.records import row as predicted_row
+    from edgekit.results import save
+    from edgekit.targets import load_target
+
+    target = load_target(board)
+    accepted = read_baseline(gate) if gate else None
+    found = find_artifacts(artifacts)
+    command = shlex.join(["edgekit", *sys.argv[1:]])
+    with progress(quiet or as_json) as say:
+        records = emulate(
+            found,
+            target=board,
+            images=images,
+            runtime=runtime,
+            results=results,
+            command=command,
+            say=say,
+        )
+    notes = [
+        f"real ARM runtimes on an emulated {target.title}: outputs against this machine's on "
+        f"{max(r.images for r in records)} images, and exact instruction counts; no time is "
+        "measured",
+        *(
+            f"{r.artifact.backend} {r.artifact.precision}: {r.failure}"
+            for r in records
+            if r.failure
+        ),
+        *sorted({r.not_counted for r in records if r.not_counted}),
+    ]
+    failed = any(record.failure for record in records)
+    for verdict in hold(records, accepted, max_increase) if accepted is not None else []:
+        failed |= verdict.passed is False
+        state = {True: "passed", False: "FAILED", None: "no baseline"}[verdict.passed]
+        change = "" if verdict.change_percent is None else f", {verdict.change_percent:+.2f} %"
+        notes.append(f"gate {state}: {verdict.label}{change}")
+    if baseline is not None:
+        notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
+    predictions, origin = _predicted(target, found, runtime, command, notes)
+    for prediction in predictions:
+        save(prediction, results)
+    emulated_rows = [row(record) for record in records]
+    if as_json:
+        both = [*emulated_rows, *map(predicted_row, predictions)]
+        show(f"{target.title}, emulated and predicted", both, as_json=True, notes=notes)
+    else:
+        title = f"{target.title}, emulated"
+        show(title, emulated_rows, as_json=False, notes=notes, columns=SHOWN)
+        if predictions:
+            show_predicted(target, predictions, origin)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _predicted(
+    target: Target,
+    artifacts: Sequence[Artifact],
+    runtime: str | None,
+    command: str,
+    notes: list[str],
+) -> tuple[Sequence[PredictionRecord], Sequence[str]]:
+    """Return the predicted latencies and whose coefficients they are; `notes` gain why none are.
+
+    What was emulated stands without them: a board of one's own may have a core of no evidence.
+    """
+    from edgekit.cli.predict_latency import open_for
+    from edgekit.errors import UserError
+    from edgekit.latency_model.operators import readers
+    from edgekit.latency_model.records import predict
+
+    priced = [artifact for artifact in artifacts if artifact.manifest.backend in readers()]
+    try:
+        predictor, origin = open_for(target)
+        return predict(target, priced, predictor, runtime=runtime, command=command), origin
+    except UserError as error:
+        notes.append(f"no latency predicted: {error}")
+        return (), ()

@@ -1,0 +1,67 @@
+"""`edgekit bundle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekit.cli.on_boards import Json
+
+if TYPE_CHECKING:
+    pass
+
+
+def bundle(
+    artifact: Annotated[Path, typer.Argument(help="An artifact that `edgekit convert` made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: model.ekb.")],
+    name: Annotated[
+        str | None, typer.Option(help="The application's name on boards; the model's by default.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images of the golden test; the sample picture's crops.")
+    ] = None,
+    wheelhouse: Annotated[
+        Path | None, typer.Option(help="Put the boards' wheels in, from this folder or fetched.")
+    ] = None,
+    max_p90: Annotated[
+        float | None, typer.Option(help="Milliseconds a board's p90 may take, or it refuses.")
+    ] = None,
+    sign: Annotated[Path | None, typer.Option(help="Sign with this OpenSSH private key.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pack an artifact with its runner, locked requirements and golden answers into one file.
+
+    Example: edgekit bundle out/mtc/onnx-int8 -o mtc.ekb --max-p90 25
+    """
+    from edgekit.artifact import load_artifact
+    from edgekit.cli.output import show
+    from edgekit.data.images import open_images
+    from edgekit.data.sample_images import sample_images
+    from edgekit.deployment.bundle import BundleRequest, make_bundle
+
+    made = make_bundle(
+        BundleRequest(
+            load_artifact(artifact),
+            output,
+            open_images(images) if images else sample_images(),
+            name,
+            wheelhouse,
+            max_p90,
+            sign,
+            force,
+        )
+    )
+    row = {
+        "name": made.name,
+        "artifact": made.head.index["label"],
+        "version": made.sha256[:12],
+        "files": len(made.head.files),
+        "size_bytes": made.head.size,
+        "signed": made.head.signature is not None,
+        "max_p90_ms": made.head.index["max_p90_ms"],
+        "path": str(made.path),
+    }
+    show("Bundle", [row], as_json=as_json, notes=(f"edgekit deploy {made.path} --to ssh://…",))

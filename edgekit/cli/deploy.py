@@ -1,0 +1,156 @@
+"""`edgekit deploy`, `rollback` and `status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit.cli.on_boards import (
+    AtOnce,
+    Groups,
+    Inventory,
+    Json,
+    Python,
+    Quiet,
+    To,
+    finish,
+    hosts_of,
+    on_all,
+)
+
+if TYPE_CHECKING:
+    from edgekit.deployment.inventory import Host
+
+
+def deploy(
+    bundle: Annotated[Path, typer.Argument(help="A file that `edgekit bundle` made.")],
+    to: To = None,
+    inventory: Inventory = None,
+    group: Groups = None,
+    canary: Annotated[
+        int, typer.Option(help="Boards that go first; none follows if one fails.", min=0)
+    ] = 0,
+    at_once: AtOnce = 8,
+    max_failures: Annotated[
+        float, typer.Option(help="Begin no further board above this share of failures.")
+    ] = 0.1,
+    max_p90: Annotated[
+        float | None, typer.Option(help="Milliseconds the p90 may take on a board.")
+    ] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse what no trusted key has signed.")
+    ] = False,
+    keep: Annotated[int, typer.Option(help="Versions a board keeps.", min=1)] = 3,
+    python: Python = "python3",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Send a bundle to boards, prove it there, then let it serve; on any failure the old one does.
+
+    The same call again goes on where it stopped, with the boards that are missing.
+    Example: edgekit deploy mtc.ekb --to ssh://pi@raspberrypi.local
+    """
+    from edgekit.deployment.bundle import read_bundle
+    from edgekit.deployment.deploy import Deployed, DeployRequest
+    from edgekit.deployment.deploy import deploy as run
+    from edgekit.deployment.rollout import Plan, Say
+
+    read = read_bundle(bundle)
+
+    def action(host: Host, say: Say) -> Deployed:
+        limits = [limit for limit in (max_p90, host.max_p90_ms) if limit is not None]
+        signed = require_signature or host.require_signature
+        limit = min(limits, default=None)
+        return run(DeployRequest(read, host.python, limit, signed, keep), host.address, say)
+
+    def row(result: Deployed) -> dict[str, Any]:
+        return {
+            "result": "already there" if result.already else "deployed",
+            "version": result.version[:12],
+            "before": (result.before or "")[:12] or None,
+            "p90_ms": result.p90_ms,
+            "signed_by": result.signed_by,
+        }
+
+    hosts = hosts_of(to, inventory, group, python)
+    plan = Plan(canary, at_once, max_failures)
+    rows, notes = on_all(hosts, action, plan, row, quiet or as_json)
+    finish(f"{read.name} {read.sha256[:12]}", rows, notes, as_json)
+
+
+def rollback(
+    app: Annotated[str, typer.Argument(help="The application, as `edgekit status` names it.")],
+    to: To = None,
+    inventory: Inventory = None,
+    group: Groups = None,
+    at_once: AtOnce = 8,
+    python: Python = "python3",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let the version serve that served before, on every board named.
+
+    Example: edgekit rollback multitask-cnn-classification --to ssh://pi@raspberrypi.local
+    """
+    from edgekit.deployment.deploy import Deployed, roll_back
+    from edgekit.deployment.rollout import Plan, Say
+
+    def action(host: Host, say: Say) -> Deployed:
+        say(str(host.address), "rollback")
+        return roll_back(app, host.address, host.python)
+
+    def row(result: Deployed) -> dict[str, Any]:
+        before = (result.before or "")[:12] or None
+        return {"result": "rolled back", "version": result.version[:12], "before": before}
+
+    hosts = hosts_of(to, inventory, group, python)
+    rows, notes = on_all(hosts, action, Plan(0, at_once, 1.0), row, quiet or as_json)
+    finish(f"Rollback of {app}", rows, notes, as_json)
+
+
+def status(
+    to: To = None,
+    inventory: Inventory = None,
+    group: Groups = None,
+    at_once: AtOnce = 8,
+    python: Python = "python3",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what serves on boards, whether every file of it is whole, and what could serve again.
+
+    Example: edgekit status --to ssh://pi@raspberrypi.local
+    """
+    from edgekit.cli.output import progress, show
+    from edgekit.deployment.deploy import status as run
+    from edgekit.deployment.rollout import Plan, Say, roll_out
+
+    def action(host: Host, say: Say) -> list[dict[str, Any]]:
+        say(str(host.address), "status")
+        return run(host.address, host.python)
+
+    hosts = hosts_of(to, inventory, group, python)
+    with progress(quiet or as_json) as say:
+        outcomes = roll_out(hosts, action, Plan(0, at_once, 1.0), say)
+    rows = []
+    notes = [outcome.error for outcome in outcomes if outcome.error]
+    for outcome in outcomes:
+        board = {"board": str(outcome.host.address), "group": outcome.host.group or None}
+        for app in outcome.result or ():
+            rows.append(
+                {
+                    **board,
+                    "app": app["app"],
+                    "serves": app.get("label"),
+                    "version": (app["active"] or "")[:12] or None,
+                    "state": app.get("damage") or ("whole" if app["active"] else "nothing serves"),
+                    "earlier": [version[:12] for version in app["earlier"]],
+                }
+            )
+        if not outcome.result:
+            rows.append({**board, "state": "not reached" if outcome.error else "nothing deployed"})
+    show("Boards", rows, as_json=as_json, notes=notes)
+    if notes:
+        raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""`edgekit keys`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekit.cli.on_boards import (
+    AtOnce,
+    Groups,
+    Inventory,
+    Json,
+    Python,
+    To,
+    finish,
+    hosts_of,
+    on_all,
+)
+
+if TYPE_CHECKING:
+    from edgekit.deployment.inventory import Host
+
+
+keys = typer.Typer(name="keys", help="Keys that sign bundles: make, trust.", no_args_is_help=True)
+
+
+@keys.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="The private half's file; the public is PATH.pub.")],
+) -> None:
+    """Make an ed25519 key pair that signs bundles; an existing file is never overwritten.
+
+    It has no passphrase: `ssh-keygen -p -f PATH` gives it one.
+    Example: edgekit keys new release
+    """
+    from edgekit.deployment.keys import new_key
+
+    print(f"{path} (keep it to yourself), {new_key(path)} (edgekit keys trust it --to boards)")
+
+
+@keys.command()
+def trust(
+    public: Annotated[Path, typer.Argument(help="A public key, like release.pub.")],
+    to: To = None,
+    inventory: Inventory = None,
+    group: Groups = None,
+    at_once: AtOnce = 8,
+    python: Python = "python3",
+    as_json: Json = False,
+) -> None:
+    """Let boards take bundles signed by this key, and from now on no unsigned ones.
+
+    Example: edgekit keys trust release.pub --to ssh://pi@raspberrypi.local
+    """
+    from edgekit.deployment.deploy import trust as run
+    from edgekit.deployment.keys import trusted_line
+    from edgekit.deployment.rollout import Plan, Say
+
+    line = trusted_line(public)
+
+    def action(host: Host, say: Say) -> str:
+        say(str(host.address), "trust")
+        run(line, host.address, host.python)
+        return line.split()[0]
+
+    hosts = hosts_of(to, inventory, group, python)
+    plan = Plan(0, at_once, 1.0)
+    rows, notes = on_all(
+        hosts, action, plan, lambda name: {"result": "trusted", "signer": name}, True
+    )
+    finish(f"Trust {public.name}", rows, notes, as_json)

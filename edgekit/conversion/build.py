@@ -1,0 +1,165 @@
+"""The second step of a conversion, one process per backend: ExportedGraph → Artifact.
+
+Builds each precision, runs it in its own runtime on the parity images, holds it to the source
+model's outputs, and writes a manifest only where it passes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit.artifact import Manifest, Precision, record_files, write_manifest
+from edgekit.backends import Backend, Built, load_backend, loader
+from edgekit.conversion.guard import guard_int8
+from edgekit.conversion.parity import artifact_outputs, judge
+from edgekit.conversion.steps import Report
+from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
+from edgekit.graph import ExportedGraph
+from edgekit.outputs import Outputs, compare_outputs
+from edgekit.version import __version__
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Which precisions of which backend to build from a graph, and the folder that takes them."""
+
+    graph: ExportedGraph
+    backend: str
+    precisions: tuple[Precision, ...]
+    output: str
+    min_agreement: float
+    max_drop: float | None = None
+    guard_minutes: float = 5.0
+
+
+def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Build every precision (the step's entry), reporting each as a row when it is done."""
+    asked = msgspec.convert(request, BuildRequest, dec_hook=lambda kind, value: kind(value))
+    for precision in asked.precisions:
+        start = time.perf_counter()
+        report({"event": "started", "precision": precision})
+        row: dict[str, Any] = {"event": "row", "precision": precision}
+        try:
+            manifest = build_one(asked, precision)
+        except EdgekitError as error:
+            row |= {"error": str(error), "kind": type(error).__name__}
+        else:
+            row["parity"] = msgspec.to_builtins(manifest.parity)
+        row["seconds"] = time.perf_counter() - start
+        report(row)
+    return {}
+
+
+def build_one(request: BuildRequest, precision: Precision) -> Manifest:
+    """Build and prove one artifact; on failure its folder is gone. Returns its manifest."""
+    graph = request.graph
+    folder = Path(request.output) / f"{request.backend}-{precision}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        backend = load_backend(request.backend)
+        try:
+            built = backend.build(graph, precision, folder, ())
+            if precision == "int8" and request.max_drop is not None:
+                built = _guard(request, backend, folder, built)
+        except ImportError as error:
+            raise MissingPackage(error.name or request.backend, backend.EXTRA) from None
+        manifest = _prove(request, precision, folder, built)
+        write_manifest(folder, manifest)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return manifest
+
+
+def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) -> Built:
+    """Build again with the worst layers in float until the drop is small enough.
+
+    Raises ParityFailed where it stays above the limit.
+    """
+    graph, limit = request.graph, request.max_drop
+    guard = graph.guard_set()
+    assert guard is not None and limit is not None
+
+    standing: tuple[str, ...] = ()  # the layers in float of what `folder` holds now
+
+    def build(keep_float: tuple[str, ...]) -> Built:
+        nonlocal standing, built
+        if keep_float != standing:
+            built, standing = backend.build(graph, "int8", folder, keep_float), keep_float
+        return built
+
+    def outputs(keep_float: tuple[str, ...]) -> Outputs:
+        made = build(keep_float)
+        model = str(folder / made.files[0])
+        return artifact_outputs(model, loader(backend), made.feed, graph.spec, guard.pixels)
+
+    result = guard_int8(
+        outputs, built.int8_layers, guard, graph.spec.outputs, limit, 60 * request.guard_minutes
+    )
+    if result.drop > limit:
+        raise ParityFailed(
+            f"{request.backend} int8 drops {result.drop:.2f} points on {len(guard.pixels)} guard "
+            f"images, over {limit:g} ({result.reason}): raise --guard-minutes or --max-drop"
+        )
+    final = build(result.keep_float)
+    kept = ", ".join(result.keep_float) or "none"
+    lost = result.drop or 0.0  # not -0.0
+    note = f"guard: drop {lost:.2f} points on {len(guard.pixels)} images; in float: {kept}"
+    return replace(final, notes=(*final.notes, note))
+
+
+def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Built) -> Manifest:
+    """Return the manifest of what `built` wrote. Raises ParityFailed below the bar."""
+    graph = request.graph
+    backend = load_backend(request.backend)
+    reference = graph.reference()
+    ours = artifact_outputs(
+        str(folder / built.files[0]), loader(backend), built.feed, graph.spec, graph.parity_pixels()
+    )
+    try:
+        records = compare_outputs(ours, reference, graph.spec.outputs)
+    except ValueError as error:
+        raise ParityFailed(f"{request.backend} {precision}: {error}") from None
+    parity = judge(
+        records,
+        reference,
+        precision,
+        graph.parity_images,
+        request.min_agreement,
+        random_weights=graph.source.weights == "random",
+    )
+    if not parity.passed and request.backend != "null":
+        raise ParityFailed(
+            f"{request.backend} {precision} does not compute the model: "
+            f"max abs difference {parity.max_abs_diff:.3g}, "
+            f"agreement {'-' if parity.agreement is None else format(parity.agreement, '.1%')} "
+            f"on {len(parity.images)} images; the bar is {parity.bar}"
+        )
+    return Manifest(
+        graph.model,
+        request.backend,
+        precision,
+        record_files(folder, built.files),
+        graph.source,
+        graph.spec.input,
+        built.feed,
+        graph.spec.outputs,
+        graph.calibration if precision == "int8" else None,
+        tool_versions(backend.PACKAGES),
+        parity,
+        built.notes,
+    )
+
+
+def tool_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed version of each distribution, and our own."""
+    from importlib.metadata import version
+
+    return {"edgekit": __version__, **{name: version(name) for name in packages}}

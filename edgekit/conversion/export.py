@@ -1,0 +1,290 @@
+"""The first step of a conversion, in its own process: ModelSource → ExportedGraph.
+
+Loads the source, exports the float network, decodes the parity and calibration images, and
+records the source model's own outputs, to which every artifact is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgekit.artifact import CalibrationRecord, SourceRecord
+from edgekit.conversion.calibration import DATA_FREE, Recipe, choose, load_samples
+from edgekit.conversion.guard_images import save_guard_set
+from edgekit.conversion.sources import (
+    LoadedModule,
+    SourceRequest,
+    complete_spec,
+    load_module,
+    read_spec,
+    source_kind,
+)
+from edgekit.conversion.steps import Report
+from edgekit.data.images import content_hash, decode_image, open_images
+from edgekit.data.sample_images import sample_images
+from edgekit.errors import BadData, BadModel, UnsupportedModel, first_line
+from edgekit.graph import ExportedGraph
+from edgekit.spec import InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+PARITY_IMAGES = 64
+"""One decision in 64 is 1.6 points of agreement: fewer images judge int8 by chance."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export, from where the images come, and the folder that takes the result.
+
+    `images`: folder, zip or image for parity; None takes them from the calibration set, or from
+    the shipped sample picture. `calibration`: folder, zip or `data-free`; None where no int8
+    artifact is wanted. `evaluation`: content hashes of the evaluation set, for the linter.
+    """
+
+    source: SourceRequest
+    folder: str
+    raw_input: bool
+    images: str | None
+    calibration: str | None
+    recipe: Recipe
+    evaluation: tuple[str, ...] = ()
+    guard: str | None = None
+
+
+def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Export (the step's entry); the reply is the ExportedGraph."""
+    asked = msgspec.convert(request, ExportRequest)
+    graph = export(asked, lambda text: report({"event": "progress", "text": text}))
+    reply: dict[str, Any] = msgspec.to_builtins(graph, enc_hook=str)
+    return reply
+
+
+def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
+    """Export `request.source` into `request.folder`. Raises BadModel, BadData, UnsupportedModel."""
+    import numpy as np
+
+    kind = source_kind(request.source)
+    say(f"loading {request.source.locator}")
+    load = _load_onnx if kind == "onnx" else _load_torch
+    source = load(request)
+    say("decoding images")
+    parity_names, parity = _parity_images(request, source.spec.input)
+    folder = Path(request.folder)
+    np.save(folder / "parity.npy", parity)
+    say("running the reference model")
+    np.savez(folder / "reference.npz", **source.reference(parity))  # type: ignore[arg-type]
+    say("preparing calibration")
+    calibration = _calibrate(request, source, folder)
+    if request.guard is not None:
+        say("running the reference model for the guard")
+        save_guard_set(request.guard, source.spec, source.reference, folder / "guard.npz")
+    say("exporting")
+    source.save(folder)
+    record = SourceRecord(
+        kind, request.source.locator, source.sha256, source.parameters, source.macs, source.weights
+    )
+    return ExportedGraph(
+        folder,
+        source.format,
+        source.name,
+        record,
+        source.spec,
+        request.raw_input,
+        parity_names,
+        calibration,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A loaded source, whatever its format: how to run it, calibrate it and save its graph."""
+
+    format: Any
+    name: str
+    spec: ModelSpec
+    sha256: str
+    parameters: int
+    macs: int | None
+    weights: Any
+    reference: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+    synthesise: Callable[[Recipe], tuple[NDArray[np.uint8], tuple[str, ...]]]
+    save: Callable[[Path], None]
+
+
+def _load_torch(request: ExportRequest) -> _Source:
+    import torch
+
+    from edgekit.conversion.synthesis import synthesise
+    from edgekit.graph.contract import Flat, reference_input
+    from edgekit.graph.rewrites import rewrite
+    from edgekit.zoo.counts import count_parameters
+
+    torch.manual_seed(0)
+    kind = source_kind(request.source)
+    loaded = load_module(request.source, kind)
+    network = Flat(loaded.module).eval()
+    spec = loaded.spec
+    example = reference_input(
+        torch.full((1, spec.input.height, spec.input.width, spec.input.channels), 128), spec.input
+    )
+    macs = _check_forward(network, loaded, example)
+
+    def reference(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        with torch.inference_mode():
+            rows = [
+                network(reference_input(torch.from_numpy(image[None]), spec.input))
+                for image in pixels
+            ]
+        columns = (torch.cat(column).float().numpy() for column in zip(*rows, strict=True))
+        return dict(zip((output.name for output in spec.outputs), columns, strict=True))
+
+    def save(folder: Path) -> None:
+        # After the reference was taken: it is the user's model, the graph may be the faster form.
+        with torch.no_grad():
+            program = _export(rewrite(network, example), example)
+        torch.export.save(program, folder / "graph.pt2")
+
+    return _Source(
+        "pt2",
+        loaded.name,
+        spec,
+        loaded.sha256,
+        count_parameters(loaded.module),
+        macs,
+        loaded.weights,
+        reference,
+        lambda recipe: synthesise(network, spec.input, recipe),
+        save,
+    )
+
+
+def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torch.Tensor) -> int:
+    """Return the multiply-accumulates of one image, by torch's own flop counter.
+
+    Raises BadModel unless the network takes its spec's input and gives its spec's outputs.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            outputs = network(example)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BadModel(
+            f"{loaded.name} does not run on a {tuple(example.shape)} input: {first_line(error)}"
+        ) from None
+    if len(outputs) != len(loaded.spec.outputs):
+        raise BadModel(
+            f"{loaded.name} gives {len(outputs)} outputs, its spec names {len(loaded.spec.outputs)}"
+        )
+    for value, output in zip(outputs, loaded.spec.outputs, strict=True):
+        width = {"classification": len(output.labels), "regression": 1}.get(output.kind)
+        if width is not None and tuple(value.shape) != (1, width):
+            raise BadModel(
+                f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)}, "
+                f"a {output.kind} over {len(output.labels)} labels needs (1, {width})"
+            )
+    macs: int = counter.get_total_flops() // 2
+    return macs
+
+
+def _export(network: torch.nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    import torch
+
+    try:
+        return torch.export.export(network, (example,))
+    except Exception as error:  # torch.export wraps user code's errors in many private classes
+        raise UnsupportedModel(
+            f"torch.export cannot trace the model: {first_line(error)}; "
+            "see torch.export's guide to data-dependent control flow"
+        ) from None
+
+
+def _load_onnx(request: ExportRequest) -> _Source:
+    from edgekit.conversion import onnx_source
+
+    path = Path(request.source.locator)
+    model = onnx_source.load(path)
+    shape, outputs = onnx_source.shapes(model, path)
+    given = read_spec(request.source.spec) if request.source.spec else None
+    if given is None and not request.raw_input:
+        raise BadModel(
+            f"{path} does not say what its input means: give --spec FILE.toml, or --raw-input"
+        )
+    spec = complete_spec(given, shape, outputs, str(path))
+    return _Source(
+        "onnx",
+        path.stem,
+        spec,
+        onnx_source.content_hash(model),
+        onnx_source.count_parameters(model),
+        None,
+        "given",
+        lambda pixels: onnx_source.reference(path, pixels, spec),
+        lambda recipe: onnx_source.no_statistics(recipe, spec),
+        lambda folder: onnx_source.save(model, folder / "graph.onnx"),
+    )
+
+
+def _parity_images(
+    request: ExportRequest, spec: InputSpec
+) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+    """Return hashes and pixels of up to PARITY_IMAGES images, other than calibration's picks."""
+    import numpy as np
+
+    if request.images:
+        images = open_images(Path(request.images))
+        names = images.names
+    elif request.calibration and request.calibration != DATA_FREE:
+        images = open_images(Path(request.calibration))
+        picked = set(choose(images, request.recipe))
+        names = tuple(name for name in images.names if name not in picked) or images.names
+    else:
+        images = sample_images()
+        names = images.names
+    hashes, pixels = [], []
+    for name in names:
+        data = images.read(name)
+        try:
+            pixels.append(decode_image(data, spec))
+        except (OSError, ValueError):
+            continue
+        hashes.append(content_hash(data))
+        if len(pixels) == PARITY_IMAGES:
+            break
+    if not pixels:
+        raise BadData(f"no image in {images.path} can be decoded: give --images with readable ones")
+    return tuple(hashes), np.stack(pixels)
+
+
+def _calibrate(request: ExportRequest, source: _Source, folder: Path) -> CalibrationRecord | None:
+    import numpy as np
+
+    if request.calibration is None:
+        return None
+    recipe = request.recipe
+    if request.calibration == DATA_FREE:
+        pixels, warnings = source.synthesise(recipe)
+        hashes = tuple(content_hash(image.tobytes()) for image in pixels)
+    else:
+        samples = load_samples(
+            Path(request.calibration), recipe, source.spec.input, request.evaluation
+        )
+        pixels, hashes, warnings = samples.pixels, samples.hashes, samples.warnings
+    np.save(folder / "calibration.npy", pixels)
+    return CalibrationRecord(
+        recipe.name,
+        recipe.method,
+        recipe.seed,
+        request.calibration == DATA_FREE,
+        hashes,
+        warnings,
+    )

@@ -1,0 +1,94 @@
+"""The accuracy guard: keeps the worst layers of an int8 artifact in float until it holds.
+
+The drop is measured on images that calibration never saw: in points of accuracy where they are
+labelled, else in points of agreement with the source model. Layers are tried one by one; those
+whose return to float moves the outputs nearest to the model's go first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekit.graph import GuardSet
+from edgekit.outputs import Outputs, decisions
+from edgekit.spec import OutputSpec
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """What the guard settled on: the layers kept in float, the drop left, and why it stopped."""
+
+    keep_float: tuple[str, ...]
+    drop: float
+    reason: str
+
+
+def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> float:
+    """Return the largest drop of any output, in percentage points; below 0 is a gain."""
+    drops = []
+    for output in outputs:
+        decided = decisions(ours[output.name], output)
+        expected = decisions(guard.reference[output.name], output)
+        if decided is None or expected is None:
+            continue
+        labels = guard.labels.get(output.name)
+        if labels is not None and (labels >= 0).any():
+            known = labels >= 0
+            gained = (decided == labels)[known].mean() - (expected == labels)[known].mean()
+            drops.append(-100 * float(gained))
+        else:
+            drops.append(100 * (1 - float((decided == expected).mean())))
+    return max(drops, default=0.0)
+
+
+def distance(ours: Outputs, guard: GuardSet) -> float:
+    """Return the mean squared distance to the model's outputs, each in units of its spread."""
+    total = 0.0
+    for name, reference in guard.reference.items():
+        spread = float(reference.var()) or 1.0
+        total += float(((ours[name] - reference) ** 2).mean()) / spread
+    return total
+
+
+def guard_int8(
+    run: Callable[[tuple[str, ...]], Outputs],
+    layers: tuple[str, ...],
+    guard: GuardSet,
+    outputs: tuple[OutputSpec, ...],
+    max_drop: float,
+    seconds: float,
+) -> GuardResult:
+    """Return the fewest of the worst layers to keep in float so that the drop is ≤ `max_drop`.
+
+    `run(keep_float)` builds the artifact and returns its outputs on the guard's images. At most
+    `seconds` are spent; after that the best found so far is returned, and its reason says so.
+    """
+    end = time.monotonic() + seconds
+    ours = run(())
+    left = drop(ours, guard, outputs)
+    if left <= max_drop:
+        return GuardResult((), left, "int8 throughout holds")
+    tried: dict[str, float] = {}
+    for layer in layers:
+        if time.monotonic() > end:
+            break
+        tried[layer] = distance(run((layer,)), guard)
+    worst = sorted(tried, key=lambda layer: tried[layer])
+    best = GuardResult((), left, f"out of time after {seconds / 60:g} minutes")
+    for count in range(1, len(worst) + 1):
+        if time.monotonic() > end:
+            return best
+        kept = tuple(worst[:count])
+        left = drop(run(kept), guard, outputs)
+        if left < best.drop:
+            best = GuardResult(kept, left, best.reason)
+        if left <= max_drop:
+            return GuardResult(kept, left, f"{count} of {len(layers)} layers in float hold")
+    reason = best.reason if len(worst) < len(layers) else "no set of layers holds"
+    return GuardResult(best.keep_float, best.drop, reason)

@@ -1,0 +1,73 @@
+"""Gathers the images int8 is held to, with answers and labels, and those it must not see."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.data import check_labels, is_dataset, open_dataset
+from edgekit.data.images import content_hash, decode_image, open_images
+from edgekit.errors import BadData
+from edgekit.outputs import Outputs
+from edgekit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GUARD_IMAGES = 1000
+"""A tenth of a point each: enough to tell half a point, few enough to try layers one by one."""
+
+
+def save_guard_set(
+    text: str,
+    spec: ModelSpec,
+    reference: Callable[[NDArray[np.uint8]], Outputs],
+    path: Path,
+) -> None:
+    """Write guard.npz (see graph.py) from a dataset's validation split, or from plain images.
+
+    Raises BadData where there are no readable images.
+    """
+    import numpy as np
+
+    encoded, labels = _labelled(text, spec) if is_dataset(text) else (_plain(text), [])
+    kept, pixels = [], []
+    for index, data in enumerate(encoded):
+        try:
+            pixels.append(decode_image(data, spec.input))
+        except (OSError, ValueError):
+            continue
+        kept.append(index)
+    if not pixels:
+        raise BadData(f"no image of the guard set {text} can be decoded: give --guard another")
+    arrays: dict[str, NDArray[np.generic]] = {"pixels": np.stack(pixels)}
+    arrays |= {f"output:{name}": value for name, value in reference(arrays["pixels"]).items()}  # type: ignore[arg-type]
+    for output in spec.outputs if labels else ():
+        known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
+        arrays[f"label:{output.name}"] = known
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def evaluation_hashes(text: str) -> tuple[str, ...]:
+    """Return the SHA-256 of every image of a dataset's test split, or of all plain images."""
+    if is_dataset(text):
+        return tuple(sample.sha256 for sample in open_dataset(text).split("test").samples)
+    images = open_images(Path(text))
+    return tuple(content_hash(images.read(name)) for name in images.names)
+
+
+def _labelled(text: str, spec: ModelSpec) -> tuple[list[bytes], list[dict[str, int]]]:
+    """Return encoded images and labels of a dataset's validation split, drawn by a fixed seed."""
+    dataset = open_dataset(text).split("val")
+    check_labels(dataset, spec.outputs)
+    count = min(GUARD_IMAGES, len(dataset.samples))
+    samples = random.Random(0).sample(dataset.samples, count)
+    return [dataset.read(sample) for sample in samples], [dict(s.labels) for s in samples]
+
+
+def _plain(text: str) -> list[bytes]:
+    images = open_images(Path(text))
+    return [images.read(name) for name in images.names[:GUARD_IMAGES]]

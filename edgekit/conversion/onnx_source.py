@@ -1,0 +1,106 @@
+"""Reads an .onnx file made elsewhere: its shapes, its own answers, its graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.conversion.calibration import Recipe
+from edgekit.errors import BadModel, MissingPackage, first_line
+from edgekit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def load(path: Path) -> Any:
+    """Return the checked ModelProto, shapes inferred. Raises BadModel for anything else."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingPackage("onnx", "onnx") from None
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+        return onnx.shape_inference.infer_shapes(model)
+    except (DecodeError, onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as error:
+        raise BadModel(f"{path} is no valid .onnx ({first_line(error)}): export it again") from None
+
+
+def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
+    """Return the one input's shape, a free batch taken as 1, and the number of outputs."""
+    import onnx
+
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialised]
+    if len(inputs) != 1:
+        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
+    tensor = inputs[0].type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
+    sizes = [dimension.dim_value for dimension in tensor.shape.dim]
+    if any(size < 1 for size in sizes[1:]):
+        raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
+    return (1, *sizes[1:]), len(model.graph.output)
+
+
+def content_hash(model: Any) -> str:
+    """Return the SHA-256 of the graph with its weights, wherever the file keeps them."""
+    import hashlib
+
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+
+
+def count_parameters(model: Any) -> int:
+    """Return the number of float weights stored in the graph."""
+    import math
+
+    import onnx
+
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE}
+    stored = (t for t in model.graph.initializer if t.data_type in floats)
+    return sum(math.prod(tensor.dims) for tensor in stored)
+
+
+def reference(
+    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec
+) -> dict[str, NDArray[np.float32]]:
+    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised."""
+    import msgspec
+    import numpy as np
+    import onnxruntime
+
+    from edgekit.onboard.runner import feed
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    contract = {"feed": "float32", "input": msgspec.to_builtins(spec.input)}
+    rows = [session.run(None, {name: feed(image, contract)}) for image in pixels]
+    columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return dict(zip((output.name for output in spec.outputs), columns, strict=True))
+
+
+def no_statistics(recipe: Recipe, spec: ModelSpec) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return smooth noise: an .onnx file's batch norms are usually folded away already."""
+    from torch import nn
+
+    from edgekit.conversion.synthesis import synthesise
+
+    return synthesise(nn.Identity(), spec.input, recipe)
+
+
+def save(model: Any, path: Path) -> None:
+    """Write the graph with its batch fixed at 1, so that every backend sees one static shape."""
+    import onnx
+
+    for value in (*model.graph.input, *model.graph.output):
+        dimensions = value.type.tensor_type.shape.dim
+        if dimensions and dimensions[0].dim_value < 1:
+            dimensions[0].dim_value = 1
+    onnx.save(model, str(path))

@@ -1,0 +1,209 @@
+"""The whole flow of a conversion, on one screen.
+
+    ModelSource → ExportedGraph → Artifact            here: `convert`
+    Artifact → Session (on a Device) → Measurement     measurement/: `edgekit bench`
+    Measurement → Table                                report/: `edgekit report`
+
+Each heavy arrow runs in a process of its own (steps.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit.artifact import PRECISIONS, Artifact, ParityRecord, Precision, load_artifact
+from edgekit.backends import load_backend
+from edgekit.conversion.build import BuildRequest
+from edgekit.conversion.calibration import DATA_FREE, load_recipe
+from edgekit.conversion.export import ExportRequest
+from edgekit.conversion.parity import INT8_AGREEMENT
+from edgekit.conversion.sources import SourceRequest, source_kind
+from edgekit.conversion.steps import Children, run_step
+from edgekit.errors import EdgekitError, UserError, did_you_mean
+from edgekit.files import folder_whole
+from edgekit.graph import ExportedGraph
+
+Say = Callable[[str, str], None]
+"""Progress: (step, what it is doing), for instance ('onnx', 'building int8')."""
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What `edgekit convert` was asked for.
+
+    `calibration` is a folder, a zip or `data-free`; `images` (folder, zip or image) proves
+    parity and defaults to calibration images that were not picked, or to the sample picture.
+    `max_drop`, in percentage points, guards int8 on `guard`, a labelled dataset or plain images.
+    """
+
+    source: SourceRequest
+    backends: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    output: Path
+    calibration: str = DATA_FREE
+    recipe: str | None = None
+    images: str | None = None
+    raw_input: bool = False
+    force: bool = False
+    min_agreement: float = INT8_AGREEMENT
+    workers: int = 2
+    evaluation: tuple[str, ...] = ()
+    max_drop: float | None = None
+    guard: str | None = None
+    guard_minutes: float = 5.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one artifact: its parity and folder, or the error that cost it."""
+
+    backend: str
+    precision: Precision
+    seconds: float
+    parity: ParityRecord | None = None
+    error: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A finished conversion: the graph's origin, one row an artifact, and those that are good."""
+
+    graph: ExportedGraph
+    rows: tuple[Row, ...]
+    artifacts: tuple[Artifact, ...]
+
+
+def convert(request: ConvertRequest, say: Say = lambda step, text: None) -> Conversion:
+    """Turn one model into artifacts that are proven equal to it.
+
+    Failed rows cost nothing but themselves. Where every row failed no folder is left.
+    Raises a UserError for bad input before anything is written.
+    """
+    plan = check(request)
+    with (
+        folder_whole(request.output, force=request.force) as output,
+        tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+    ):
+        children = Children()
+        graph = export(request, Path(scratch), say, children)
+        with ThreadPoolExecutor(request.workers) as pool:
+            try:
+                jobs = [
+                    pool.submit(build, request, graph, backend, precisions, output, say, children)
+                    for backend, precisions in plan.items()
+                ]
+                rows = tuple(row for job in jobs for row in job.result())
+            except BaseException:  # Ctrl-C: the pool would wait for its processes
+                children.give_up()
+                raise
+        if all(row.error for row in rows):
+            raise _all_failed(rows)
+    good = [f"{row.backend}-{row.precision}" for row in rows if not row.error]
+    return Conversion(graph, rows, tuple(load_artifact(request.output / name) for name in good))
+
+
+def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
+    """Return the precisions to build by backend; UserError for what cannot be meant."""
+    source_kind(request.source)
+    for precision in request.precisions:
+        if precision not in PRECISIONS:
+            raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
+    if request.max_drop is not None and request.guard is None:
+        raise UserError("--max-drop needs --guard: labelled data, or images calibration never saw")
+    if not request.precisions or not request.backends:
+        raise UserError("nothing to convert: name at least one --backend and one --precision")
+    plan = {
+        backend: tuple(p for p in load_backend(backend).PRECISIONS if p in request.precisions)
+        for backend in dict.fromkeys(request.backends)
+    }
+    for backend, precisions in plan.items():
+        if not precisions:
+            offered = ", ".join(load_backend(backend).PRECISIONS)
+            raise UserError(
+                f"{backend} has no {', '.join(request.precisions)}: it offers {offered}"
+            )
+    return plan
+
+
+def export(request: ConvertRequest, scratch: Path, say: Say, children: Children) -> ExportedGraph:
+    """ModelSource → ExportedGraph."""
+    data_free = request.calibration == DATA_FREE
+    recipe = load_recipe(request.recipe or (DATA_FREE if data_free else "default"))
+    asked = ExportRequest(
+        request.source,
+        str(scratch),
+        request.raw_input,
+        request.images,
+        request.calibration if "int8" in request.precisions else None,
+        recipe,
+        request.evaluation,
+        request.guard if request.max_drop is not None else None,
+    )
+    reply = run_step(
+        "edgekit.conversion.export",
+        msgspec.to_builtins(asked),
+        scratch / "export.log",
+        lambda event: say("export", event["text"]),
+        request.workers,
+        children,
+    )
+    return msgspec.convert(reply, ExportedGraph, dec_hook=lambda kind, value: kind(value))
+
+
+def build(
+    request: ConvertRequest,
+    graph: ExportedGraph,
+    backend: str,
+    precisions: tuple[Precision, ...],
+    output: Path,
+    say: Say,
+    children: Children,
+) -> list[Row]:
+    """ExportedGraph → Artifacts of one backend; a crash costs the row it happened in."""
+    rows: list[Row] = []
+    left = list(precisions)
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "started":
+            say(backend, f"building {event['precision']}")
+        if event["event"] == "row":
+            left.remove(event["precision"])
+            del event["event"]
+            rows.append(msgspec.convert({"backend": backend, **event}, Row))
+
+    while left:
+        asked = BuildRequest(
+            graph,
+            backend,
+            tuple(left),
+            str(output),
+            request.min_agreement,
+            request.max_drop,
+            request.guard_minutes,
+        )
+        log = graph.folder / f"{backend}.log"
+        try:
+            wanted = msgspec.to_builtins(asked, enc_hook=str)
+            run_step("edgekit.conversion.build", wanted, log, on_event, 1, children)
+        except EdgekitError as error:
+            rows.append(Row(backend, left.pop(0), 0.0, None, str(error), type(error).__name__))
+    say(backend, "done")
+    return rows
+
+
+def _all_failed(rows: tuple[Row, ...]) -> EdgekitError:
+    """Return one error for a conversion that made nothing, of the user's kind if all rows are."""
+    import edgekit.errors
+
+    kinds = {getattr(edgekit.errors, row.kind or "", EdgekitError) for row in rows}
+    texts = dict.fromkeys(row.error for row in rows if row.error)
+    user = all(issubclass(kind, UserError) for kind in kinds)
+    return (UserError if user else EdgekitError)("; ".join(texts))

@@ -1,0 +1,73 @@
+"""Image files in a folder or a zip: found in a fixed order, read one by one, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.data.stores import FolderStore, ImageStore, ZipStore
+from edgekit.errors import BadData
+from edgekit.spec import InputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one folder (searched through) or one zip, sorted by name."""
+
+    path: Path
+    names: tuple[str, ...]
+    store: ImageStore
+
+    def read(self, name: str) -> bytes:
+        """Return one image's encoded bytes. Raises BadData where it cannot be read whole."""
+        try:
+            return self.store.read(name)
+        except OSError as error:
+            raise BadData(f"cannot read {name} in {self.path} ({error}): replace it") from None
+
+
+def open_images(path: Path) -> ImageSet:
+    """Return the images of a folder, a zip, or a single image file.
+
+    Raises BadData, in one line with the remedy, where there are none.
+    """
+    if not path.exists():
+        raise BadData(f"no images at {path}: it does not exist; give a folder, a zip or an image")
+    if path.is_file() and _is_image(path.name):
+        return ImageSet(path.parent, (path.name,), FolderStore(path.parent))
+    store: ImageStore = FolderStore(path) if path.is_dir() else ZipStore(path)
+    names = tuple(name for name in store.names() if _is_image(name))
+    if not names:
+        raise BadData(f"no images in {path}: it needs files ending in {', '.join(SUFFIXES)}")
+    return ImageSet(path, names, store)
+
+
+def content_hash(data: bytes) -> str:
+    """Return the SHA-256 of an image file's bytes, by which samples are named in manifests."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _is_image(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.lower().endswith(SUFFIXES) and not last.startswith(".") and "__MACOSX" not in name
+
+
+def decode_image(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+    """Return an encoded image's pixels, uint8 H×W×C, as `spec`'s network takes them.
+
+    `runner.decode` at the spec's size; raises OSError or ValueError as it does.
+    """
+    from edgekit.onboard.runner import decode
+
+    pixels: NDArray[np.uint8] = decode(
+        data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1
+    )
+    return pixels

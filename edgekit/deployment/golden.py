@@ -1,0 +1,113 @@
+"""Golden images: what the artifact answers here, so that a board can prove that it answers so too.
+
+The images are stored as the network is shown them, without loss: a JPEG decoder may differ from
+board to board, and its rounding is not what is tested.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Artifact
+from edgekit.backends import load_backend
+from edgekit.conversion.parity import (
+    FP16_RELATIVE,
+    FP32_MAX_ABS_DIFF,
+    FP32_RELATIVE,
+    INT8_AGREEMENT,
+    INT8_RELATIVE,
+)
+from edgekit.data.images import ImageSet
+from edgekit.devices import open_device
+from edgekit.errors import BadData, DeviceError, MissingPackage
+from edgekit.files import write_whole
+from edgekit.outputs import Outputs, read_outputs
+from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.targets import HOST, load_target
+
+if TYPE_CHECKING:
+    from edgekit.spec import InputSpec, OutputSpec
+
+COUNT = 8
+"""Enough that a wrong kernel shows, few enough for the slowest board to answer in seconds."""
+
+_ANSWERS = "answers.npz"
+
+
+def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
+    """Write the first COUNT images, this machine's answers to them and what may differ.
+
+    Raises BadData for an image that cannot be decoded, MissingPackage without the runtime.
+    """
+    folder.mkdir()
+    names = []
+    for number, name in enumerate(images.names[:COUNT]):
+        names.append(f"{number:02d}.png")
+        try:
+            png = _as_shown(images.read(name), artifact.manifest.input)
+        except (OSError, ValueError) as error:
+            raise BadData(f"{name} in {images.path} is no image ({error}): replace it") from None
+        write_whole(folder / names[-1], png)
+    answers = _answers(artifact, folder, names)
+    limits = {output.name: limit(artifact, output, answers) for output in artifact.manifest.outputs}
+    record = {"images": names, "answers": _ANSWERS, "limits": limits}
+    write_whole(folder / "golden.json", json.dumps(record, indent=1) + "\n")
+
+
+def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str, Any]:
+    """Return how far another machine may be from these answers: parity's bars, by precision.
+
+    int8 of random weights decides nothing, and is only held to finite answers.
+    """
+    manifest, largest = artifact.manifest, float(abs(answers[output.name]).max())
+    if manifest.precision == "fp32":
+        return {"max_abs_diff": min(FP32_MAX_ABS_DIFF, FP32_RELATIVE * largest)}
+    if manifest.precision == "fp16":
+        return {"max_abs_diff": FP16_RELATIVE * largest}
+    if manifest.source.weights == "random":
+        return {}
+    if output.kind == "tensor":
+        return {"max_abs_diff": INT8_RELATIVE * largest}
+    return {"min_agreement": INT8_AGREEMENT}
+
+
+def _as_shown(data: bytes, spec: InputSpec) -> bytes:
+    """Return the image as a PNG of the size from which the network's input is cut."""
+    from PIL import Image
+
+    from edgekit.onboard.runner import decode
+
+    height, width = (spec.resize_to or spec.height), (spec.resize_to or spec.width)
+    pixels = decode(data, height, width, grey=spec.channels == 1)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if spec.channels == 1 else pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _answers(artifact: Artifact, folder: Path, names: list[str]) -> Outputs:
+    """Return what the artifact answers on this machine, and keep the file of it in `folder`."""
+    backend = load_backend(artifact.manifest.backend)
+    device = open_device("local", load_target(HOST))
+    try:
+        put_runner(device)
+        put_artifact(device, artifact, "artifact")
+        device.put(folder, "golden")
+        job = {
+            "task": "outputs",
+            "artifact": "artifact",
+            "runtime": backend.RUNTIME,
+            "images": [f"golden/{name}" for name in names],
+            "save": _ANSWERS,
+        }
+        run_job(device, job, timeout=600)
+        device.fetch(_ANSWERS, folder / _ANSWERS)
+    except DeviceError as error:
+        if "ModuleNotFoundError" in str(error):
+            raise MissingPackage(backend.RUNTIME, backend.EXTRA) from None
+        raise
+    finally:
+        device.close()
+    return read_outputs(folder / _ANSWERS, artifact.manifest.outputs, len(names))

@@ -1,0 +1,99 @@
+"""The inventory of a fleet: which boards there are, in groups, and what each has to meet.
+
+[defaults]                       # of every group; all optional
+python = "python3"               # the boards' own Python
+require_signature = true         # refuse bundles that the board's trusted list does not cover
+max_p90_ms = 40.0                # refuse to serve above it
+
+[groups.kitchen]
+hosts = ["ssh://pi@kitchen-1.local", "ssh://pi@kitchen-2.local:2222"]
+max_p90_ms = 25.0                # a group's own word goes before the defaults'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgekit.devices.ssh_link.address import Address, parse_address
+from edgekit.errors import BadInventory, BadTarget, did_you_mean
+
+
+@dataclass(frozen=True)
+class Host:
+    """One board, the group it belongs to, and what holds for it.
+
+    `target` is the profile it is measured as. `max_p90_ms` None: no limit but the bundle's.
+    """
+
+    address: Address
+    group: str = ""
+    python: str = "python3"
+    target: str | None = None
+    max_p90_ms: float | None = None
+    require_signature: bool = False
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    python: str | None = None
+    target: str | None = None
+    max_p90_ms: float | None = None
+    require_signature: bool | None = None
+
+
+class _Group(_Settings, frozen=True, forbid_unknown_fields=True):
+    hosts: tuple[str, ...] = ()
+
+
+class _Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    groups: dict[str, _Group]
+    defaults: _Settings = _Settings()
+
+
+def read_inventory(path: Path, groups: Sequence[str] = ()) -> list[Host]:
+    """Return the boards of `groups` (all where none is named), in the file's order.
+
+    Raises BadInventory in one line: an unknown field or group, a wrong address, a board twice.
+    """
+    try:
+        inventory = msgspec.toml.decode(path.read_bytes(), type=_Inventory)
+    except OSError as error:
+        raise BadInventory(f"{path} cannot be read ({error.strerror}): give a file") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInventory(f"{path}: {error}: correct it") from None
+    for name in groups:
+        if name not in inventory.groups:
+            raise BadInventory(did_you_mean("group", name, list(inventory.groups)))
+    hosts = [
+        _host(path, name, address, group, inventory.defaults)
+        for name, group in inventory.groups.items()
+        for address in group.hosts
+        if name in groups or not groups
+    ]
+    addresses = [host.address for host in hosts]
+    twice = next((address for address in addresses if addresses.count(address) > 1), None)
+    if twice:
+        raise BadInventory(f"{path}: {twice} is there twice: name every board once")
+    if not hosts:
+        raise BadInventory(f"{path} names no board: give a group hosts")
+    return hosts
+
+
+def _host(path: Path, name: str, text: str, group: _Group, defaults: _Settings) -> Host:
+    try:
+        address = parse_address(text)
+    except BadTarget as error:
+        raise BadInventory(f"{path}, group {name}: {error}") from None
+    words = {
+        field: getattr(settings, field)
+        for settings in (defaults, group)
+        for field in _Settings.__struct_fields__
+        if getattr(settings, field) is not None
+    }
+    limit = words.get("max_p90_ms", 1.0)
+    if not 0 < limit < float("inf"):
+        raise BadInventory(f"{path}, group {name}: max_p90_ms is {limit}: give one above 0")
+    return Host(address, name, **words)

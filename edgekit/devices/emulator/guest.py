@@ -1,0 +1,274 @@
+"""Runs one ARM program on the emulated CPU, under a time limit and the board's memory.
+
+Memory is limited the way a board does it: not by what a program asks for (Linux grants that), but
+by what it touches. RLIMIT_AS and RLIMIT_DATA count reservations, the emulator's own among them, so
+the process is watched instead and ended above the limit, as a board's kernel would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from edgekit.devices.emulator.crash import Crash, explain
+from edgekit.errors import DeviceError, DeviceTimeout
+from edgekit.runtimes.locks import Place
+
+if TYPE_CHECKING:
+    from edgekit.devices.emulator.sysroot import Sysroot
+
+_POLL_S = (0.02, 0.1)
+_LOOK_S = (0.2, 5.0)
+"""The pauses between polls and between looks at the memory: the first number in a short run, a
+hundredth and a tenth of the time so far in a longer one, at most the second. A run of an hour
+would lose a twelfth of a core to them otherwise."""
+_MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+# QEMU places the guest below this address and itself above (its own mappings are the host
+# loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
+_GUEST_END = 1 << 44
+
+MODULES = {
+    "onnxruntime": "onnxruntime",
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "openvino": "openvino",
+}
+"""What to import, by a runtime's distribution."""
+NUMPY1_RUNTIMES = frozenset({"tflite-runtime", "tflite_runtime"})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program on the emulated CPU ended.
+
+    `exit_code` is negative for a signal. `seconds` is the host's clock, for time limits only.
+    `peak_memory_bytes` is the guest's own, without the emulator's. `crash` names an illegal
+    instruction; `out_of_memory` says that the board's memory was too small.
+    """
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    peak_memory_bytes: int
+    crash: Crash | None = None
+    out_of_memory: bool = False
+
+
+def run(
+    sysroot: Sysroot,
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    timeout: float,
+    place: Place = "main",
+    options: Sequence[str] = (),
+    may_compile: bool = False,
+) -> Ended:
+    """Run the board's Python with `arguments` in `folder` and return how it ended.
+
+    `options` go to QEMU; with `may_compile` Python may leave its compiled modules in the sysroot.
+    Raises DeviceTimeout after `timeout` seconds and DeviceError for a program that floods its
+    output; either way its whole process group is gone.
+    """
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": sysroot.search_path(place),
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        **({} if may_compile else {"PYTHONDONTWRITEBYTECODE": "1"}),
+        # NumPy's own thread pool; the runtimes are told their threads by the job.
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    program = [str(sysroot.python), *arguments]
+
+    def once(options: Sequence[str]) -> Ended:
+        command = [*emulate(sysroot, options), *program]
+        return _watch(command, folder, environment, timeout, sysroot)
+
+    ended = once(options)
+    if ended.exit_code != -signal.SIGILL:
+        return ended
+    return replace(ended, crash=explain(once))
+
+
+def emulate(sysroot: Sysroot, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that emulates the board's CPU; the program's path follows."""
+    board = sysroot.board
+    return [
+        *sysroot.qemu.command,
+        *options,
+        *("-cpu", board.qemu_cpu, "-seed", "1", "-L", str(sysroot.folder)),
+    ]
+
+
+def try_runtime(sysroot: Sysroot, name: str) -> str:
+    """Import a runtime, by its distribution's name, and return '' or why it died."""
+    module = MODULES[name]
+    place: Place = "numpy1" if name in NUMPY1_RUNTIMES else "main"
+    code = (
+        f"import numpy, PIL.Image, PIL.ImageOps, PIL.JpegImagePlugin, PIL.PngImagePlugin, {module}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run(sysroot, ["-c", code], Path(folder), timeout=120, place=place, may_compile=True)
+    return why_it_died(ended)
+
+
+def why_it_died(ended: Ended) -> str:
+    """Return one line on a program that failed, or '' for one that did not."""
+    if ended.exit_code == 0:
+        return ""
+    if ended.crash:
+        return str(ended.crash)
+    if ended.out_of_memory:
+        return "needs more memory than the board has"
+    if ended.exit_code < 0:
+        return f"ended by {signal.Signals(-ended.exit_code).name}"
+    lines = [line for line in ended.stderr.decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"exit code {ended.exit_code}"
+
+
+def _watch(
+    command: Sequence[str],
+    folder: Path,
+    environment: dict[str, str],
+    timeout: float,
+    sysroot: Sysroot,
+) -> Ended:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        memory = _Memory(process.pid)
+        try:
+            # A crash must not leave a core file of the whole guest behind.
+            resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
+            while True:
+                done, status = os.waitpid(process.pid, os.WNOHANG)
+                if done:
+                    break
+                seconds = time.monotonic() - start
+                _check_limits(command, timeout, seconds, (out, err))
+                if memory.sample(_between(_LOOK_S, seconds / 10)) > sysroot.board.memory_bytes:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    memory.exceeded = True
+                time.sleep(_between(_POLL_S, seconds / 100))
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            end_group(process)
+        seconds = time.monotonic() - start
+        out.seek(0)
+        err.seek(0)
+        return Ended(
+            process.returncode,
+            out.read(),
+            err.read(),
+            seconds,
+            memory.peak,
+            out_of_memory=memory.exceeded,
+        )
+
+
+def _between(limits: tuple[float, float], value: float) -> float:
+    return min(max(value, limits[0]), limits[1])
+
+
+def _check_limits(
+    command: Sequence[str], timeout: float, seconds: float, outputs: tuple[IO[bytes], IO[bytes]]
+) -> None:
+    if seconds > timeout:
+        raise DeviceTimeout(
+            f"the emulated program did not end within {timeout:g} s and was stopped: "
+            "give it more time, or fewer images"
+        )
+    if any(os.fstat(file.fileno()).st_size > _MAX_OUTPUT_BYTES for file in outputs):
+        raise DeviceError(
+            f"the emulated program printed more than {_MAX_OUTPUT_BYTES >> 20} MiB and was stopped"
+        )
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of a process group that was started with `start_new_session`."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        process.wait()
+
+
+@dataclass
+class _Memory:
+    """A guest's resident memory, told apart from its emulator's.
+
+    The kernel keeps the whole process's peak (VmHWM); its map tells whose the memory is now. The
+    guest's peak is at least what it holds at any look, and at least the whole's peak less what the
+    emulator holds, which only grows. (What wait4 tells at the end will not do: it counts our own
+    memory from before the exec.)
+    """
+
+    pid: int
+    exceeded: bool = False
+    peak: int = 0
+    _emulator: int = 0
+    _whole_peak: int = 0
+    _next_look: float = 0
+
+    def sample(self, pause: float) -> int:
+        """Return the guest's resident bytes now, or 0 where the process is gone.
+
+        The whole map is read when the process has grown, and otherwise every `pause` seconds.
+        """
+        status = _kilobytes(Path(f"/proc/{self.pid}/status"))
+        whole_peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
+        if whole_peak > self._whole_peak or time.monotonic() > self._next_look:
+            guest, emulator = self._shares()
+            self.peak = max(self.peak, guest)
+            # Of a process that is just ending, the kernel shows fewer mappings than there were.
+            if emulator >= self._emulator:
+                self._emulator = emulator
+                self.peak = max(self.peak, whole_peak - emulator)
+            self._whole_peak = whole_peak
+            self._next_look = time.monotonic() + pause
+        return max(0, now - self._emulator)
+
+    def _shares(self) -> tuple[int, int]:
+        """Return the resident bytes within the guest's addresses, and those outside."""
+        shares, outside = [0, 0], False
+        try:
+            with Path(f"/proc/{self.pid}/smaps").open() as file:
+                for line in file:
+                    if line.startswith("Rss:"):
+                        shares[outside] += int(line.split()[1]) * 1024
+                    elif line[0] in "0123456789abcdef":
+                        outside = int(line.partition("-")[0], 16) >= _GUEST_END
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return 0, 0
+        return shares[0], shares[1]
+
+
+def _kilobytes(path: Path) -> dict[str, int]:
+    """Return the fields of a /proc status file that are sizes, in bytes."""
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    pairs = (line.split(":") for line in lines if line.endswith(" kB"))
+    return {name: int(value.split()[0]) * 1024 for name, value in pairs}

@@ -1,0 +1,1 @@
+"""`edgekit bench` on a virtual board: outputs and instruction counts, no time."""

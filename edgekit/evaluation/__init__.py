@@ -1,0 +1,1 @@
+"""`edgekit predict` and `evaluate`: answers to images, and how often they are right."""

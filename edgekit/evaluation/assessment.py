@@ -1,0 +1,65 @@
+"""What an accuracy number rests on: scores and gaps of predictions on one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edgekit.data.dataset import UNLABELLED, Dataset
+from edgekit.evaluation.scores import Gap, Score, gap, score
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Scores on `images` images of a dataset; `protocol` says which, and how they were split.
+
+    `gaps` compares men with women and the age groups with each other, where those are labelled.
+    `joint` is the share of images with both labels of which both were recognised, in per cent.
+    """
+
+    dataset: str
+    protocol: str
+    images: int
+    scores: tuple[Score, ...]
+    gaps: tuple[Gap, ...]
+    joint: float | None
+
+
+def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike], seed: int = 0) -> Assessment:
+    """Return the assessment of class indices (N), by output name, of the dataset's N samples.
+
+    Outputs without any label in the dataset are left out. `seed` is that of the bootstrap.
+    """
+    labels = {name: np.array(dataset.take(name)) for name in predicted}
+    labelled = {name: known for name, known in labels.items() if (known != UNLABELLED).any()}
+    scores = tuple(
+        score(name, predicted[name], known, dataset.labels[name], seed)
+        for name, known in labelled.items()
+    )
+    gaps = tuple(
+        gap(name, predicted[name], known, by, dataset.take(by), dataset.labels[by], seed)
+        for name, known in labelled.items()
+        for by in ("gender", "age")
+        if by in dataset.labels
+    )
+    both = np.all([known != UNLABELLED for known in labelled.values()], axis=0)
+    right = np.all([np.asarray(predicted[n]) == known for n, known in labelled.items()], axis=0)
+    joint = float(100 * right[both].mean()) if len(labelled) > 1 and both.any() else None
+    return Assessment(dataset.name, dataset.protocol, len(dataset.samples), scores, gaps, joint)
+
+
+def shares(assessment: Assessment) -> dict[str, float]:
+    """Return the shares by the names that records and tables use, in per cent.
+
+    `age_accuracy`, `age_1off` and `gender_accuracy`, each with `_low` and `_high`.
+    """
+    named: dict[str, float] = {}
+    for item in assessment.scores:
+        for name, value in (("accuracy", item.exact), ("1off", item.one_off)):
+            if value is not None:
+                key = f"{item.output}_{name}"
+                named |= {key: value.percent, f"{key}_low": value.low, f"{key}_high": value.high}
+    return named

@@ -1,0 +1,257 @@
+"""Accuracy of artifacts on labelled images, in the very runtime that will serve them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Artifact
+from edgekit.backends import runtime_for
+from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
+from edgekit.errors import BadData, UserError
+from edgekit.evaluation.assessment import Assessment, assess, shares
+from edgekit.evaluation.scores import Score, Share, paired_difference, share
+from edgekit.evaluation.shards import (
+    Shard,
+    ShardAnswer,
+    run_shards,
+    shard_count,
+    shards_of,
+)
+from edgekit.executors import open_executor
+from edgekit.files import sha256
+from edgekit.results import AccuracyRecord, Provenance
+from edgekit.targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_PLAN = SplitPlan()
+FACE_OUTPUTS = ("age_", "gender_")
+"""What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Which artifacts to judge, on which side of which dataset, and where they run.
+
+    `limit` takes so many images of the split, drawn by a fixed seed, for slow devices; the first
+    ones would not do: files are often sorted by what they show.
+    `runtime` replaces the backend's own, by the runner's name. The images of an artifact are
+    shared by `workers` processes, one thread each, wherever `executor` runs them.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    data: str
+    target: Target
+    split: SplitName = "test"
+    plan: SplitPlan = DEFAULT_PLAN
+    limit: int | None = None
+    device: str = "local"
+    runtime: str | None = None
+    workers: int = 2
+    executor: str = "local"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
+
+    `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is the runner's name.
+    `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
+    cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
+    """
+
+    artifact: Artifact
+    device: str
+    runtime: str
+    provenance: Provenance
+    split: SplitName
+    assessment: Assessment
+    broken: int
+    agreement: Share | None
+    change: dict[str, Share]
+
+
+def evaluate(
+    request: EvaluateRequest, say: Say = lambda step, text: None
+) -> tuple[Evaluation, ...]:
+    """Return one evaluation an artifact, in order.
+
+    Raises UserError where nothing is to be judged, BadData where the labels are not the model's
+    or nothing can be decoded, DeviceError where an artifact does not run.
+    """
+    if not request.artifacts:
+        raise UserError("nothing to judge: give artifacts of onnx, tflite or openvino")
+    executor = open_executor(request.executor, request.workers)
+    say("data", "reading labels")
+    dataset = open_dataset(request.data, request.plan).split(request.split)
+    if request.limit is not None:
+        dataset = _drawn(dataset, request.limit)
+    shards: list[Shard] = []
+    ends = [0]
+    for artifact in request.artifacts:
+        check_labels(dataset, artifact.manifest.outputs)
+        shards += shards_of(
+            artifact,
+            dataset,
+            Path(request.data),
+            request.target,
+            request.device,
+            request.runtime,
+            shard_count(artifact, len(dataset.samples), request.device, request.workers),
+        )
+        ends.append(len(shards))
+    say("data", "done")
+    answers = run_shards(
+        shards, executor, lambda count: say("run", f"{count} of {len(shards)} shards")
+    )
+    say("run", "done")
+    judged = [_joined(dataset, answers[start:end]) for start, end in itertools.pairwise(ends)]
+    return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One artifact's decisions, by output, on the images that could be decoded."""
+
+    dataset: Dataset
+    decided: dict[str, NDArray[np.int64]]
+    broken: frozenset[str]
+    provenance: Provenance
+    device: str
+
+
+def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
+    """Return the shards' answers as one. Raises BadData where no image could be decoded."""
+    import numpy as np
+
+    broken = frozenset(name for answer in answers for name in answer.broken)
+    readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
+    if not readable:
+        raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
+    parts = [answer.decided for answer in answers if answer.decided]
+    decided = {
+        name: np.array([index for part in parts for index in part[name]], np.int64)
+        for name in parts[0]
+    }
+    ran = answers[0]
+    return _Judged(replace(dataset, samples=readable), decided, broken, ran.provenance, ran.device)
+
+
+def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> Evaluation:
+    """Return one artifact's evaluation from every artifact's decisions."""
+    import numpy as np
+
+    artifact, own = request.artifacts[index], judged[index]
+    assessment = assess(own.dataset, own.decided)
+    reference = _fp32_of(request.artifacts, artifact)
+    agreement, change = None, {}
+    if reference is not None:
+        theirs = judged[reference].decided
+        same = [value == theirs[name] for name, value in own.decided.items()]
+        agreement = share(np.all(same, axis=0))
+        change = {
+            score.output: paired_difference(
+                own.decided[score.output], theirs[score.output], own.dataset.take(score.output)
+            )
+            for score in assessment.scores
+        }
+    return Evaluation(
+        artifact,
+        own.device,
+        runtime_for(artifact.manifest.backend, request.runtime),
+        own.provenance,
+        request.split,
+        assessment,
+        len(own.broken),
+        agreement,
+        change,
+    )
+
+
+def _fp32_of(artifacts: Sequence[Artifact], artifact: Artifact) -> int | None:
+    """Return the place of the fp32 artifact to compare with: same model and backend."""
+    wanted = (artifact.manifest.model, artifact.manifest.backend, "fp32")
+    for index, other in enumerate(artifacts):
+        manifest = other.manifest
+        if (
+            other is not artifact
+            and (manifest.model, manifest.backend, manifest.precision) == wanted
+        ):
+            return index
+    return None
+
+
+def _drawn(dataset: Dataset, limit: int) -> Dataset:
+    count = min(limit, len(dataset.samples))
+    return replace(dataset, samples=tuple(random.Random(0).sample(dataset.samples, count)))
+
+
+def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
+    """Return what is saved of an evaluation and printed by the report."""
+    manifest, assessment = evaluation.artifact.manifest, evaluation.assessment
+    usual = runtime_for(manifest.backend, None)
+    named: dict[str, Any] = shares(assessment)
+    faces = {name: value for name, value in named.items() if name.startswith(FACE_OUTPUTS)}
+    saved = AccuracyRecord(
+        model=manifest.model,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        artifact=evaluation.artifact.sha256,
+        dataset=assessment.dataset,
+        dataset_sha256=sha256(Path(data)) if Path(data).is_file() else "",
+        split=evaluation.split,
+        protocol=assessment.protocol,
+        images=assessment.images,
+        provenance=evaluation.provenance,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        device=evaluation.device,
+        runtime="" if evaluation.runtime == usual else evaluation.runtime,
+        confusion=tuple(item.matrix for item in assessment.scores),
+    )
+    return replace(saved, **faces)
+
+
+def row(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as a table row: shares in per cent, changes in points."""
+    manifest = evaluation.artifact.manifest
+    cells: dict[str, Any] = {
+        "model": manifest.model,
+        "backend": manifest.backend,
+        "precision": manifest.precision,
+        "device": evaluation.device,
+        "runtime": evaluation.runtime,
+        "images": evaluation.assessment.images,
+    }
+    cells |= {name: round(value, 2) for name, value in shares(evaluation.assessment).items()}
+    for score in evaluation.assessment.scores:
+        cells[f"{score.output}_accuracy_count"] = score.exact.count
+        if score.one_off is not None:
+            cells[f"{score.output}_1off_count"] = score.one_off.count
+        cells[f"{score.output}_lowest_recall"] = round(score.lowest_recall, 2)
+        cells[f"{score.output}_change_points"] = _points(evaluation, score)
+    agreement = evaluation.agreement
+    cells["agreement_with_fp32"] = None if agreement is None else round(agreement.percent, 2)
+    cells |= {
+        "split": evaluation.split,
+        "protocol": evaluation.assessment.protocol,
+        "provenance": evaluation.provenance,
+    }
+    return cells
+
+
+def _points(evaluation: Evaluation, score: Score) -> str | None:
+    change = evaluation.change.get(score.output)
+    if change is None:
+        return None
+    return f"{change.percent:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"

@@ -1,0 +1,208 @@
+"""Some images through one artifact: the piece of an evaluation that can run anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Artifact, load_artifact
+from edgekit.backends import runtime_for
+from edgekit.data import Dataset, Decisions, Sample, open_store
+from edgekit.data.decoded import centre, decode_readable, frame_of
+from edgekit.devices import Device, open_device
+from edgekit.errors import BadArtifact
+from edgekit.executors import Executor
+from edgekit.files import write_whole
+from edgekit.measurement.bench import entry
+from edgekit.outputs import Outputs, decisions, read_outputs
+from edgekit.paths import cache_folder
+from edgekit.results import Provenance
+from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.targets import Target
+from edgekit.version import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TIMEOUT_S = 3600.0
+EMULATED_S_PER_MAC = 8e-9
+"""What a float multiply-accumulate takes an emulated board (docs/virtual-board.md); int8 less."""
+EMULATED_SHARD_S = 240.0
+
+_OPEN: set[Device] = set()
+"""The devices that shards of this process run on now."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What to run, as plain data for another process or machine.
+
+    The paths must lead to the same files there: `artifact_sha256` and the images' hashes tell.
+    """
+
+    artifact: Path
+    artifact_sha256: str
+    data: Path
+    images: tuple[Sample, ...]
+    target: Target
+    device: str
+    runtime: str
+
+    @property
+    def key(self) -> str:
+        """What its answer depends on, the code's and runtime's version too, as one hash."""
+        import msgspec
+
+        from edgekit.onboard.runner import runtime_version
+
+        content = msgspec.json.encode(self, enc_hook=str)
+        versions = f"{__version__} {runtime_version(self.runtime)}"
+        return hashlib.sha256(content + versions.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ShardAnswer:
+    """The class index of every readable image by output that decides something, in order.
+
+    `broken` names the other images. `decided` is empty where there are only those. `device` is
+    where it ran: local, virtual:rpi4 or an ssh address.
+    """
+
+    decided: dict[str, list[int]]
+    broken: tuple[str, ...]
+    provenance: Provenance
+    device: str
+
+
+def shards_of(
+    artifact: Artifact,
+    dataset: Dataset,
+    data: Path,
+    target: Target,
+    device: str,
+    runtime: str | None,
+    count: int,
+) -> Iterator[Shard]:
+    """Yield `count` shards of a dataset's images, fewer where there are fewer images."""
+    name = runtime_for(artifact.manifest.backend, runtime)
+    size = -(-len(dataset.samples) // count)
+    for start in range(0, len(dataset.samples), size):
+        yield Shard(
+            artifact.folder.resolve(),
+            artifact.sha256,
+            data.expanduser().resolve(),
+            dataset.samples[start : start + size],
+            target,
+            device,
+            name,
+        )
+
+
+def shard_count(artifact: Artifact, images: int, device: str, workers: int) -> int:
+    """Return how many shards to make of `images`: one a worker, on an emulated board maybe more.
+
+    A picture can take minutes there. Shards of a few minutes end in time, show how far it is, and
+    are all that an interrupted run does again.
+    """
+    if device != "virtual":
+        return workers
+    seconds = images * (artifact.manifest.source.macs or 0) * EMULATED_S_PER_MAC
+    return max(workers, math.ceil(seconds / EMULATED_SHARD_S))
+
+
+def run_shard(shard: Shard) -> ShardAnswer:
+    """Decode a shard's images and run them through its artifact on a device.
+
+    Raises BadArtifact or BadData where a path leads to other files than those of whoever asks,
+    DeviceError where the artifact does not run.
+    """
+    artifact = load_artifact(shard.artifact)
+    if artifact.sha256 != shard.artifact_sha256:
+        raise BadArtifact(f"{shard.artifact} is not the artifact that was asked for: copy it again")
+    manifest = artifact.manifest
+    dataset = Dataset("", "", {}, shard.images, open_store(shard.data), Decisions())
+    images = decode_readable(dataset, frame_of(manifest.input), workers=1)
+    device = open_device(shard.device, shard.target)
+    _OPEN.add(device)
+    try:
+        if not images.samples:
+            return ShardAnswer({}, images.broken, device.provenance, device.name)
+        job: dict[str, Any] = {
+            "task": "outputs",
+            "artifact": "artifact",
+            "runtime": shard.runtime,
+            "threads": 1,
+            "pixels": "pixels.npy",
+            "save": "outputs.npz",
+        }
+        with TemporaryDirectory(prefix="edgekit-") as scratch:
+            pixels, saved = Path(scratch) / "pixels.npy", Path(scratch) / "outputs.npz"
+            _save(pixels, centre(images.pixels, manifest.input))
+            device.put(pixels, pixels.name)
+            put_runner(device)
+            put_artifact(device, artifact, "artifact")
+            program = entry(artifact, shard.runtime).program
+            run_job(device, job, timeout=TIMEOUT_S, program=program)
+            device.fetch(saved.name, saved)
+            outputs: Outputs = read_outputs(saved, manifest.outputs, len(images.samples))
+        decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
+        answers = {name: value.tolist() for name, value in decided.items() if value is not None}
+        return ShardAnswer(answers, images.broken, device.provenance, device.name)
+    finally:
+        _OPEN.discard(device)
+        device.close()
+
+
+def run_shards(
+    shards: Sequence[Shard], executor: Executor, tell: Callable[[int], None]
+) -> list[ShardAnswer]:
+    """Return every shard's answer, in order; `tell` is called with the number done.
+
+    Each answer is kept in the user's cache folder until all are there: a run that was killed, or
+    in which one shard failed, does only the rest when it is started again.
+    """
+    kept = [cache_folder() / "unfinished" / f"{shard.key}.json" for shard in shards]
+    answers = {index: answer for index, path in enumerate(kept) if (answer := _read(path))}
+    missing = [index for index in range(len(shards)) if index not in answers]
+    tell(len(answers))
+    try:
+        for place, answer in executor.map(run_shard, [shards[index] for index in missing]):
+            index = missing[place]
+            answers[index] = answer
+            _keep(kept[index], answer)
+            tell(len(answers))
+    except BaseException:  # Ctrl-C, or a shard that failed: the others would run on to their end
+        for device in list(_OPEN):
+            device.close()
+        raise
+    for path in kept:
+        path.unlink(missing_ok=True)
+    return [answers[index] for index in range(len(shards))]
+
+
+def _keep(path: Path, answer: ShardAnswer) -> None:
+    import msgspec
+
+    write_whole(path, msgspec.json.encode(answer))
+
+
+def _read(path: Path) -> ShardAnswer | None:
+    """Return a kept answer, or None where there is none or it cannot be read."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ShardAnswer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    import numpy as np
+
+    np.save(path, pixels)

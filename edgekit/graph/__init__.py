@@ -1,0 +1,118 @@
+"""An exported graph: what leaves the export step and every backend builds from.
+
+Its folder holds the bare float network (`graph.pt2`, or `graph.onnx` for an ONNX source) and the
+pixels that prove and calibrate it:
+
+    parity.npy       uint8 N×H×W×C, decoded from image files
+    reference.npz    the source model's outputs on them, by output name, float32
+    calibration.npy  uint8 N×H×W×C, where an int8 artifact was asked for
+    guard.npz        pixels, model outputs (`output:NAME`) and labels (`label:NAME`), with a guard
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgekit.artifact import CalibrationRecord, Feed, SourceRecord
+from edgekit.errors import BuildFailed
+from edgekit.outputs import Outputs
+from edgekit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedGraph:
+    """A network exported once, with its contract, origin and the samples beside it."""
+
+    folder: Path
+    format: Literal["pt2", "onnx"]
+    model: str
+    source: SourceRecord
+    spec: ModelSpec
+    raw_input: bool
+    parity_images: tuple[str, ...]
+    calibration: CalibrationRecord | None
+
+    @property
+    def path(self) -> Path:
+        """The graph file."""
+        return self.folder / f"graph.{self.format}"
+
+    @property
+    def feed(self) -> Feed:
+        """What its artifacts take, where the backend has no reason to differ."""
+        return "float32" if self.raw_input else "uint8"
+
+    def parity_pixels(self) -> NDArray[np.uint8]:
+        """Return the parity images, uint8 N×H×W×C."""
+        return self._array("parity.npy")
+
+    def calibration_pixels(self) -> NDArray[np.uint8]:
+        """Return the calibration images, uint8 N×H×W×C; BuildFailed where there are none."""
+        return self._array("calibration.npy")
+
+    def reference(self) -> dict[str, NDArray[np.float32]]:
+        """Return the source model's outputs on the parity images, by output name."""
+        import numpy as np
+
+        with np.load(self.folder / "reference.npz", allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
+
+    def guard_set(self) -> GuardSet | None:
+        """Return the images that guard int8's accuracy, or None where none were asked for."""
+        import numpy as np
+
+        from edgekit.graph import GuardSet
+
+        path = self.folder / "guard.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        names = [output.name for output in self.spec.outputs]
+        return GuardSet(
+            arrays["pixels"],
+            {name: arrays[f"output:{name}"] for name in names},
+            {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
+        )
+
+    def baked_module(self, *, feed: Feed, normalise: bool = True) -> nn.Module:
+        """Return the network behind the contract as a torch module taking that feed.
+
+        `float32` with `raw_input` is the bare network. Only for graphs of format `pt2`.
+        """
+        import torch
+
+        from edgekit.graph.contract import Baked, Flat
+
+        network = Flat(torch.export.load(self.path).module())
+        if self.raw_input:
+            return network
+        return Baked(network, self.spec.input, normalise=normalise)
+
+    def _array(self, name: str) -> NDArray[np.uint8]:
+        import numpy as np
+
+        path = self.folder / name
+        if not path.is_file():
+            raise BuildFailed(f"the export step left no {name}")
+        pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        return pixels
+
+
+@dataclass(frozen=True)
+class GuardSet:
+    """Images to guard by: uint8 N×H×W×C, the model's own outputs, and labels by output name.
+
+    A label of -1 means there is none; an output without any label is guarded by agreement.
+    """
+
+    pixels: NDArray[np.uint8]
+    reference: Outputs
+    labels: dict[str, NDArray[np.int64]]

@@ -1,0 +1,55 @@
+"""Names the operator and the layer when a converter cannot take a model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from edgekit.errors import UnsupportedModel, first_line
+
+_OPERATOR = re.compile(r"\b(aten|torchvision|prims)(?:::|\.)(\w+)")
+
+
+def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedModel:
+    """Return the one-line error for a conversion that failed.
+
+    `error` is what the converter raised; its text and its causes' are searched for operator
+    names, and the traced graph of `module` (a module that torch.export loaded, or one around it)
+    for the layer that calls one of them. Where none is named, the converter's own first line is
+    passed on.
+    """
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    text = "\n".join(map(str, chain))
+    named = dict.fromkeys(f"{space}.{name}" for space, name in _OPERATOR.findall(text))
+    for operator in named:
+        layer = _layer(module, operator)
+        if layer is not None:
+            where = f"layer {layer}" if layer else "the model's own forward"
+            return UnsupportedModel(
+                f"{backend} cannot take operator {operator} ({where}): "
+                f"replace it, or leave out --backend {backend}"
+            )
+    return UnsupportedModel(f"{backend} cannot convert the model: {first_line(error)}")
+
+
+def _layer(module: Any, operator: str) -> str | None:
+    """Return the dotted path of the layer that calls `operator`; None where none does."""
+    for part in module.modules():
+        graph = getattr(part, "graph", None)
+        for node in getattr(graph, "nodes", ()):
+            if node.op == "call_function" and _same(str(node.target), operator):
+                stack = node.meta.get("nn_module_stack") or {}
+                path = list(stack.values())[-1][0] if stack else ""
+                return path.removeprefix("L['self'].").removeprefix("network.")
+    return None
+
+
+def _same(target: str, operator: str) -> bool:
+    """Tell whether a graph's `aten.name.overload` is the operator a converter complains of.
+
+    Converters name the decomposed form: `aten._linalg_svd` for `aten.linalg_svd`.
+    """
+    space, name, *_ = target.split(".")
+    return operator in {f"{space}.{name}", f"{space}._{name}"}

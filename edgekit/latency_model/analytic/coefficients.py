@@ -1,0 +1,184 @@
+"""The file of coefficients: readable JSON, with the command that made it and what it was fitted to.
+
+benchmarks/evidence/analytic.json             ships with edgekit, written by fit.py there
+<config folder>/predict/<target>.json         the same after `edgekit predict-latency --refit`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from edgekit.latency_model import coefficient_files
+from edgekit.latency_model.analytic.fit import common_shape, fit_group, prior_of
+from edgekit.latency_model.analytic.intervals import LESS, Widths
+from edgekit.latency_model.analytic.left_out import core_scale
+from edgekit.latency_model.analytic.observations import TERMS, Group, Observation, Vector
+
+# 1: the first.
+SCHEMA = 1
+_REMEDY = "remove it, or install edgekit again"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCoefficients:
+    """One group's coefficients, in TERMS' units, and the rows they come from.
+
+    `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
+    default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
+    half-width of the log interval. `threads_stated` is of most of its rows; `user_rows` counts the
+    user's own measurements among `rows`.
+    """
+
+    kernels: str
+    core: str
+    dtype: str
+    bits: int
+    standing: Literal["own", "scaled"]
+    rows: int
+    families: tuple[str, ...]
+    boards: tuple[str, ...]
+    clocks_mhz: tuple[float, ...]
+    threads: tuple[int, ...]
+    threads_stated: bool
+    conv_share: float
+    half: float
+    coefficients: dict[str, float]
+    user_rows: int = 0
+
+    @property
+    def group(self) -> Group:
+        """What it is for."""
+        return Group(self.kernels, self.core, self.dtype, self.bits)
+
+
+@dataclass(frozen=True, slots=True)
+class CoreCoefficients:
+    """The common shape of one core and kind at the mean scale of its kernels: for all others."""
+
+    core: str
+    kind: str
+    kernels: tuple[str, ...]
+    half: float
+    coefficients: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
+
+    `scaled_half` and `ratio_half` are by kind; they, `thread_share` and `thread_half` are as in
+    intervals.Widths.
+    """
+
+    command: str
+    evidence: str
+    coverage: float
+    scaled_half: dict[str, float]
+    ratio_half: dict[str, float]
+    thread_share: float
+    thread_half: float
+    units: dict[str, str]
+    groups: tuple[GroupCoefficients, ...]
+    cores: tuple[CoreCoefficients, ...]
+    schema: int = SCHEMA
+
+
+def make(
+    rows: Sequence[Observation], known: Widths, *, command: str, evidence: str, coverage: float
+) -> Coefficients:
+    """Fit every group of `rows` and the common shape of every core."""
+    pools: dict[tuple[str, str], list[Observation]] = {}
+    for row in rows:
+        pools.setdefault(row.group.pool, []).append(row)
+    groups: list[GroupCoefficients] = []
+    cores: list[CoreCoefficients] = []
+    for (core, kind), pool in sorted(pools.items()):
+        shape = common_shape(pool, kind)
+        for group in sorted(shape.factors):
+            own = [row for row in pool if row.group == group]
+            families = tuple(sorted({row.family for row in own}))
+            standing: Literal["own", "scaled"] = "own" if len(families) > 1 else "scaled"
+            fitted = (
+                fit_group(own, prior_of(shape, group, kind)).coefficients
+                if standing == "own"
+                else shape.coefficients * shape.factors[group]
+            )
+            groups.append(
+                GroupCoefficients(
+                    group.kernels,
+                    group.core,
+                    group.dtype,
+                    group.bits,
+                    standing,
+                    len(own),
+                    families,
+                    tuple(sorted({row.board for row in own})),
+                    tuple(sorted({row.clock_mhz for row in own})),
+                    tuple(sorted({row.threads for row in own})),
+                    2 * sum(row.threads_stated for row in own) > len(own),
+                    rounded(max(row.conv_share for row in own)),
+                    rounded(known.half(group, standing)),
+                    by_term(fitted),
+                )
+            )
+        scale = core_scale(shape, Group("", core, "", 64))
+        if scale is not None:
+            names = tuple(sorted({group.kernels for group in shape.factors}))
+            half = rounded(known.less[LESS[1], kind])
+            cores.append(
+                CoreCoefficients(core, kind, names, half, by_term(shape.coefficients * scale))
+            )
+    return Coefficients(
+        command,
+        evidence,
+        coverage,
+        {kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
+        {kind: rounded(half) for kind, half in sorted(known.ratio.items())},
+        rounded(known.thread_share),
+        rounded(known.threads),
+        dict(TERMS),
+        tuple(groups),
+        tuple(cores),
+    )
+
+
+def save(coefficients: Coefficients, path: Path) -> None:
+    """Write the file whole."""
+    coefficient_files.save(coefficients, path)
+
+
+def load(path: Path) -> Coefficients:
+    """Return the coefficients in `path`. Raises UserError in one line where they are damaged."""
+    found = coefficient_files.load(path, Coefficients, SCHEMA, _REMEDY)
+    items: list[GroupCoefficients | CoreCoefficients] = [*found.groups, *found.cores]
+    for item in items:
+        values = (*item.coefficients.values(), item.half)
+        if set(item.coefficients) != set(TERMS):
+            raise coefficient_files.damaged(
+                path, f"{item.core} has other coefficients than {', '.join(TERMS)}", _REMEDY
+            )
+        if not all(isfinite(value) and value >= 0 for value in values) or not any(values[:-1]):
+            reason = f"{item.core} has a coefficient that is no price"
+            raise coefficient_files.damaged(path, reason, _REMEDY)
+    return found
+
+
+def by_term(coefficients: Vector) -> dict[str, float]:
+    """Return coefficients under their names, rounded to what the fit can tell."""
+    return {name: rounded(value) for name, value in zip(TERMS, coefficients, strict=True)}
+
+
+def in_order(coefficients: Mapping[str, float]) -> Vector:
+    """Return named coefficients as the vector that `terms` is multiplied with."""
+    return np.array([coefficients[name] for name in TERMS])
+
+
+def rounded(value: float) -> float:
+    """Return four significant digits."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,178 @@
+"""Predicts every row of the evidence without its family: the errors that all claims rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+from math import exp, log
+from typing import Literal
+
+import numpy as np
+
+from edgekit.latency_model.analytic.fit import (
+    Shape,
+    common_shape,
+    constant,
+    fit_group,
+    prior_of,
+)
+from edgekit.latency_model.analytic.observations import Group, Observation, Vector
+
+Standing = Literal["own", "scaled", "foreign"]
+"""What a prediction stands on: `own`, the group's rows of two families or more; `scaled`, a single
+family's rows, which give the common shape its scale; `foreign`, other kernels on the same core."""
+
+ANCHORS = (
+    "mobilenet-v1-1.0-224",
+    "MobileNet v1 1.0X",
+    "mobilenet",
+    "mobilenet_int8",
+    "mobilenetv1",
+)
+"""MobileNet v1 1.0 at 224 in all its spellings: the one network XNNPACK's rows measure, so the one
+that stands for a single family when a group with many is treated as if it had one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """A row and what is predicted for it by a fit that saw no row of its family, in seconds.
+
+    `constant_seconds` is the same from one number, seconds per multiply-accumulate.
+    """
+
+    row: Observation
+    standing: Standing
+    seconds: float
+    constant_seconds: float | None = None
+
+    @property
+    def residual(self) -> float:
+        """log(measured / predicted)."""
+        return log(self.row.seconds / self.seconds)
+
+    @property
+    def error(self) -> float:
+        """Predicted / measured - 1."""
+        return self.seconds / self.row.seconds - 1
+
+
+def left_out(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
+    """Return every row that can be, predicted without its family.
+
+    `own` where its group has another family, `foreign` where not; no prediction where the core's
+    only other rows are of the same family.
+    """
+    found: list[LeftOut] = []
+    for pool in _pools(rows):
+        kind = pool[0].group.kind
+        for family in sorted({row.family for row in pool}):
+            rest = [row for row in pool if row.family != family]
+            if not rest:
+                continue
+            shape = common_shape(rest, kind)
+            for group in sorted({row.group for row in pool if row.family == family}):
+                held = [row for row in pool if row.group == group and row.family == family]
+                own = [row for row in rest if row.group == group]
+                if own:
+                    fit, each = fit_group(own, prior_of(shape, group, kind)), constant(own)
+                    found += [LeftOut(r, "own", fit.seconds(r), each * r.macs) for r in held]
+                elif (scale := core_scale(shape, group)) is not None:
+                    found += _scaled(held, shape.coefficients * scale, "foreign")
+    return tuple(found)
+
+
+def transferred(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
+    """Return what groups of many families would be predicted at if less were known of them.
+
+    `scaled`: the group's kernels and the row's family are gone from the fit, and only the group's
+    ANCHORS give the scale. `foreign`: not even those; the scale is the mean of the other kernels'
+    on that core.
+    """
+    found: list[LeftOut] = []
+    for pool in _pools(rows):
+        kind = pool[0].group.kind
+        for group in many_families(pool):
+            own = [row for row in pool if row.group == group]
+            anchors = [row for row in own if _is_anchor(row)]
+            for family in sorted({row.family for row in own}):
+                rest = [r for r in pool if r.family != family]
+                rest = [r for r in rest if r.group.kernels != group.kernels]
+                if not rest:
+                    continue
+                shape = common_shape(rest, kind)
+                held = [row for row in own if row.family == family]
+                if anchors and family != anchors[0].family:
+                    ratios = [r.seconds / float(r.terms @ shape.coefficients) for r in anchors]
+                    scale = float(np.median(ratios))
+                    found += _scaled(held, shape.coefficients * scale, "scaled")
+                if (mean := core_scale(shape, group)) is not None:
+                    found += _scaled(held, shape.coefficients * mean, "foreign")
+    return tuple(found)
+
+
+def core_scale(shape: Shape, group: Group) -> float | None:
+    """Return the mean factor (geometric) of the other kernels on a group's core, 64-bit."""
+    factors = [
+        factor
+        for other, factor in shape.factors.items()
+        if other.core == group.core and other.bits == 64 and other.kernels != group.kernels
+    ]
+    return exp(float(np.mean(np.log(factors)))) if factors else None
+
+
+def many_families(rows: Sequence[Observation]) -> list[Group]:
+    """Return the groups whose rows are of two families or more, sorted."""
+    families: dict[Group, set[str]] = {}
+    for row in rows:
+        families.setdefault(row.group, set()).add(row.family)
+    return sorted(group for group, several in families.items() if len(several) > 1)
+
+
+def _pools(rows: Sequence[Observation]) -> list[list[Observation]]:
+    """Return the rows by pool, in a fixed order."""
+    pools: dict[tuple[str, str], list[Observation]] = {}
+    for row in rows:
+        pools.setdefault(row.group.pool, []).append(row)
+    return [pools[key] for key in sorted(pools)]
+
+
+def _is_anchor(row: Observation) -> bool:
+    return row.model.removesuffix("-quantized").removesuffix("-non") in ANCHORS
+
+
+def pair_residuals(predicted: Sequence[LeftOut]) -> list[tuple[str, float]]:
+    """Return (kind, log error of the ratio) of every two networks of different families.
+
+    They are of one group, release and thread count, so what both predictions have wrong alike
+    cancels, as it does where two systems are compared on one board.
+    """
+
+    def place(item: LeftOut) -> tuple[Group, tuple[str, float], int]:
+        return item.row.group, item.row.release, item.row.threads
+
+    return [
+        (first.row.group.kind, first.residual - second.residual)
+        for _, several in groupby(sorted(predicted, key=place), key=place)
+        for first, second in combinations(list(several), 2)
+        if first.row.family != second.row.family
+    ]
+
+
+def speedups(predicted: Sequence[LeftOut]) -> list[tuple[Group, float, float]]:
+    """Return (group, measured, predicted) speed-ups from 1 to 4 threads, a network and release."""
+
+    def place(item: LeftOut) -> tuple[Group, tuple[str, float], str]:
+        return item.row.group, item.row.release, item.row.model
+
+    ups = []
+    for (group, *_), several in groupby(sorted(predicted, key=place), key=place):
+        by_threads = {item.row.threads: item for item in several}
+        if {1, 4} <= set(by_threads):
+            one, four = by_threads[1], by_threads[4]
+            ups.append((group, one.row.seconds / four.row.seconds, one.seconds / four.seconds))
+    return ups
+
+
+def _scaled(held: Sequence[Observation], coefficients: Vector, standing: Standing) -> list[LeftOut]:
+    return [LeftOut(row, standing, float(row.terms @ coefficients)) for row in held]

@@ -1,0 +1,200 @@
+"""The analytic predictor: an artifact's own operators, priced by the coefficients of its runtime.
+
+It runs nothing and needs no emulator. Which published rows speak for a runtime of ours is said in
+SPEAKS_FOR, and every prediction repeats it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.errors import UserError, did_you_mean
+from edgekit.files import sha256
+from edgekit.latency_model import Accuracy, Method, Prediction, Setting
+from edgekit.latency_model.analytic import coefficients as files
+from edgekit.latency_model.analytic.coefficients import (
+    Coefficients,
+    CoreCoefficients,
+    GroupCoefficients,
+)
+from edgekit.latency_model.analytic.intervals import widened
+from edgekit.latency_model.analytic.observations import Group, computed_in, terms
+from edgekit.latency_model.evidence import ALL_CORES, folder
+from edgekit.latency_model.operators import workload_of
+from edgekit.latency_model.workload import Workload
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+
+FILE = "analytic.json"
+
+SPEAKS_FOR = {
+    "ai_edge_litert": ("xnnpack",),
+    "tflite_runtime": ("xnnpack",),
+    "onnxruntime": ("mlas",),
+    "openvino": ("openvino", "armnn"),
+    "ruy": ("ruy",),
+    "armnn": ("armnn",),
+    "ncnn": ("ncnn",),
+    "tengine": ("tengine",),
+}
+"""A runtime's kernels, the best evidence first. LiteRT and tflite-runtime 2.14 compute with XNNPACK
+unless told not to, so TFLite's rows before it (ruy) do not speak for them. OpenVINO computes
+convolutions on Arm by the Compute Library, which is ArmNN's. The last four are no runtime of ours:
+they let a prediction be held to other people's measurements."""
+
+FAR = 0.2
+"""How much more of a network may be large convolutions than in any row before its group's errors
+say nothing of it."""
+
+OURS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
+"""Runtimes that edgekit ships artifacts for: no published row is of the release a board gets."""
+
+ARITHMETIC = {"fp32": "fp32", "fp16": "fp32", "int8": "int8"}
+"""What a precision is computed in: fp16 artifacts hold half-sized weights and compute in fp32."""
+
+
+class AnalyticPredictor:
+    """Prices operators by the coefficients in the file `path`."""
+
+    name: Method = "analytic"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: Coefficients = files.load(path)
+        self.coefficients = sha256(path)
+
+    def predict(self, artifact: Artifact, setting: Setting) -> Prediction:
+        """Return what one inference would take; see Predictor."""
+        return self.price(workload_of(artifact), artifact.manifest.precision, setting)
+
+    def price(self, work: Workload, precision: str, setting: Setting) -> Prediction:
+        """Return the prediction for operators that were counted already.
+
+        Raises UserError for a target whose core no row of the evidence has, or an unknown runtime.
+        """
+        if setting.runtime not in SPEAKS_FOR:
+            raise UserError(did_you_mean("runtime", setting.runtime, list(SPEAKS_FOR)))
+        core, own = core_of(setting), SPEAKS_FOR[setting.runtime][0]
+        dtype = computed_in(own, core, ARITHMETIC[precision])
+        found, doubts = self._stands_on(work, core, dtype, setting)
+        kernels = found.kernels if isinstance(found, GroupCoefficients) else own
+        group = Group(kernels, core, dtype, 64)
+        prices, clock = files.in_order(found.coefficients), setting.clock_mhz
+        seconds = float(terms(work, group, setting.threads, clock) @ prices)
+        half = found.half
+        if work.unseen:
+            doubts.append(f"operators that no evidence has: {', '.join(work.unseen)}")
+        threads = 0.0
+        if setting.threads not in _threads(found):
+            # The law shares work better than threads do: it keeps what was seen of its speed-ups.
+            measured = float(terms(work, group, max(_threads(found)), clock) @ prices)
+            seconds = measured * (seconds / measured) ** self.known.thread_share
+            threads = self.known.thread_half
+            doubts.append("no such row has that many threads")
+        if precision == "fp16":
+            doubts.append("fp16 priced as fp32")
+        half = widened(half, threads=threads, unseen=bool(work.unseen))
+        return Prediction(
+            seconds,
+            seconds * exp(-half),
+            seconds * exp(half),
+            self.known.coverage,
+            not doubts,
+            "; ".join([_standing(found), *doubts]),
+            self.name,
+        )
+
+    def kernels_for(self, work: Workload, precision: str, setting: Setting) -> str:
+        """Return the kernels whose coefficients a prediction uses, or would belong to."""
+        found, _ = self._stands_on(work, core_of(setting), ARITHMETIC[precision], setting)
+        own = SPEAKS_FOR[setting.runtime][0]
+        return found.kernels if isinstance(found, GroupCoefficients) else own
+
+    def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
+        """Return the errors of left-out rows, rebuilt from the evidence, and their notes."""
+        from edgekit.latency_model.analytic.accuracy import rebuild
+
+        found = rebuild()
+        return found.rows, found.notes
+
+    def _stands_on(
+        self, work: Workload, core: str, dtype: str, setting: Setting
+    ) -> tuple[GroupCoefficients | CoreCoefficients, list[str]]:
+        """Return the coefficients to use and what is to be said against them."""
+        for place, kernels in enumerate(SPEAKS_FOR[setting.runtime]):
+            groups = [
+                g
+                for g in self.known.groups
+                if (g.kernels, g.core, g.dtype) == (kernels, core, dtype)
+            ]
+            if not groups:
+                continue
+            found = max(groups, key=lambda group: group.bits)
+            doubts = []
+            if place:
+                first = SPEAKS_FOR[setting.runtime][0]
+                doubts.append(f"{first} has no {dtype} row on {core}; {kernels} shares its kernels")
+                found = replace(found, half=max(found.half, self._foreign(core, dtype).half))
+            if found.standing == "scaled":
+                doubts.append(f"one family of networks only ({found.families[0]})")
+            if found.bits != 64:
+                doubts.append(f"its rows are of a {found.bits}-bit system")
+            if not found.threads_stated:
+                doubts.append("its rows do not state their threads")
+            if setting.runtime in OURS and not found.user_rows:
+                doubts.append("its rows are of an older release")
+            if work.conv_share > found.conv_share + FAR:
+                doubts.append(
+                    f"{work.conv_share:.0%} of its multiply-accumulates are in convolutions "
+                    f"larger than 1×1, at most {found.conv_share:.0%} in the rows"
+                )
+            if doubts:
+                least = self.known.scaled_half[found.group.kind]
+                found = replace(found, half=max(found.half, least))
+            return found, doubts
+        kernels = SPEAKS_FOR[setting.runtime][0]
+        return self._foreign(core, dtype), [f"no {dtype} row of {kernels} on {core}"]
+
+    def _foreign(self, core: str, dtype: str) -> CoreCoefficients:
+        kind = Group("", core, dtype, 64).kind
+        for item in self.known.cores:
+            if (item.core, item.kind) == (core, kind):
+                return item
+        cores = sorted({item.core for item in self.known.cores})
+        raise UserError(
+            f"no evidence on {core or 'that core'}: latency is predicted for {', '.join(cores)}"
+        )
+
+
+def open_predictor(path: Path | None = None) -> AnalyticPredictor:
+    """Return the predictor with the coefficients of `path`, those that ship where it is None.
+
+    Raises UserError where the file is damaged.
+    """
+    return AnalyticPredictor(path or folder() / FILE)
+
+
+def core_of(setting: Setting) -> str:
+    """Return the target's core as the evidence spells it, '' where its profile names none."""
+    core = setting.target.hardware.core
+    return core.value if core else ""
+
+
+def _threads(found: GroupCoefficients | CoreCoefficients) -> tuple[int, ...]:
+    return found.threads if isinstance(found, GroupCoefficients) else (1, ALL_CORES)
+
+
+def _standing(found: GroupCoefficients | CoreCoefficients) -> str:
+    """Return in words what the prediction stands on."""
+    if isinstance(found, CoreCoefficients):
+        return f"stands on {', '.join(found.kernels)} ({found.kind}) on {found.core}"
+    own = f", {found.user_rows} of them yours" if found.user_rows else ""
+    families = len(found.families)
+    return (
+        f"stands on {found.rows} rows{own} of {families} famil{'y' if families == 1 else 'ies'}, "
+        f"{found.group.title}"
+    )

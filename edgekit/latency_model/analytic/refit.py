@@ -1,0 +1,194 @@
+"""Folds the user's own measurements of a board into the coefficients, and says what that did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log, sqrt
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.errors import UserError
+from edgekit.latency_model import Setting
+from edgekit.latency_model.analytic.coefficients import (
+    Coefficients,
+    GroupCoefficients,
+    by_term,
+    in_order,
+    rounded,
+)
+from edgekit.latency_model.analytic.fit import fit_group
+from edgekit.latency_model.analytic.observations import Group, Observation, Vector, terms
+from edgekit.latency_model.analytic.predictor import ARITHMETIC, AnalyticPredictor, core_of
+from edgekit.latency_model.workload import Workload
+from edgekit.measurement.summary import verdict
+from edgekit.paths import config_folder
+from edgekit.results import Measurement
+from edgekit.targets import Target
+
+NORMAL_90 = 1.645
+"""Standard deviations that hold 90 % of a normal distribution, both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the user's rows did to one runtime and precision on their board.
+
+    Errors are mean absolute shares: `before` by the coefficients there were, `after` each model
+    predicted by a fit without it; `after` is None with one model. `kept` only where it is lower.
+    """
+
+    runtime: str
+    dtype: str
+    rows: int
+    models: int
+    before: float
+    after: float | None
+    kept: bool
+
+
+def user_file(target: Target) -> Path:
+    """Return where the coefficients refitted for a target are kept."""
+    return config_folder() / "predict" / f"{target.name}.json"
+
+
+def own_observations(
+    measurements: Sequence[Measurement],
+    workloads: Mapping[str, Workload],
+    target: Target,
+    predictor: AnalyticPredictor,
+) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
+    """Return the measurements a refit can use, and one line on each it cannot.
+
+    `workloads` are by the artifact's sha256. The clock is the median of what the device reported
+    while it ran, the target's own where it could not tell.
+    """
+    found: list[Observation] = []
+    left: list[str] = []
+    for item in measurements:
+        work = workloads.get(item.artifact.sha256)
+        doubt = verdict(item)
+        if item.provenance != "measured" or item.target != target.name:
+            left.append(f"{item.title}: {item.provenance} on {item.target}, not on {target.name}")
+        elif work is None:
+            left.append(f"{item.title}: its artifact is not among those given")
+        elif doubt != "ok":
+            left.append(f"{item.title}: {doubt}")
+        else:
+            found.append(_observation(item, work, target, predictor))
+    return tuple(found), tuple(left)
+
+
+def refit(
+    predictor: AnalyticPredictor, rows: Sequence[Observation], *, command: str
+) -> tuple[Coefficients, tuple[Change, ...]]:
+    """Return the coefficients with the groups that got better, and what happened to each.
+
+    Raises UserError where there is no row at all.
+    """
+    if not rows:
+        raise UserError("no measurement to refit on: run `edgekit bench` on the board first")
+    known, changes = predictor.known, []
+    groups = {item.group: item for item in known.groups}
+    for group in sorted({row.group for row in rows}):
+        own = [row for row in rows if row.group == group]
+        base, half = _before(known, group)
+        before = float(np.mean([abs(float(r.terms @ base) / r.seconds - 1) for r in own]))
+        models = sorted({row.model for row in own})
+        after = _left_out_logs(own, models, base) if len(models) > 1 else None
+        now = None if after is None else float(np.mean(np.abs(np.expm1(after))))
+        kept = now is not None and now < before
+        changes.append(
+            Change(own[0].runtime, group.dtype, len(own), len(models), before, now, kept)
+        )
+        if kept and after is not None:
+            groups[group] = _grown(groups.get(group), group, own, base, half, after)
+    merged = tuple(groups.values())
+    return replace(known, command=command, groups=merged), tuple(changes)
+
+
+def _observation(
+    item: Measurement, work: Workload, target: Target, predictor: AnalyticPredictor
+) -> Observation:
+    ticks = [value for r in item.rounds for value in r.clock_mhz if value]
+    nominal = target.hardware.clock_mhz
+    clock = float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
+    setting = Setting(target, item.runtime, item.threads, clock)
+    kernels = predictor.kernels_for(work, item.artifact.precision, setting)
+    group = Group(kernels, core_of(setting), ARITHMETIC[item.artifact.precision], 64)
+    seconds = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
+    return Observation(
+        group,
+        ("yours", clock),
+        item.artifact.model,
+        item.artifact.model,
+        target.title,
+        item.runtime,
+        item.threads,
+        True,
+        clock,
+        work.macs,
+        work.conv_share,
+        terms(work, group, item.threads, clock),
+        seconds,
+    )
+
+
+def _before(known: Coefficients, group: Group) -> tuple[Vector, float]:
+    """Return the coefficients a group is predicted with now, and the interval's half-width."""
+    same = [
+        g for g in known.groups
+        if (g.kernels, g.core, g.dtype) == (group.kernels, group.core, group.dtype)
+    ]  # fmt: skip
+    if same:
+        found = max(same, key=lambda item: item.bits)
+        return in_order(found.coefficients), found.half
+    core = next(c for c in known.cores if (c.core, c.kind) == group.pool)
+    return in_order(core.coefficients), core.half
+
+
+def _left_out_logs(own: Sequence[Observation], models: Sequence[str], base: Vector) -> Vector:
+    """Return log(predicted / measured) of every row by a fit without its model."""
+    logs = []
+    for model in models:
+        fit = fit_group([row for row in own if row.model != model], _trace(base))
+        logs += [log(fit.seconds(row) / row.seconds) for row in own if row.model == model]
+    return np.array(logs)
+
+
+def _grown(
+    old: GroupCoefficients | None,
+    group: Group,
+    own: Sequence[Observation],
+    base: Vector,
+    half: float,
+    logs: Vector,
+) -> GroupCoefficients:
+    """Return a group with the user's rows in it; its interval is of their left-out errors.
+
+    The interval there was counts as one more of them, so that few rows do not make it narrow.
+    """
+    spread = sqrt((float(logs @ logs) + (half / NORMAL_90) ** 2) / (len(logs) + 1))
+    return GroupCoefficients(
+        group.kernels,
+        group.core,
+        group.dtype,
+        group.bits,
+        "own",
+        (old.rows - old.user_rows if old else 0) + len(own),
+        tuple(sorted({row.family for row in own} | set(old.families if old else ()))),
+        tuple(sorted({row.board for row in own} | set(old.boards if old else ()))),
+        tuple(sorted({row.clock_mhz for row in own})),
+        tuple(sorted({row.threads for row in own})),
+        True,
+        rounded(max(row.conv_share for row in own)),
+        rounded(NORMAL_90 * spread),
+        by_term(fit_group(own, _trace(base)).coefficients),
+        len(own),
+    )
+
+
+def _trace(base: Vector) -> Vector:
+    """Return a prior without zeros: what the evidence priced at nothing may cost the user."""
+    return np.maximum(base, float(base.max()) * 1e-3)

@@ -1,0 +1,1 @@
+"""`--method executed`: what the emulated board executes, times a model of its core."""

@@ -1,0 +1,190 @@
+"""Fits a board's constants to counted runs of the evidence, and predicts rows left out of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.errors import BadResults
+from edgekit.latency_model.analytic.fit import nonnegative
+from edgekit.latency_model.evidence import (
+    Network,
+    Row,
+    folder,
+    load_networks,
+    load_rows,
+    network_of,
+)
+from edgekit.latency_model.executed.model import TERMS, Vector, terms
+from edgekit.latency_model.executed.run import Work
+
+ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
+ABLATION = {
+    "issue": ISSUE,
+    "issue + memory": (*ISSUE, "memory_line"),
+    "issue + memory + threads": (*ISSUE, "memory_line", "idle"),
+    "issue + memory + threads + conversion": tuple(TERMS),
+}
+"""What each part of the model adds, by the constants that are fitted."""
+
+CONVERTING = "mlcommons/"
+"""Whose float rows have the conversion of an image to floats within their time.
+
+Its harness does that between the query and the answer, by a double-precision division per number,
+and only copies for quantized networks: ctuning/ck-mlperf, program/image-classification-tflite-
+loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, whatever the network.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One measured latency, and what its network executes here: `terms` of TERMS.
+
+    `kernels` says which of a runtime's kernels ran, `family` whose network it is.
+    """
+
+    kernels: str
+    family: str
+    macs: int
+    row: Row
+    terms: Vector
+
+    @property
+    def seconds(self) -> float:
+        """What was measured."""
+        return self.row.latency_ms / 1e3
+
+    @property
+    def kind(self) -> str:
+        """`int8`, or `float` for the others."""
+        return "int8" if self.row.dtype == "int8" else "float"
+
+
+def counts_of(board: str) -> Path:
+    """Return the file of what was counted on an emulated board, written by count.py."""
+    return folder() / "executed" / f"{board}.json"
+
+
+def load_samples(board: str) -> tuple[Sample, ...]:
+    """Return every row of the evidence that a counted run on `board` explains.
+
+    Raises BadResults where the counts cannot be read.
+    """
+    path = counts_of(board)
+    try:
+        runs = [
+            (run["kernels"], run["rows"], Work(**run["work"]))
+            for run in json.loads(path.read_text())["runs"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadResults(f"{path} cannot be read ({error}): write it with count.py") from None
+    return samples(runs, load_rows(), load_networks())
+
+
+def samples(
+    runs: Iterable[tuple[str, Mapping[str, str], Work]],
+    rows: Sequence[Row],
+    networks: Mapping[tuple[str, str], Network],
+) -> tuple[Sample, ...]:
+    """Return the rows that each run (kernels, fields its rows must have, work) explains."""
+    found = []
+    for kernels, wanted, work in runs:
+        for row in rows:
+            network = network_of(row, networks)
+            same = all(str(getattr(row, name)) == value for name, value in wanted.items())
+            if not same or network is None or row.threads is None:
+                continue
+            load = network.workload
+            known = terms(work, load.operators, row.threads, row.clock_mhz, converted_numbers(row))
+            found.append(Sample(kernels, network.family, load.macs, row, known))
+    return tuple(found)
+
+
+def converted_numbers(row: Row) -> int:
+    """Return how many numbers of its input a row's benchmark converts within the time."""
+    if row.dtype != "fp32" or not row.source_repo.startswith(CONVERTING):
+        return 0
+    return prod(int(size) for size in row.input.split("x"))
+
+
+def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+    """Return the constants, none below 0, of least squares of relative errors.
+
+    Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
+    kind would else take from it what they cannot tell from memory. Constants not among `names`
+    are 0. A family of networks has the same say in each of its kernels, precisions and thread
+    counts, however many of its sizes were measured.
+    """
+    used = np.array([name in names for name in TERMS])
+    keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
+    counts = Counter(keys)
+    weights = np.array([1 / counts[key] for key in keys])
+    relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
+    least = np.array([name in ISSUE for name in TERMS], float)[used]
+    gram = (relative * weights[:, None]).T @ relative
+    # A constant that no row needs (no integer blocks) must not make the system singular.
+    gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
+    beyond = nonnegative(gram, relative.T @ (weights * (1 - relative @ least)))
+    constants = np.zeros(len(TERMS))
+    constants[used] = least + beyond
+    return constants
+
+
+def left_out(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+    """Return each sample's seconds, predicted by a fit without its family of networks."""
+    predicted = np.zeros(len(known))
+    for family in {sample.family for sample in known}:
+        constants = fit([sample for sample in known if sample.family != family], names)
+        for at, sample in enumerate(known):
+            if sample.family == family:
+                predicted[at] = sample.terms @ constants
+    return predicted
+
+
+def other_kernels(known: Sequence[Sample]) -> Vector:
+    """Return each sample's seconds, predicted without its kernels and without its family.
+
+    This is how a runtime is predicted that has no rows of its own. It is NaN where no other
+    kernels were measured on as many threads. What its benchmark adds is no part of the question:
+    that constant is kept as all kernels' rows give it.
+    """
+    predicted = np.full(len(known), np.nan)
+    for kernels, family in {(sample.kernels, sample.family) for sample in known}:
+        others = [s for s in known if s.family != family]
+        rest = [s for s in others if s.kernels != kernels]
+        threads = {sample.row.threads for sample in rest}
+        if not rest:
+            continue
+        constants = fit(rest)
+        constants[-1] = fit(others)[-1]
+        for at, sample in enumerate(known):
+            mine = (sample.kernels, sample.family) == (kernels, family)
+            if mine and sample.row.threads in threads:
+                predicted[at] = sample.terms @ constants
+    return predicted
+
+
+def one_number(known: Sequence[Sample]) -> Vector:
+    """Return each sample's seconds by seconds per multiply-accumulate, its family left out.
+
+    The number is fitted for each of the kernels, precisions and thread counts apart.
+    """
+    predicted = np.full(len(known), np.nan)
+    for at, sample in enumerate(known):
+        key = (sample.kernels, sample.kind, sample.row.threads)
+        rest = [
+            other.macs / other.seconds
+            for other in known
+            if (other.kernels, other.kind, other.row.threads) == key
+            and other.family != sample.family
+        ]
+        if rest:
+            rates = np.array(rest)
+            predicted[at] = sample.macs * rates.sum() / (rates @ rates)
+    return predicted

@@ -1,0 +1,155 @@
+"""What one inference executes on an emulated board: issue cycles and cache lines, no time yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from edgekit.devices.emulator import counting
+from edgekit.devices.emulator.counting import Block, Cache
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import home, installed
+from edgekit.devices.virtual import VirtualDevice
+from edgekit.errors import BadTarget
+from edgekit.files import write_whole
+from edgekit.latency_model.executed.issue_table import Core, classes_of, core
+from edgekit.paths import ONBOARD, cache_folder
+from edgekit.session import put_artifact, put_runner, run_job
+
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.targets import Target
+
+_MARKED = ONBOARD / "marked.py"
+_INFERENCES = 3
+_FLOAT, _INTEGER = "fp_", ("int_", "shift", "permute", "zip", "reduce", "dot", "matrix")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One inference on one thread. Cycles are a core's issue bound, by what bounds a block:
+    vector arithmetic in floating point, in integers, or anything else.
+
+    `refilled` counts the 64-byte lines that came into the first-level cache, `shared` those that a
+    cache of one thread's share had to fetch; `memory` those that came from memory and
+    `written_back` those that went there.
+    """
+
+    instructions: float
+    float_cycles: float
+    integer_cycles: float
+    other_cycles: float
+    refilled: float
+    shared: float
+    memory: float
+    written_back: float
+
+
+def work_of(blocks: Iterable[Block], of_core: Core) -> Work:
+    """Return the sums over the blocks of a run that simulated `caches_of` its board."""
+    cycles = {"float": 0.0, "integer": 0.0, "other": 0.0}
+    instructions = refilled = shared = memory = written_back = 0.0
+    for block in blocks:
+        classes = classes_of(block.code)
+        held = of_core.cycles(classes)
+        cycles[_bound(of_core, classes, held)] += held * block.executions
+        instructions += len(block.code) / 4 * block.executions
+        first, share, last = block.fetched
+        refilled, shared, memory = refilled + first, shared + share, memory + last
+        written_back += block.written_back[-1]
+    bounds = (cycles["float"], cycles["integer"], cycles["other"])
+    return Work(instructions, *bounds, refilled, shared, memory, written_back)
+
+
+def caches_of(target: Target) -> tuple[Cache, Cache, Cache]:
+    """Return a board's caches as one thread sees them: its own, its share, the shared one.
+
+    The share is a quarter of the shared cache, or the core's own second level where it has one.
+    Raises BadTarget where the profile does not say the sizes.
+    """
+    hardware = target.hardware
+    if not hardware.l1d_kilobytes or not hardware.l2_kilobytes or not hardware.cores:
+        raise BadTarget(f"{target.name} has no cache sizes in its profile: a run needs them")
+    first, second = hardware.l1d_kilobytes.value, hardware.l2_kilobytes.value
+    ways = core(_core_name(target)).ways
+    if hardware.l3_kilobytes:
+        share, last = second, hardware.l3_kilobytes.value
+    else:
+        share, last = second // hardware.cores.value, second
+    sizes = zip((first, share, last), ways, strict=True)
+    return tuple(Cache(size * 1024, many) for size, many in sizes)  # type: ignore[return-value]
+
+
+def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 600) -> Work:
+    """Return what one inference of an artifact executes on the target's virtual board.
+
+    It is kept in the user's cache: the same artifact, runtime, board and tables give the same
+    counts. Raises DeviceError where the board is not installed, where there is no C compiler, or
+    where the artifact dies there.
+    """
+    sysroot = installed(board_of(target))
+    plugin = counting.plugin(sysroot.qemu, home() / "plugin")
+    of_core = core(_core_name(target))
+    key = f"{artifact.sha256}-{runtime}-{sysroot.folder.name}-{plugin.stem}-{of_core.digest}"
+    kept = cache_folder() / "executed" / f"{key}.json"
+    if kept.is_file():
+        return Work(**json.loads(kept.read_text()))
+    with closing(VirtualDevice(sysroot)) as device:
+        blocks = device.path / "blocks.txt"
+        device.options = counting.options(
+            plugin, device.path / "counts.txt", blocks, caches_of(target)
+        )
+        _run(device, artifact, runtime, timeout)
+        # The first inference sets things up and warms the caches: it is not among the blocks.
+        work = work_of(counting.read_blocks(blocks, _INFERENCES - 1), of_core)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, json.dumps(asdict(work)))
+    return work
+
+
+def _run(device: VirtualDevice, artifact: Artifact, runtime: str, timeout: float) -> None:
+    import numpy as np
+
+    shape = artifact.manifest.input
+    pixels = np.random.default_rng(0).integers(0, 256, (1, shape.height, shape.width, 3), np.uint8)
+    with TemporaryDirectory() as scratch:
+        file = Path(scratch) / "pixels.npy"
+        np.save(file, pixels)
+        device.put(file, file.name)
+    put_runner(device)
+    put_artifact(device, artifact, "artifact")
+    device.put(_MARKED, _MARKED.name)
+    job = {
+        "task": "loop",
+        "artifact": "artifact",
+        "runtime": runtime,
+        "threads": 1,
+        "count": _INFERENCES,
+        "pixels": "pixels.npy",
+    }
+    run_job(device, job, timeout=timeout, program=[_MARKED.name])
+
+
+def _bound(of_core: Core, classes: Mapping[str, int], held: float) -> str:
+    """Return what kind of vector arithmetic fills most of a block's cycles, or 'other'."""
+    share = {"float": 0.0, "integer": 0.0}
+    for name, count in classes.items():
+        pipes = of_core.classes[name]
+        vector = count * sum(pipes.get(pipe, 0) for pipe in ("V", "V0", "V1"))
+        if name.startswith(_FLOAT):
+            share["float"] += vector
+        elif name.startswith(_INTEGER):
+            share["integer"] += vector
+    kind = max(share, key=lambda kind: share[kind])
+    return kind if share[kind] > 0.4 * held else "other"
+
+
+def _core_name(target: Target) -> str:
+    if target.emulation is None:
+        raise BadTarget(f"{target.name} has no [emulation] in its profile: nothing can be run")
+    return target.emulation.qemu_cpu

@@ -1,0 +1,83 @@
+"""The operators of an OpenVINO IR, by OpenVINO's own model API."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edgekit.latency_model.workload import Operator, Workload, convolution, total
+
+EXTRA = "openvino"
+
+FREE = {
+    "Clamp", "FakeQuantize", "Parameter", "PRelu", "Relu", "Reshape", "Result", "ShapeOf",
+    "Squeeze", "Unsqueeze",
+}  # fmt: skip
+"""Fused into the operator before, or a view."""
+AFTERWARDS = {"Add", "Multiply", "Subtract"}
+"""Fused where they join a constant to what a convolution or product made: its bias and scale."""
+COMPUTES = {"Convolution", "GroupConvolution", "MatMul"}
+SEEN = {
+    "Add", "AvgPool", "Concat", "Convert", "Divide", "Gather", "Gelu", "HSigmoid", "HSwish",
+    "Interpolate", "LRN", "MVN", "MaxPool", "Multiply", "Pad", "ReduceMean", "Sigmoid", "Slice",
+    "Softmax", "SoftMax", "Split", "Sqrt", "StridedSlice", "Subtract", "Swish", "Tanh",
+    "Transpose", "VariadicSplit",
+}  # fmt: skip
+"""Operators that only move numbers or touch each once, as those of the evidence's networks do."""
+
+
+def read(path: Path) -> Workload:
+    """Return the workload of the model in `path`. Raises RuntimeError without fixed shapes."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    constant: set[str] = set()
+    operators: list[Operator] = []
+    unseen: list[str] = []
+    for node in model.get_ordered_ops():
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        sources = [node.input(i).get_source_output().get_node() for i in range(_inputs(node))]
+        held = [source.get_friendly_name() in constant for source in sources]
+        if kind == "Constant" or (sources and all(held)):
+            constant.add(name)
+        elif kind not in FREE and not _is_afterwards(kind, sources, held):
+            operators.append(_operator(node, kind, held))
+            if operators[-1].kind == "other" and kind not in SEEN:
+                unseen.append(kind)
+    return total(operators, unseen)
+
+
+def _is_afterwards(kind: str, sources: list[Any], held: list[bool]) -> bool:
+    if kind not in AFTERWARDS or held != [False, True]:
+        return False
+    before = sources[0].get_type_name()
+    return before in COMPUTES or before in AFTERWARDS
+
+
+def _operator(node: Any, kind: str, held: list[bool]) -> Operator:
+    shapes = [tuple(node.input(i).get_shape()) for i in range(_inputs(node))]
+    read_ = sum(prod(shape) for shape, constant in zip(shapes, held, strict=True) if not constant)
+    out = tuple(node.output(0).get_shape())
+    written = sum(prod(tuple(node.output(i).get_shape())) for i in range(node.get_output_size()))
+    if kind == "Convolution":
+        channels, into, *window = shapes[1]
+        return convolution(
+            read_, written, area=prod(window), channels=channels, group_inputs=into, groups=1
+        )
+    if kind == "GroupConvolution":
+        groups, channels, into, *window = shapes[1]
+        return convolution(
+            read_, written, area=prod(window), channels=groups * channels,
+            group_inputs=into, groups=groups,
+        )  # fmt: skip
+    if kind == "MatMul":
+        depth = shapes[0][-2] if node.get_attributes().get("transpose_a") else shapes[0][-1]
+        weights = prod(shapes[1]) if held[1] else 0
+        alone = weights > 0 and prod(out[:-1]) == 1
+        return Operator("dense" if alone else "pointwise", written * depth, read_, written, weights)
+    return Operator("other", 0, read_, written)
+
+
+def _inputs(node: Any) -> int:
+    return int(node.get_input_size())

@@ -1,0 +1,1 @@
+"""All code that runs on a board. It needs Python 3.9 and imports nothing else of edgekit."""

@@ -1,0 +1,138 @@
+"""One deploy on the board, step by step, as the host asks for them; nothing serves before the end.
+
+A step that is refused, a full disk, a lost host: the version that served goes on serving, and
+what was begun is removed when the process ends, or by the next one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edgekit.onboard.receiver import Refused
+from edgekit.onboard.receiver.archive import (
+    Head,
+    check_sha256,
+    damage,
+    open_bundle,
+    unpack,
+)
+from edgekit.onboard.receiver.durable import flush_tree, sha256
+from edgekit.onboard.receiver.environment import prepare
+from edgekit.onboard.receiver.signature import TRUSTED, signer
+from edgekit.onboard.receiver.store import App, home, remove
+from edgekit.onboard.receiver.trial import golden, latency
+
+_SPARE_BYTES = 1 << 20
+
+
+class Receiver:
+    """Takes one bundle into an application whose lock this process holds."""
+
+    def __init__(self, app: App, bundle: str) -> None:
+        self._app = app
+        self._version = check_sha256(bundle)
+        self._file = app.incoming / self._version
+        self._head: Head | None = None
+        self._python = ""
+        self._proven = False
+
+    def room(self, size: int) -> dict[str, Any]:
+        """Say where the bundle goes; refuse where the disk could not hold it twice, unpacked too.
+
+        An upload of this bundle that was cut stays, to be continued; every other is removed.
+        `serving`: it serves already, and is whole.
+        """
+        if self._app.active() == self._version and damage(self._app.path(self._version)) is None:
+            return {"serving": True}
+        self._app.sweep()
+        kept = {self._version, f".{self._version[:32]}.partial"}
+        self._app.incoming.mkdir(parents=True, exist_ok=True)
+        for path in self._app.incoming.iterdir():
+            if path.name not in kept:
+                remove(path)
+        begun = sum(path.stat().st_size for path in self._app.incoming.iterdir())
+        needed = 2 * size - min(begun, size) + _SPARE_BYTES
+        free = shutil.disk_usage(self._app.folder).free
+        if free < needed:
+            raise Refused(
+                f"no room: the bundle needs {needed / 1e6:,.1f} MB here and {free / 1e6:,.1f} MB "
+                "are free: make some"
+            )
+        return {"path": str(self._file.relative_to(Path.home())), "serving": False}
+
+    def drop(self) -> dict[str, Any]:
+        """Remove the upload: it will not be continued."""
+        remove(self._app.incoming)
+        return {}
+
+    def verify(self, required: bool) -> dict[str, Any]:
+        """Hash the upload as it is on this disk, and check who signed it."""
+        if not self._file.is_file() or sha256(self._file) != self._version:
+            self._file.unlink(missing_ok=True)
+            raise Refused("the bundle arrived damaged: check the board's disk, then try again")
+        head = open_bundle(self._file)
+        if head.index["name"] != self._app.name:
+            raise Refused(f"the bundle is of {head.index['name']}, not of {self._app.name}")
+        signed_by = signer(head, home() / TRUSTED, required)
+        self._head = head
+        return {"sha256": self._version, "signed_by": signed_by}
+
+    def unpack(self) -> dict[str, Any]:
+        """Unpack the verified bundle aside."""
+        if self._head is None:
+            raise Refused("the bundle has not been verified")
+        head = unpack(self._file, self._app.aside)
+        if head.index_bytes != self._head.index_bytes:
+            raise Refused("the bundle changed after it was verified: refused")
+        return {"files": len(head.files)}
+
+    def environment(self, python: str) -> dict[str, Any]:
+        """Find or make the Python that runs it."""
+        if self._head is None or not self._app.aside.is_dir():
+            raise Refused("the bundle has not been unpacked")
+        self._python = prepare(python, self._head.index, self._app.aside, home() / "environments")
+        return {"python": self._python}
+
+    def golden(self) -> dict[str, Any]:
+        """Run the golden test on it."""
+        if not self._python:
+            raise Refused("the bundle has no Python yet")
+        event = golden(self._python, self._app.aside)
+        self._proven = True
+        return {key: event.get(key) for key in ("count", "outputs", "runtime", "runtime_version")}
+
+    def latency(self, limit_ms: float | None) -> dict[str, Any]:
+        """Hold the p90 to the lower of the bundle's limit and `limit_ms`, if there is one."""
+        if self._head is None or not self._proven:
+            raise Refused("the bundle has not passed its golden test")
+        limits = [limit_ms, self._head.index.get("max_p90_ms")]
+        given = [float(limit) for limit in limits if limit is not None]
+        if not given:
+            return {"p90_ms": None}
+        self._proven = False
+        p90 = latency(self._python, self._app.aside, min(given), self._app.folder)
+        self._proven = True
+        return {"p90_ms": p90, "limit_ms": min(given)}
+
+    def switch(self) -> dict[str, Any]:
+        """Let the proven version serve."""
+        if not self._proven:
+            raise Refused("the bundle has not been proven here")
+        before = self._app.active()
+        fault = damage(self._app.aside)  # its own programs ran in it meanwhile
+        if fault:
+            raise Refused(f"the version changed while it was tried: {fault}")
+        flush_tree(self._app.aside)
+        self._app.adopt(self._version)
+        self._app.switch(self._version)
+        return {"active": self._version, "before": before}
+
+    def prune(self, keep: int) -> dict[str, Any]:
+        """Remove the upload and all but the last `keep` versions."""
+        return {"removed": self._app.prune(keep)}
+
+    def close(self) -> None:
+        """Remove what is unfinished; an upload stays, to be continued."""
+        self._app.sweep()

@@ -1,0 +1,80 @@
+"""Outputs by name: read back from a device, compared, decided."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.artifact import OutputParity
+from edgekit.errors import DeviceError
+from edgekit.spec import OutputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+Outputs = dict[str, "NDArray[np.float32]"]
+"""Output name → (N, …) float32."""
+
+
+def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs:
+    """Return the outputs a runner saved for `count` images.
+
+    Raises DeviceError where the file is damaged, lacks an output, or has another number of images:
+    what a device sends is not trusted.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            outputs = {spec.name: saved[spec.name] for spec in specs}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DeviceError(f"the runner's {path.name} cannot be read: {error}") from None
+    for name, value in outputs.items():
+        if value.ndim < 1 or len(value) != count:
+            raise DeviceError(f"the runner's '{name}' is {value.shape}, not for {count} images")
+    return outputs
+
+
+def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64] | None:
+    """Return the class index of each image, (N,), or None where an output decides nothing.
+
+    `values` is (N, …). A plain tensor of two or more values is read as scores: its argmax.
+    """
+    import numpy as np
+
+    flat = values.reshape(len(values), -1)
+    index: NDArray[np.int64]
+    if output.kind == "regression":
+        rounded = np.floor(flat[:, 0] + 0.5)
+        index = np.clip(rounded, 0, len(output.labels) - 1).astype(np.int64)
+        return index
+    if flat.shape[1] < 2:
+        return None
+    index = flat.argmax(axis=1)
+    return index
+
+
+def compare_outputs(
+    ours: Outputs, reference: Outputs, outputs: tuple[OutputSpec, ...]
+) -> tuple[OutputParity, ...]:
+    """Return each output's distance and agreement. Raises ValueError where shapes differ."""
+    import numpy as np
+
+    records = []
+    for output in outputs:
+        mine, theirs = ours[output.name], reference[output.name]
+        if mine.shape != theirs.shape:
+            raise ValueError(f"output '{output.name}' is {mine.shape}, the model's {theirs.shape}")
+        distance = np.abs(mine.astype(np.float64) - theirs)
+        decided, expected = decisions(mine, output), decisions(theirs, output)
+        agreement = None
+        if decided is not None and expected is not None:
+            agreement = float((decided == expected).mean())
+        records.append(
+            OutputParity(output.name, float(distance.max()), float(distance.mean()), agreement)
+        )
+    return tuple(records)

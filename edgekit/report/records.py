@@ -1,0 +1,150 @@
+"""What a report is made of: saved measurements that may bear their target's name, and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from edgekit.errors import BadResults, BrokenPlugin
+from edgekit.evaluation.assessment import Assessment
+from edgekit.paths import shelf
+from edgekit.results import (
+    AccuracyRecord,
+    AnyRecord,
+    EmulationRecord,
+    Measurement,
+    PredictionRecord,
+    load_files,
+    record_key,
+)
+from edgekit.targets import Target, load_target, matches, target_names
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The records of a report, in a fixed order, and one line on each file that cannot be used.
+
+    `files` are the files of each record by its `record_key`: one, or more where copies lie about.
+    """
+
+    measurements: tuple[Measurement, ...]
+    accuracy: tuple[AccuracyRecord, ...]
+    emulations: tuple[EmulationRecord, ...]
+    predictions: tuple[PredictionRecord, ...]
+    problems: tuple[str, ...]
+    files: dict[str, tuple[Path, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """What a report reads of a training run: its confusion, which old accuracy records lack."""
+
+    command: str
+    test: Assessment
+
+
+def load_saved(folder: Path) -> Saved:
+    """Return the records under `folder`, and the accuracy records that ship with edgekit.
+
+    A record of the user's replaces the shipped one of the same model, data and protocol. Raises
+    BadResults where `folder` holds no record, or one that `check_target` refuses.
+    """
+    measured, damaged = load_files(folder, Measurement)
+    own, damaged_accuracy = load_files(folder, AccuracyRecord)
+    emulated, damaged_emulations = load_files(folder, EmulationRecord)
+    predicted, damaged_predictions = load_files(folder, PredictionRecord)
+    problems = (*damaged, *damaged_accuracy, *damaged_emulations, *damaged_predictions)
+    damaged = list(dict.fromkeys(problems))
+    if not (measured or own or emulated or predicted):
+        reason = f" ({damaged[0]})" if damaged else ""
+        raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
+    measurements = [record for _, record in measured]
+    for measurement in measurements:
+        check_target(measurement)
+    # Beside the shipped records lie split lists, which are none: what is unread there is no news.
+    shipped, _ = load_files(shelf("benchmarks") / "accuracy", AccuracyRecord)
+    accuracy = {record.label: (path, record) for path, record in (*shipped, *own)}
+    return Saved(
+        tuple(measurements),
+        tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
+        tuple(record for _, record in emulated),
+        tuple(record for _, record in predicted),
+        (*damaged, *_unchecked(measurements)),
+        _files((*measured, *accuracy.values(), *emulated, *predicted)),
+    )
+
+
+def _files(found: Iterable[tuple[Path, AnyRecord]]) -> dict[str, tuple[Path, ...]]:
+    files: dict[str, tuple[Path, ...]] = {}
+    for path, record in found:
+        files[record_key(record)] = (*files.get(record_key(record), ()), path)
+    return files
+
+
+def _with_confusion(path: Path, record: AccuracyRecord) -> AccuracyRecord:
+    """Return a record with the confusion of its training run, where that lies beside it.
+
+    A torch model's record of before they held it is `<model>.torch-fp32.json`, its run is
+    `<model>.training.json`; the commands must be equal.
+    """
+    run = path.with_name(path.name.replace(".torch-fp32.json", ".training.json"))
+    if record.confusion or run == path or not run.is_file():
+        return record
+    try:
+        training = msgspec.json.decode(run.read_bytes(), type=_Training)
+    except msgspec.DecodeError:
+        return record
+    if training.command != record.command:
+        return record
+    return replace(record, confusion=tuple(item.matrix for item in training.test.scores))
+
+
+def check_target(measurement: Measurement) -> None:
+    """Raise BadResults where a measurement names a target that its device was not.
+
+    Only what ran in real time is held to it: emulated and predicted numbers are made elsewhere,
+    and say so.
+    """
+    if measurement.provenance in {"emulated", "predicted"}:
+        return
+    target = _profile(measurement.target)
+    if target is None:
+        return
+    if reasons := matches(target, measurement.facts):
+        raise BadResults(
+            f"{measurement.run}/{measurement.label} is saved as {measurement.target}, but its "
+            f"device was not ({'; '.join(reasons)}): remove that file or measure again"
+        )
+
+
+def has_times(measurement: Measurement) -> bool:
+    """Tell whether its seconds mean anything: under emulation they are the emulator's."""
+    return measurement.provenance != "emulated"
+
+
+def table_order(measurement: Measurement) -> tuple[str | int, ...]:
+    """Return what measurements are sorted by in every table: the board first, then the artifact."""
+    artifact = measurement.artifact
+    place = (measurement.target, measurement.device, measurement.provenance)
+    program = (artifact.backend, artifact.precision, measurement.runtime, measurement.threads)
+    return (*place, artifact.model, *program, measurement.run, measurement.label)
+
+
+def _unchecked(measurements: list[Measurement]) -> list[str]:
+    names = sorted({measurement.target for measurement in measurements})
+    return [
+        f"target {name}: no such profile is here, so its device is unchecked"
+        for name in names
+        if _profile(name) is None
+    ]
+
+
+def _profile(name: str) -> Target | None:
+    """Return a target, or None where no one here knows it: the user's file, a broken plug-in's."""
+    try:
+        return load_target(name) if name in target_names() else None
+    except BrokenPlugin:
+        return None

@@ -1,0 +1,1 @@
+"""Which runtime a board gets, and in which wheels."""

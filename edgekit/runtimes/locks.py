@@ -1,0 +1,73 @@
+"""What a virtual board's system is made of: `targets/locks/<board>.json`.
+
+Wheels are locked to the byte, so that an instruction count today is one tomorrow. Debian's
+packages are locked by release and name only: a release's archive keeps its newest versions, which
+its signed lists vouch for; what was installed is written down in the sysroot (sysroot.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgekit.errors import BadTarget
+from edgekit.paths import shelf
+
+# 1: the first.
+SCHEMA = 1
+
+Place = Literal["main", "numpy1"]
+"""Where a wheel is unpacked: the main site-packages, or the one for runtimes of NumPy 1."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel, to the byte, and the runtime it is there for (`numpy`, `pillow`: all)."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    bytes: int
+    place: Place = "main"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Everything a board's sysroot holds but the board's own /proc and /sys."""
+
+    debian: str
+    python: str
+    glibc: str
+    packages: tuple[str, ...]
+    wheels: tuple[Wheel, ...]
+    schema: int = SCHEMA
+
+    @property
+    def digest(self) -> str:
+        """The identity of this lock: SHA-256 of its canonical JSON, in hexadecimal."""
+        import msgspec
+
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+
+def lock_path(board: str) -> Path:
+    """Return where a board's lock is shipped."""
+    return shelf("targets") / "locks" / f"{board}.json"
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
+    import msgspec
+
+    if not path.is_file():
+        raise BadTarget(f"no lock at {path}: this target has no virtual board")
+    try:
+        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadTarget(f"{path} is damaged ({error}): restore it") from None
+    if lock.schema != SCHEMA:
+        raise BadTarget(f"{path} has schema {lock.schema}, not {SCHEMA}: update edgekit")
+    return lock
