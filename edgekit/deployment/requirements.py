@@ -12,6 +12,7 @@ from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
 from edgekit.paths import shelf
 from edgekit.runtimes.locks import Lock, Wheel, read_lock
+from edgekit.runtimes.table import find_runtime
 from edgekit.runtimes.wheels import fetch, resolve
 from edgekit.targets import load_target
 
@@ -27,7 +28,8 @@ def write_requirements(
     Each names the architecture, Python and least glibc it is for, and its file. With a
     `wheelhouse` the wheels are copied to `wheelhouse/`, those it lacks fetched to it first.
     """
-    runtime = load_backend(artifact.manifest.backend).RUNTIME.replace("_", "-")
+    runtime = find_runtime(load_backend(artifact.manifest.backend).RUNTIME)
+    needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
     for path in sorted((shelf("targets") / "locks").glob("*.json")):
         lock, machine = read_lock(path), load_target(path.stem).architecture
@@ -35,9 +37,7 @@ def write_requirements(
         if name in platforms:  # boards with one system share one file
             continue
         wheels = tuple(
-            wheel
-            for wheel in lock.wheels
-            if wheel.place == "main" and wheel.name in {runtime, *_ALWAYS}
+            wheel for wheel in lock.wheels if wheel.place == "main" and wheel.name in needed
         )
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("".join(_line(wheel) for wheel in wheels))
