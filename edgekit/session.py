@@ -132,7 +132,7 @@ def lay_out(device: Device, item: Entry, folder: str = "artifact") -> Session:
     Raises DeviceError where what arrived is not what was sent.
     """
     put_runner(device)
-    if item.program[0] not in {RUNNER, "-m"}:
+    if item.program[0] in {MARKED, PROFILER}:
         put_program(device, item.program[0])
     put_artifact(device, item.artifact, folder)
     return Session(device=device, entry=item, folder=folder)
