@@ -82,16 +82,18 @@ def convert(
     from edgekit.conversion.sources import SourceRequest
 
     request = ConvertRequest(
-        SourceRequest(str(source), arch, _text(weights), _text(spec)),
-        tuple(backends),
-        tuple(precisions),
-        Path(output),
-        str(calibration),
-        recipe,
-        _text(images),
-        raw_input,
-        force,
-        min_agreement,
+        source=SourceRequest(
+            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec)
+        ),
+        backends=tuple(backends),
+        precisions=tuple(precisions),
+        output=Path(output),
+        calibration=str(calibration),
+        recipe=recipe,
+        images=_text(images),
+        raw_input=raw_input,
+        force=force,
+        min_agreement=min_agreement,
         evaluation=evaluation_hashes(str(evaluation)) if evaluation else (),
         max_drop=max_drop,
         guard=_text(guard),
@@ -163,15 +165,15 @@ def bench_request(
 
     profile = load_target(target)
     return BenchRequest(
-        tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
-        profile,
-        _images(images),
-        Path(results),
-        threads,
-        tuple(cores),
-        rounds,
-        min_seconds,
-        percentile,
+        entries=tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
+        target=profile,
+        images=_images(images),
+        results=Path(results),
+        threads=threads,
+        cores=tuple(cores),
+        rounds=rounds,
+        min_seconds=min_seconds,
+        percentile=percentile,
         command=command,
         sustained=sustained,
     )
@@ -267,16 +269,16 @@ def evaluate(
     if protocol is not None:
         _check(Protocol, "protocol", protocol)
     request = EvaluateRequest(
-        tuple(chosen),
-        str(data),
-        profile,
-        split,
-        SplitPlan(protocol, fold),
-        limit,
-        device or profile.default_device,
-        runtime,
-        workers,
-        executor,
+        artifacts=tuple(chosen),
+        data=str(data),
+        target=profile,
+        split=split,
+        plan=SplitPlan(protocol, fold),
+        limit=limit,
+        device=device or profile.default_device,
+        runtime=runtime,
+        workers=workers,
+        executor=executor,
     )
     evaluations = run(request, say)
     if results is not None:

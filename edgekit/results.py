@@ -29,7 +29,7 @@ SCHEMA = 1
 Provenance = Literal["measured", "emulated", "predicted", "published"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactFacts:
     """What a measurement keeps of its artifact. `parity_agreement` is a share, 0 to 1."""
 
@@ -46,7 +46,7 @@ class ArtifactFacts:
     parity_passed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """What one fresh process measured: every sample, in seconds and in order.
 
@@ -69,7 +69,7 @@ class Round:
     start_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One artifact on one device: the raw samples of its rounds and all that is needed to judge.
 
@@ -122,7 +122,7 @@ class Confusion:
     counts: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyRecord:
     """How often a model or artifact was right on one split of a labelled set.
 
@@ -166,7 +166,7 @@ class AccuracyRecord:
         return slug(" ".join((*ran, self.dataset, self.split, self.protocol, self.device)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EmulationRecord:
     """What an emulated board proved of one artifact in one runtime. There is no time in it.
 
@@ -207,7 +207,7 @@ class EmulationRecord:
         return slug(" ".join(parts))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionRecord:
     """The latency a model of a board gives for one inference there; nobody measured it.
 
@@ -262,17 +262,17 @@ def artifact_facts(artifact: Artifact) -> ArtifactFacts:
     manifest = artifact.manifest
     compared = bool(manifest.parity.outputs)
     return ArtifactFacts(
-        artifact.sha256,
-        manifest.model,
-        manifest.backend,
-        manifest.precision,
-        artifact.bytes,
-        manifest.source.parameters,
-        manifest.source.macs,
-        manifest.source.weights,
-        manifest.parity.max_abs_diff if compared else None,
-        manifest.parity.agreement,
-        manifest.parity.passed,
+        sha256=artifact.sha256,
+        model=manifest.model,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        bytes=artifact.bytes,
+        parameters=manifest.source.parameters,
+        macs=manifest.source.macs,
+        weights=manifest.source.weights,
+        parity_max_abs_diff=manifest.parity.max_abs_diff if compared else None,
+        parity_agreement=manifest.parity.agreement,
+        parity_passed=manifest.parity.passed,
     )
 
 

@@ -27,7 +27,7 @@ Count = Annotated[int, msgspec.Meta(gt=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fact(Generic[T]):
     """One fact about a target and where it comes from; units are in the fact's name.
 
@@ -40,7 +40,7 @@ class Fact(Generic[T]):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Requirements:
     """What a device must report of itself to be measured under a target's name.
 
@@ -55,7 +55,7 @@ class Requirements:
     cores: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hardware:
     """Facts about the silicon.
 
@@ -83,7 +83,7 @@ class Hardware:
     fp16_arithmetic: Fact[bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Emulation:
     """How QEMU stands in for a target's core, and what its Linux prints of the core.
 
@@ -115,7 +115,7 @@ class Emulation:
             raise ValueError(f"midr {self.midr} is not its parts' 0x{expected:08x}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Software:
     """What runs on a target; versions as major.minor, `runtimes` by the runner's names."""
 
@@ -126,7 +126,7 @@ class Software:
     runtimes: Fact[tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word."""
 
@@ -144,7 +144,7 @@ class Target:
         return "virtual" if self.emulation else "local"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
     """What a device reported of itself (the runner's `probe`); empty or None is 'it did not say'.
 

@@ -82,7 +82,7 @@ def test_an_unknown_group_or_file_is_one_line(tmp_path: Path) -> None:
         read_inventory(tmp_path / "missing.toml")
 
 
-HOSTS = [Host(Address(f"board-{number}")) for number in range(20)]
+HOSTS = [Host(address=Address(f"board-{number}")) for number in range(20)]
 
 
 class Boards:

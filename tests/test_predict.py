@@ -56,7 +56,7 @@ def mobilenet() -> Workload:
 def setting(
     runtime: str = "ruy", threads: int = 4, clock: float = 1500.0, target: str = "rpi4"
 ) -> Setting:
-    return Setting(load_target(target), runtime, threads, clock)
+    return Setting(target=load_target(target), runtime=runtime, threads=threads, clock_mhz=clock)
 
 
 def accuracy(rebuilt: Rebuilt, runtime: str, dtype: str, board: str) -> Accuracy:
@@ -211,7 +211,9 @@ def test_a_board_outside_the_evidence_is_refused(
     core = replace(rpi4.hardware.core, value="Cortex-A55")  # type: ignore[type-var]
     other = replace(rpi4, hardware=replace(rpi4.hardware, core=core))
     with pytest.raises(UserError, match=r"no evidence on Cortex-A55: .* Cortex-A53"):
-        analytic.price(mobilenet, "fp32", Setting(other, "ncnn", 1, 1500.0))
+        analytic.price(
+            mobilenet, "fp32", Setting(target=other, runtime="ncnn", threads=1, clock_mhz=1500.0)
+        )
     with pytest.raises(UserError, match="5 threads, but rpi4 has 4 cores"):
         predict(rpi4, [artifact], analytic, threads=(5,))
     with pytest.raises(UserError, match="did you mean ncnn"):

@@ -66,7 +66,7 @@ def trust(
         return line.split()[0]
 
     hosts = hosts_of(to, inventory, group, python)
-    plan = Plan(0, at_once, 1.0)
+    plan = Plan(canary=0, at_once=at_once, max_failures=1.0)
     rows, notes = on_all(
         hosts, action, plan, lambda name: {"result": "trusted", "signer": name}, True
     )

@@ -23,7 +23,7 @@ ENOUGH_SAMPLES = 32
 """Below this many the linter warns: ranges of rare activations are then seen by chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How calibration samples are chosen and what the quantizer does with them.
 

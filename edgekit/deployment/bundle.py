@@ -34,7 +34,7 @@ from edgekit.version import __version__
 SUFFIX = ".ekb"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BundleRequest:
     """What goes into a bundle.
 

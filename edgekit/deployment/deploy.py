@@ -43,7 +43,7 @@ WAIT_S = 5.0
 """How long to wait for another deploy's lock: enough for the end of one that was cut."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeployRequest:
     """What to deploy and what it has to meet.
 
@@ -60,7 +60,7 @@ class DeployRequest:
     wait: float = WAIT_S
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deployed:
     """How a deploy ended on one board; versions are bundles' hashes, `before` None at the first."""
 
@@ -131,7 +131,7 @@ def deploy(
         if place["serving"] and not request.require_signature:
             board.ask("prune", keep=request.keep)  # the run before may have ended just there
             say(name, "done")
-            return Deployed(name, app, version, before, already=True)
+            return Deployed(device=name, app=app, version=version, before=before, already=True)
         say(name, "upload")
         _upload(board, bundle.path, str(place["path"]))
         say(name, "verify")
@@ -152,7 +152,13 @@ def deploy(
         board.ask("prune", keep=request.keep)
     say(name, "done")
     return Deployed(
-        name, app, version, before, signed_by=seen["signed_by"], python=python, p90_ms=p90_ms
+        device=name,
+        app=app,
+        version=version,
+        before=before,
+        signed_by=seen["signed_by"],
+        python=python,
+        p90_ms=p90_ms,
     )
 
 
@@ -161,7 +167,9 @@ def roll_back(app: str, address: Address, python: str = "python3") -> Deployed:
     with reached(address, python) as board:
         board.ask("open", app=app, wait=WAIT_S)
         answer = board.ask("roll_back")
-    return Deployed(str(address), app, str(answer["active"]), answer["before"])
+    return Deployed(
+        device=str(address), app=app, version=str(answer["active"]), before=answer["before"]
+    )
 
 
 def status(address: Address, python: str = "python3") -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, BadTarget, did_you_mean
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """One board, the group it belongs to, and what holds for it.
 
@@ -96,4 +96,4 @@ def _host(path: Path, name: str, text: str, group: _Group, defaults: _Settings) 
     limit = words.get("max_p90_ms", 1.0)
     if not 0 < limit < float("inf"):
         raise BadInventory(f"{path}, group {name}: max_p90_ms is {limit}: give one above 0")
-    return Host(address, name, **words)
+    return Host(address=address, group=name, **words)

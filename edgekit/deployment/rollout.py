@@ -28,7 +28,7 @@ AGAIN_S = 5.0
 """What an interrupted board may take to clean up before it is given up again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How carefully: `canary` boards go first and must all succeed; `at_once` run together.
 

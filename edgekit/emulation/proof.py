@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +51,7 @@ class Footprint:
         return sum(size for _, size in (*self.files, *self.wheels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """What one artifact did on an emulated board, in one runtime.
 
@@ -129,8 +130,14 @@ def _verify(
 
     outputs = artifact.manifest.outputs
     repeated = [images[index % len(images)] for index in range(max(len(images), _MIN_INFERENCES))]
-    known = (sysroot.board.name, artifact.sha256, artifact.label, runtime)
-    needs = footprint(artifact, sysroot.lock, runtime)
+    proof = partial(
+        Proof,
+        board=sysroot.board.name,
+        artifact=artifact.sha256,
+        label=artifact.label,
+        runtime=runtime,
+        footprint=footprint(artifact, sysroot.lock, runtime),
+    )
     with closing(VirtualDevice(sysroot)) as device:
         _lay_out(device, artifact, repeated)
         device.put(_MARKED, _MARKED.name)
@@ -147,13 +154,29 @@ def _verify(
             ours = read_outputs(device.existing(_OUTPUTS), outputs, len(repeated))
         except DeviceError as error:
             peak = device.ended.peak_memory_bytes if device.ended else 0
-            return Proof(*known, "", str(error), 0, (), peak, needs, None, missing)
+            return proof(
+                runtime_version="",
+                failure=str(error),
+                images=0,
+                outputs=(),
+                peak_memory_bytes=peak,
+                instructions=None,
+                not_counted=missing,
+            )
         counted = None if missing else counting.read_counts(counts)
         peak = device.ended.peak_memory_bytes if device.ended else 0
     theirs = _host_outputs(artifact, repeated, runtime, timeout)
     differences = compare_outputs(ours, theirs, outputs)
     version = str(event.get("runtime_version", ""))
-    return Proof(*known, version, "", len(images), differences, peak, needs, counted, missing)
+    return proof(
+        runtime_version=version,
+        failure="",
+        images=len(images),
+        outputs=differences,
+        peak_memory_bytes=peak,
+        instructions=counted,
+        not_counted=missing,
+    )
 
 
 def _host_outputs(artifact: Artifact, images: list[Path], runtime: str, timeout: float) -> Outputs:

@@ -18,7 +18,7 @@ from edgekit.errors import BadData, EdgekitError, MissingPackage
 from edgekit.onboard import runner
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one output says of an image: a class's index and label.
 

@@ -39,7 +39,7 @@ FACE_OUTPUTS = ("age_", "gender_")
 Say = Callable[[str, str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
     """Which artifacts to judge, on which side of which dataset, and where they run.
 
@@ -61,7 +61,7 @@ class EvaluateRequest:
     executor: str = "local"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
 
@@ -119,7 +119,7 @@ def evaluate(
     return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Judged:
     """One artifact's decisions, by output, on the images that could be decoded."""
 
@@ -144,7 +144,13 @@ def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
         for name in parts[0]
     }
     ran = answers[0]
-    return _Judged(replace(dataset, samples=readable), decided, broken, ran.provenance, ran.device)
+    return _Judged(
+        dataset=replace(dataset, samples=readable),
+        decided=decided,
+        broken=broken,
+        provenance=ran.provenance,
+        device=ran.device,
+    )
 
 
 def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> Evaluation:
@@ -166,15 +172,15 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
             for score in assessment.scores
         }
     return Evaluation(
-        artifact,
-        own.device,
-        runtime_for(artifact.manifest.backend, request.runtime),
-        own.provenance,
-        request.split,
-        assessment,
-        len(own.broken),
-        agreement,
-        change,
+        artifact=artifact,
+        device=own.device,
+        runtime=runtime_for(artifact.manifest.backend, request.runtime),
+        provenance=own.provenance,
+        split=request.split,
+        assessment=assessment,
+        broken=len(own.broken),
+        agreement=agreement,
+        change=change,
     )
 
 

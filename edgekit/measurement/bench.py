@@ -54,7 +54,7 @@ class Entry:
     program: tuple[str, ...] = (RUNNER,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRequest:
     """What to measure and for how long.
 

@@ -15,7 +15,7 @@ Tag = Literal["paper", "code", "inferred", "reconstruction"]
 """Where a fact comes from: the seed paper, published code, worked out, or rebuilt by us."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One network that can be built: its outputs in `forward`'s order, and its pinned cost.
 
@@ -43,7 +43,7 @@ class Accuracy:
     spread: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """What the seed paper prints about a system: someone else's numbers, never ours.
 
@@ -61,7 +61,7 @@ class Published:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class System:
     """One of the compared systems: where it comes from, its input, variants and printed numbers.
 

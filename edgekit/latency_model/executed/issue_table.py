@@ -20,7 +20,7 @@ from edgekit.latency_model.executed.a64_classes import class_of
 _TABLE = Path(__file__).with_name("cores.toml")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Core:
     """A core's issue table: how many instructions it decodes a cycle, its pipes, and what
     each class of instruction holds of them, in cycles of one pipe.
@@ -57,8 +57,14 @@ def core(name: str) -> Core:
     if table is None:
         raise BadTarget(f"no issue table for the core {name}: its latency is not predicted by it")
     digest = hashlib.sha256(content).hexdigest()[:12]
-    known = (table["width"], table["pipes"], tuple(table["ways"]), table["classes"])
-    return Core(name, *known, digest)
+    return Core(
+        name=name,
+        width=table["width"],
+        pipes=table["pipes"],
+        ways=tuple(table["ways"]),
+        classes=table["classes"],
+        digest=digest,
+    )
 
 
 def classes_of(code: bytes) -> Counter[str]:
