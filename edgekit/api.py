@@ -6,7 +6,7 @@ is first asked for. Paths are strings or `Path`; progress goes to `say`, if one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -22,17 +22,19 @@ from edgekit.errors import BadTarget, UserError, did_you_mean
 from edgekit.evaluation.answer import Answer
 from edgekit.evaluation.evaluate import Evaluation
 from edgekit.measurement.stats import Percentile
-from edgekit.results import RESULTS, EmulationRecord, Measurement, save
-from edgekit.targets import HOST, load_target
+from edgekit.paths import RESULTS
+from edgekit.progress import Say, silent
+from edgekit.results import EmulationRecord, Measurement, save
+from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
     from edgekit.measurement.bench import BenchRequest
 
 Place = str | Path
+Board = str | Target
+"""A target's name, the path of its TOML file, or one that is loaded already."""
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
-Say = Callable[[str, str], None]
-"""Progress: (what is worked on, what happens to it)."""
 
 BACKENDS = ("onnx", "tflite", "openvino")
 """What is built where no backend is named."""
@@ -40,10 +42,6 @@ UNSCORED = frozenset({"null", "torch"})
 """Backends whose artifacts are left out of an evaluation: they answer zeros, or run on no board."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
-
-
-def _silent(step: str, text: str) -> None:
-    """Say nothing."""
 
 
 def convert(
@@ -65,7 +63,7 @@ def convert(
     guard_minutes: float = 5.0,
     evaluation: Place | None = None,
     force: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Conversion:
     """Convert one trained model into artifacts under `output` that are proven equal to it.
 
@@ -105,7 +103,7 @@ def convert(
 def bench(
     artifacts: Artifacts,
     *,
-    target: str = HOST,
+    target: Board = HOST,
     device: str | None = None,
     images: Place | None = None,
     threads: int = 1,
@@ -117,7 +115,7 @@ def bench(
     runtime: str | None = None,
     results: Place = RESULTS,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> list[Measurement]:
     """Time artifacts on a device and return one measurement each, with every raw sample.
 
@@ -148,7 +146,7 @@ def bench(
 def bench_request(
     artifacts: Artifacts,
     *,
-    target: str,
+    target: Board,
     images: Place | None,
     threads: int,
     cores: Sequence[int],
@@ -163,7 +161,7 @@ def bench_request(
     """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
     from edgekit.measurement.bench import BenchRequest, entry
 
-    profile = load_target(target)
+    profile = _target(target)
     return BenchRequest(
         entries=tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
         target=profile,
@@ -202,12 +200,12 @@ def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Meas
 def emulate(
     artifacts: Artifacts,
     *,
-    target: str,
+    target: Board,
     images: Place | None = None,
     runtime: str | None = None,
     results: Place | None = RESULTS,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> tuple[EmulationRecord, ...]:
     """Run artifacts on the emulated CPU of a board that is not here; return what that proves.
 
@@ -226,7 +224,7 @@ def emulate(
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
             files[-1].write_bytes(pictures.read(name))
-        profile = load_target(target)
+        profile = _target(target)
         say("emulate", f"{len(chosen)} artifacts on {len(files)} images, on {profile.title}'s CPU")
         records = run(profile, chosen, files, runtime=runtime, command=command)
     say("emulate", "done")
@@ -244,14 +242,14 @@ def evaluate(
     protocol: Protocol | None = None,
     fold: int = 0,
     limit: int | None = None,
-    target: str = HOST,
+    target: Board = HOST,
     device: str | None = None,
     runtime: str | None = None,
     workers: int = 2,
     executor: str = "local",
     results: Place | None = None,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> tuple[Evaluation, ...]:
     """Score artifacts on labelled images, in the very runtime that will serve them.
 
@@ -263,7 +261,7 @@ def evaluate(
     from edgekit.evaluation.evaluate import EvaluateRequest, record
     from edgekit.evaluation.evaluate import evaluate as run
 
-    profile = load_target(target)
+    profile = _target(target)
     chosen = [a for a in _artifacts(artifacts) if a.manifest.backend not in UNSCORED]
     _check(SplitName, "split", split)
     if protocol is not None:
@@ -304,6 +302,10 @@ def answer(
 def _artifacts(given: Artifacts) -> list[Artifact]:
     several = [given] if isinstance(given, str | Path | Artifact) else given
     return find_artifacts(i if isinstance(i, Artifact) else Path(i) for i in several)
+
+
+def _target(given: Board) -> Target:
+    return given if isinstance(given, Target) else load_target(given)
 
 
 def _paths(places: Place | Iterable[Place]) -> list[Path]:

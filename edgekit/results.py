@@ -20,9 +20,6 @@ from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.targets import DeviceFacts
 
-RESULTS = Path("edgekit-results")
-"""The folder results are saved to where none is named."""
-
 # 1: the first.
 SCHEMA = 1
 

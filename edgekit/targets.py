@@ -6,8 +6,7 @@ a target's name only where the two do not contradict each other.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -17,6 +16,7 @@ import msgspec
 from edgekit.errors import BadTarget, DeviceError, did_you_mean
 from edgekit.paths import shelf
 from edgekit.plugins import plugins
+from edgekit.toml_files import plain, read_toml
 
 HOST = "host"
 
@@ -199,41 +199,13 @@ def load_target(name_or_path: str) -> Target:
     else:
         known = did_you_mean("target", name_or_path, target_names())
         raise BadTarget(f"{known} (or give a path to your own .toml)")
-    try:
-        return _decode(path.stem, path.read_bytes())
-    except OSError as error:
-        raise BadTarget(f"{path} cannot be read ({error.strerror}): give a target's file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise BadTarget(f"{path}: {_plain(error)}; targets/rpi4.toml shows the shape") from None
-
-
-def _decode(name: str, content: bytes) -> Target:
-    """Return the target a TOML text describes. Raises ValueError for what does not belong."""
-    table = msgspec.toml.decode(content)
-    if "name" in table:
-        raise ValueError("field 'name' does not belong: a target is named by its file")
-    for message in _unknown_fields(table, msgspec.inspect.type_info(Target), ""):
-        raise ValueError(message)
-    return msgspec.convert({**table, "name": name}, Target)
-
-
-def _unknown_fields(value: Any, info: msgspec.inspect.Type, where: str) -> Iterator[str]:
-    """Yield one message per key of `value` that the dataclass `info` has no field for."""
-    if isinstance(info, msgspec.inspect.UnionType):
-        info = next(t for t in info.types if not isinstance(t, msgspec.inspect.NoneType))
-    if not isinstance(info, msgspec.inspect.DataclassType) or not isinstance(value, dict):
-        return
-    fields = {item.name: item.type for item in info.fields}
-    for key, inner in value.items():
-        if key not in fields:
-            yield did_you_mean("field", f"{where}{key}", [f"{where}{name}" for name in fields])
-        else:
-            yield from _unknown_fields(inner, fields[key], f"{where}{key}.")
-
-
-def _plain(error: Exception) -> str:
-    """Return msgspec's message in one line, with the field written as in the file."""
-    return re.sub(r" - at `\$\.?(.*)`", r" at field '\1'", " ".join(str(error).split()))
+    return read_toml(
+        path,
+        Target,
+        error=BadTarget,
+        remedy="targets/rpi4.toml shows the shape of a target",
+        given={"name": path.stem},
+    )
 
 
 def contradictions(target: Target, facts: Mapping[str, Any]) -> list[str]:
@@ -241,9 +213,7 @@ def contradictions(target: Target, facts: Mapping[str, Any]) -> list[str]:
     try:
         return matches(target, msgspec.convert(facts, DeviceFacts))
     except msgspec.ValidationError as error:
-        raise DeviceError(
-            f"the device's report of itself is not a probe: {_plain(error)}"
-        ) from None
+        raise DeviceError(f"the device's report of itself is not a probe: {plain(error)}") from None
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:

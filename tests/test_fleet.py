@@ -14,9 +14,10 @@ from conftest import one_line_error, run_cli
 from sshd import Board, accept, new_board
 
 from edgekit.deployment.inventory import Host, read_inventory
-from edgekit.deployment.rollout import Plan, Say, roll_out
+from edgekit.deployment.rollout import Plan, roll_out
 from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, EdgekitError, UserError
+from edgekit.progress import Say
 from edgekit.results import load_results
 
 FLEET = """

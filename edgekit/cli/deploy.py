@@ -55,7 +55,8 @@ def deploy(
     from edgekit.deployment.bundle import read_bundle
     from edgekit.deployment.deploy import Deployed, DeployRequest
     from edgekit.deployment.deploy import deploy as run
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     read = read_bundle(bundle)
 
@@ -105,7 +106,8 @@ def rollback(
     Example: edgekit rollback multitask-cnn-classification --to ssh://pi@raspberrypi.local
     """
     from edgekit.deployment.deploy import Deployed, roll_back
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     def action(host: Host, say: Say) -> Deployed:
         say(str(host.address), "rollback")
@@ -137,7 +139,8 @@ def status(
     """
     from edgekit.cli.output import progress, show
     from edgekit.deployment.deploy import status as run
-    from edgekit.deployment.rollout import Plan, Say, roll_out
+    from edgekit.deployment.rollout import Plan, roll_out
+    from edgekit.progress import Say
 
     def action(host: Host, say: Say) -> list[dict[str, Any]]:
         say(str(host.address), "status")

@@ -56,7 +56,8 @@ def trust(
     """
     from edgekit.deployment.deploy import trust as run
     from edgekit.deployment.keys import trusted_line
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     line = trusted_line(public)
 

@@ -10,7 +10,6 @@ Each heavy arrow runs in a process of its own (steps.py).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,7 @@ from edgekit.conversion.steps import Children, run_step
 from edgekit.errors import EdgekitError, UserError, did_you_mean
 from edgekit.files import folder_whole
 from edgekit.graph import ExportedGraph
-
-Say = Callable[[str, str], None]
-"""Progress: (step, what it is doing), for instance ('onnx', 'building int8')."""
+from edgekit.progress import Say, silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +78,7 @@ class Conversion:
     artifacts: tuple[Artifact, ...]
 
 
-def convert(request: ConvertRequest, say: Say = lambda step, text: None) -> Conversion:
+def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
     """Turn one model into artifacts that are proven equal to it.
 
     Failed rows cost nothing but themselves. Where every row failed no folder is left.

@@ -90,16 +90,10 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 def read_spec(path: str) -> ModelSpec:
     """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise."""
-    import msgspec
+    from edgekit.toml_files import read_toml
 
-    try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=ModelSpec)
-    except OSError as error:
-        raise BadModel(f"cannot read the spec {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadModel(
-            f"spec {path}: {error}; it needs [input] height, width, mean, std and [[outputs]]"
-        ) from None
+    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy)
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:

@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,10 @@ from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.errors import DeviceError, DeviceLost
 from edgekit.paths import ONBOARD
+from edgekit.progress import Say, silent
 
 if TYPE_CHECKING:
     from edgekit.devices.ssh_link.talk import Talk
-
-Say = Callable[[str, str], None]
-"""Progress: (board, step that begins); 'done' at the end of one that went well."""
 
 STEPS = (
     "connect", "open", "receive", "upload", "verify", "unpack", "environment", "golden", "latency",
@@ -112,9 +110,7 @@ def reached(address: Address, python: str = "python3") -> Iterator[Board]:
         connection.close()
 
 
-def deploy(
-    request: DeployRequest, address: Address, say: Say = lambda board, step: None
-) -> Deployed:
+def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deployed:
     """Bring a board to serve the bundle and return how; nothing is done where it does already.
 
     Raises DeviceError in one line with what the board refused, DeviceLost where the connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from edgekit.evaluation.shards import (
 )
 from edgekit.executors import open_executor
 from edgekit.files import sha256
+from edgekit.progress import Say, silent
 from edgekit.results import AccuracyRecord, Provenance
 from edgekit.targets import Target
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 DEFAULT_PLAN = SplitPlan()
 FACE_OUTPUTS = ("age_", "gender_")
 """What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
-
-Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +80,7 @@ class Evaluation:
     change: dict[str, Share]
 
 
-def evaluate(
-    request: EvaluateRequest, say: Say = lambda step, text: None
-) -> tuple[Evaluation, ...]:
+def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, ...]:
     """Return one evaluation an artifact, in order.
 
     Raises UserError where nothing is to be judged, BadData where the labels are not the model's

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingPackage
+from edgekit.paths import RESULTS
 from edgekit.report.columns import SHOWN
 from edgekit.report.formats import shown_cell
 from edgekit.report.record_details import Details, details
 from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import DARK, LIGHT
-from edgekit.results import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.report.plots import Section

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
+from edgekit.errors import BadModel
 from edgekit.spec import InputSpec, ModelSpec, face_spec
+from edgekit.toml_files import read_toml
 
 Tag = Literal["paper", "code", "inferred", "reconstruction"]
 """Where a fact comes from: the seed paper, published code, worked out, or rebuilt by us."""
@@ -104,5 +104,5 @@ class Registry:
 @cache
 def registry() -> Registry:
     """Return the content of `systems.toml`, which ships beside this file."""
-    text = Path(__file__).with_name("systems.toml").read_bytes()
-    return msgspec.toml.decode(text, type=Registry)
+    path = Path(__file__).with_name("systems.toml")
+    return read_toml(path, Registry, error=BadModel, remedy="install edgekit again")
