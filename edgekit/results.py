@@ -95,7 +95,6 @@ class Measurement:
     command: str
     rounds: tuple[Round, ...] = ()
     error: str | None = None
-    scenario: Literal["single_stream"] = "single_stream"
     kind: Literal["measurement"] = "measurement"
     schema: int = SCHEMA
 
@@ -283,7 +282,6 @@ def comparability(measurement: Measurement) -> dict[str, object]:
     return {
         "target": measurement.target,
         "provenance": measurement.provenance,
-        "scenario": measurement.scenario,
         "threads": measurement.threads,
         "pinned cores": measurement.cores,
         "images": measurement.images[:12],
@@ -325,16 +323,6 @@ def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
 def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
     """Return every accuracy record under `folder`, as load_results does measurements."""
     return _records(load_files(folder, AccuracyRecord))
-
-
-def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
-    """Return every emulation record under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, EmulationRecord))
-
-
-def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
-    """Return every prediction under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, PredictionRecord))
 
 
 def load_measurement(path: str | Path) -> Measurement:

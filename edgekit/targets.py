@@ -6,17 +6,16 @@ a target's name only where the two do not contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
-from edgekit.errors import BadTarget, DeviceError, did_you_mean
+from edgekit.errors import BadTarget, did_you_mean
 from edgekit.paths import shelf
 from edgekit.plugins import plugins
-from edgekit.toml_files import plain, read_toml
+from edgekit.toml_files import read_toml
 
 HOST = "host"
 
@@ -208,14 +207,6 @@ def load_target(name_or_path: str) -> Target:
     )
 
 
-def contradictions(target: Target, facts: Mapping[str, Any]) -> list[str]:
-    """Return `matches` for a runner's raw `probe`. Raises DeviceError where it is not one."""
-    try:
-        return matches(target, msgspec.convert(facts, DeviceFacts))
-    except msgspec.ValidationError as error:
-        raise DeviceError(f"the device's report of itself is not a probe: {plain(error)}") from None
-
-
 def matches(target: Target, facts: DeviceFacts) -> list[str]:
     """Return how a device's own report contradicts a target; empty where it can be that target.
 
@@ -265,10 +256,3 @@ def how_to_reach(target: Target) -> str:
         f"run edgekit on such a machine ({target.title}), "
         "or give one as --device ssh://USER@HOST (measured)"
     )
-
-
-def host_facts() -> DeviceFacts:
-    """Return what this machine reports of itself."""
-    from edgekit.onboard import runner
-
-    return msgspec.convert(runner.probe(), DeviceFacts)

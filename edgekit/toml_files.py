@@ -210,7 +210,7 @@ def _keys(text: str) -> Iterator[tuple[int, Place]]:
         keys = _KEYS.match(stripped, opened.end() if opened else 0)
         if keys is None:
             continue
-        parts = tuple(part.strip("\"'") for part in _KEY_PART.findall(keys[0]))
+        parts = tuple(map(_key, _KEY_PART.findall(keys[0])))
         after = stripped[keys.end() :]
         if opened and after.rstrip() == "]" * opened.end():
             if opened.end() == 2:
@@ -219,6 +219,16 @@ def _keys(text: str) -> Iterator[tuple[int, Place]]:
             yield number, header
         elif not opened and after.startswith("="):
             yield number, (*header, *parts)
+
+
+def _key(part: str) -> str:
+    """Return a part of a dotted key without its quotes."""
+    if "\\" not in part:
+        return part.strip("\"'")
+    try:
+        return next(iter(tomllib.loads(f"{part} = 0")))
+    except tomllib.TOMLDecodeError:  # no key after all: a line inside an array
+        return part
 
 
 def _indexed(parts: tuple[str, ...], arrays: Mapping[Place, int]) -> Place:

@@ -29,7 +29,7 @@ from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
 from edgekit.latency_model.workload import Workload
 from edgekit.report import build_tables
-from edgekit.results import load_predictions, save
+from edgekit.results import PredictionRecord, load_files, save
 from edgekit.targets import load_target
 
 MOBILENET = "mobilenet-v1-1.0-224-quantized"
@@ -349,7 +349,8 @@ def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(
     done = cli("predict-latency", tmp_path / "art", "--results", results, XDG_CONFIG_HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert "uncalibrated" in done.stdout
-    records, problems = load_predictions(results)
+    found, problems = load_files(results, PredictionRecord)
+    records = [record for _, record in found]
     assert not problems
     assert {(r.artifact.sha256 == ours.sha256, r.threads) for r in records} == {
         (mine, threads) for mine in (True, False) for threads in (1, 2, 3, 4)

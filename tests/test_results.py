@@ -196,3 +196,11 @@ def test_what_makes_two_measurements_incomparable(changes: dict[str, Any]) -> No
 def test_models_and_runtimes_may_differ() -> None:
     other = make_measurement("int8", runtime="openvino", runtime_version="9", device="ssh://a@b")
     assert comparability(make_measurement()) == comparability(other)
+
+
+def test_a_record_with_a_field_of_former_versions_is_read(tmp_path: Path) -> None:
+    measurement = make_measurement()
+    path = save(measurement, tmp_path)
+    old = json.loads(path.read_text()) | {"scenario": "single_stream"}
+    path.write_text(json.dumps(old))
+    assert load_measurement(path) == measurement

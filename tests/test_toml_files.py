@@ -115,7 +115,7 @@ def test_every_toml_file_that_ships_is_read() -> None:
             'name = "vector"\n"knd" = "tensor"\n',
             ", line 18: unknown field 'outputs[1].knd': did you mean outputs[1].kind?",
         ),
-        ("[[outputs]]", "[[output]]", ", line 9: unknown field 'output': did you mean outputs?"),
+        ("[[outputs]]", "[[output]]", ", line 9: unknown field 'output': did you mean outputs"),
         ("[input]\nh", "[inputs]\nh", ", line 2: unknown field 'inputs': did you mean input"),
         ("height = 64", "height = '64'", ", line 3: Expected `int`, got `str` at field 'input.hei"),
         ("height = 64", "", ", line 2: field 'input.height' is missing"),

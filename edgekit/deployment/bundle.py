@@ -31,8 +31,6 @@ from edgekit.paths import ONBOARD
 from edgekit.session import RUNNER
 from edgekit.version import __version__
 
-SUFFIX = ".ekb"
-
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRequest:

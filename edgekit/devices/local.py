@@ -35,7 +35,7 @@ class LocalDevice(WorkFolder):
         # Files, not pipes: a child that outlives the program would hold a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
-            process = self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,

@@ -209,7 +209,6 @@ def _measure(
         "min_seconds": request.min_seconds,
         "min_count": request.min_count,
         "warmup_max_seconds": request.warmup_max_seconds,
-        "scenario": row.scenario,
     }
     program = request.entries[index].program
     start = time.time() - datetime.fromisoformat(row.created).timestamp()

@@ -23,7 +23,6 @@ from edgekit.devices.ssh_link.environment import (
     Environment,
     environments,
     lock_for,
-    pip_wheel,
 )
 from edgekit.devices.ssh_link.interpreter import interpreter
 from edgekit.errors import DeviceError
@@ -107,7 +106,7 @@ def provision(
                     if lock and wheelhouse:
                         say("wheels", "fetching those of the board's lock")
                         wheels.fetch(replace(lock, wheels=item.wheels), store)
-                    pip = pip_wheel(found, store)
+                    pip = wheels.pip_wheel(found.minor, found.glibc, store)
                     sent = [store / wheel.file for wheel in item.wheels] if wheelhouse else []
                     for file in (pip, *sent):
                         say("wheels", f"sending {file.name.partition('-')[0]}")
