@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from edgekit.measurement.bench import BenchRequest
 
 Place = str | Path
-Board = str | Target
-"""A target's name, the path of its TOML file, or one that is loaded already."""
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
 
@@ -103,7 +101,7 @@ def convert(
 def bench(
     artifacts: Artifacts,
     *,
-    target: Board = HOST,
+    target: str | Target = HOST,
     device: str | None = None,
     images: Place | None = None,
     threads: int = 1,
@@ -146,7 +144,7 @@ def bench(
 def bench_request(
     artifacts: Artifacts,
     *,
-    target: Board,
+    target: str | Target,
     images: Place | None,
     threads: int,
     cores: Sequence[int],
@@ -200,7 +198,7 @@ def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Meas
 def emulate(
     artifacts: Artifacts,
     *,
-    target: Board,
+    target: str | Target,
     images: Place | None = None,
     runtime: str | None = None,
     results: Place | None = RESULTS,
@@ -242,7 +240,7 @@ def evaluate(
     protocol: Protocol | None = None,
     fold: int = 0,
     limit: int | None = None,
-    target: Board = HOST,
+    target: str | Target = HOST,
     device: str | None = None,
     runtime: str | None = None,
     workers: int = 2,
@@ -304,7 +302,7 @@ def _artifacts(given: Artifacts) -> list[Artifact]:
     return find_artifacts(i if isinstance(i, Artifact) else Path(i) for i in several)
 
 
-def _target(given: Board) -> Target:
+def _target(given: str | Target) -> Target:
     return given if isinstance(given, Target) else load_target(given)
 
 

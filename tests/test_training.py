@@ -213,7 +213,7 @@ def test_a_batch_without_labels_has_no_loss() -> None:
 
 
 def sample(age: int, years: float | None = None) -> Sample:
-    return Sample("", "", {"age": age}, years)
+    return Sample(name="", sha256="", labels={"age": age}, years=years)
 
 
 AGE = OutputSpec("age", "classification", ADIENCE_AGE_LABELS)
@@ -347,7 +347,8 @@ def test_a_regression_ends_on_the_scale_of_its_decisions() -> None:
     spec = ModelSpec(InputSpec(2, 2, mean=(0.0,) * 3, std=(255.0,) * 3), (age, gender))
     classes = np.repeat(np.arange(8), 5)
     samples = tuple(
-        Sample(f"{i}", "", {"age": int(c), "gender": i % 2}) for i, c in enumerate(classes)
+        Sample(name=f"{i}", sha256="", labels={"age": int(c), "gender": i % 2})
+        for i, c in enumerate(classes)
     )
     dataset = Dataset(
         name="d",
