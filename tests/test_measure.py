@@ -133,7 +133,10 @@ one, two, pictures, results = map(Path, sys.argv[1:])
 target = load_target("host")
 entries = tuple(entry(load_artifact(path)) for path in (one, two))
 images = replace(open_images(pictures), names=open_images(pictures).names[:2])
-request = BenchRequest(entries, target, images, results, min_seconds=0.2, warmup_max_seconds=0.1)
+request = BenchRequest(
+    entries=entries, target=target, images=images, results=results, min_seconds=0.2,
+    warmup_max_seconds=0.1,
+)
 bench(request, open_device("local", target))
 """
 
