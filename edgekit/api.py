@@ -25,6 +25,7 @@ from edgekit.measurement.stats import Percentile
 from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
 from edgekit.results import EmulationRecord, Measurement, save
+from edgekit.runtimes.table import deployed, role_of
 from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ Place = str | Path
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
 
-BACKENDS = ("onnx", "tflite", "openvino")
+BACKENDS = tuple(dict.fromkeys(runtime.backend for runtime in deployed()))
 """What is built where no backend is named."""
-UNSCORED = frozenset({"null", "torch"})
-"""Backends whose artifacts are left out of an evaluation: they answer zeros, or run on no board."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
 
@@ -157,7 +156,8 @@ def bench_request(
     command: str,
 ) -> BenchRequest:
     """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
-    from edgekit.measurement.bench import BenchRequest, entry
+    from edgekit.measurement.bench import BenchRequest
+    from edgekit.session import entry
 
     profile = _target(target)
     return BenchRequest(
@@ -215,7 +215,7 @@ def emulate(
 
     from edgekit.emulation.emulate import emulate as run
 
-    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend != "torch"]
+    chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
     pictures = _images(images)
     with TemporaryDirectory(prefix="edgekit-") as scratch:
         files = []
@@ -260,7 +260,7 @@ def evaluate(
     from edgekit.evaluation.evaluate import evaluate as run
 
     profile = _target(target)
-    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend not in UNSCORED]
+    chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
     _check(SplitName, "split", split)
     if protocol is not None:
         _check(Protocol, "protocol", protocol)

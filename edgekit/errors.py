@@ -16,7 +16,8 @@
     ├── ParityFailed           an artifact does not compute what the model computes
     ├── DeviceError            a device could not be reached or did not answer as agreed
     │   ├── DeviceTimeout      ... within the time it was given
-    │   └── DeviceLost         ... any more: the connection ended, and trying again may help
+    │   ├── DeviceLost         ... any more: the connection ended, and trying again may help
+    │   └── JobFailed          the runner there says why its job failed
     └── BuildFailed            a backend's process ended without an artifact
 
 A message is one line: what is wrong, where, and what to do about it.
@@ -106,6 +107,14 @@ class DeviceTimeout(DeviceError):
 
 class DeviceLost(DeviceError):
     """The connection to a device ended or cannot be made now; trying again may help."""
+
+
+class JobFailed(DeviceError):
+    """The runner did not do its job, in its own words; `kind` names the exception there."""
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class BuildFailed(EdgekitError):

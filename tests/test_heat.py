@@ -12,9 +12,10 @@ from test_measure import few, null_artifact
 from test_results import make_measurement, make_round
 
 from edgekit.devices import open_device
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.heat_curve import heat_curve, heat_notes
 from edgekit.results import Measurement, load_results, save
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 HOST = load_target("host")

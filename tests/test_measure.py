@@ -23,9 +23,11 @@ from edgekit.data.images import ImageSet, open_images
 from edgekit.devices import Completed, open_device
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadTarget, DeviceError, UserError
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import summary_row, verdict, was_throttled
 from edgekit.results import Measurement, load_results, save
+from edgekit.runtimes.table import Environment
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 COLUMNS = [
@@ -126,7 +128,9 @@ from pathlib import Path
 from edgekit.artifact import load_artifact
 from edgekit.devices import open_device
 from edgekit.data.images import ImageSet, open_images
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
+from edgekit.runtimes.table import Environment
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 one, two, pictures, results = map(Path, sys.argv[1:])
@@ -213,11 +217,13 @@ class Unplugged(LocalDevice):
         super().__init__()
         self.runs = runs
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
         self.runs -= 1
         if self.runs < 0:
             raise DeviceError("local: connection lost")
-        return super().run(arguments, timeout=timeout)
+        return super().run(arguments, timeout=timeout, environment=environment)
 
 
 def test_a_lost_device_fails_no_row_and_the_bench_can_be_continued(

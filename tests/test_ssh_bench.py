@@ -22,10 +22,10 @@ from edgekit.devices import open_device
 from edgekit.devices import ssh as ssh_device
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import BadTarget, DeviceError, DeviceLost
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import verdict
 from edgekit.results import Measurement, load_results
-from edgekit.session import probe, put_runner
+from edgekit.session import entry, probe, put_runner
 from edgekit.targets import load_target
 
 HOST = load_target("host")

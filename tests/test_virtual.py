@@ -355,7 +355,7 @@ def test_tflite_runtime_has_its_own_numpy(
     rpi4: Sysroot, artifacts: dict[str, Artifact], images: list[Path]
 ) -> None:
     chosen = [artifacts["tflite-fp32"]]
-    proof = emulated.verify(rpi4, chosen, images, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, images, runtime="tflite_runtime")[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
     assert max(output.max_abs_diff for output in proof.outputs) < 1e-5
     assert any(name.startswith("numpy-1.26.4") for name, _ in proof.footprint.wheels)
@@ -370,7 +370,7 @@ def test_int8_with_local_response_normalisation_runs_in_tflite_runtime(
     assert done.returncode == 0, done.stderr
     chosen = [load_artifact(tmp_path / "tflite-int8")]
     seen = sorted(pictures.iterdir())[:4]
-    proof = emulated.verify(rpi4, chosen, seen, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, seen, runtime="tflite_runtime")[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
 
 

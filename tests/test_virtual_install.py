@@ -27,7 +27,7 @@ import sys
 from edgekit.errors import EdgekitError
 from edgekit.targets import load_target
 from edgekit.devices.emulator.profile import board_of
-from edgekit.devices.emulator.sysroot import install
+from edgekit.devices.emulator.install import install
 try:
     install(board_of(load_target("rpi3")), progress=lambda *step: print(*step, flush=True))
 except EdgekitError as error:

@@ -112,3 +112,21 @@ def crash() -> nn.Module:
 
 
 not_a_function = 7
+
+
+class Shades(nn.Module):
+    """A grey network, not square, of three scores that depend on the pixels' brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return 10 * self.head(self.features(image).flatten(1))
+
+
+def grey() -> tuple[nn.Module, ModelSpec]:
+    spec = InputSpec(20, 12, (127.5,), (127.5,), colour="GREY")
+    return Shades(), ModelSpec(spec, (OutputSpec("shade", "classification", LABELS),))

@@ -186,10 +186,13 @@ def _core_numbers(text: str) -> tuple[int, ...]:
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
     """Return what a reader of the table must know."""
+    from edgekit.runtimes.table import role_of
+
     lines = ["p50, p90: one inference, milliseconds; low and high: 95 % interval of the p50"]
-    if any(row.artifact.backend == "null" for row in rows):
+    roles = {role_of(row.artifact.backend) for row in rows}
+    if "harness" in roles:
         lines.append("null answers zeros: its time is the harness's own")
-    if any(row.artifact.backend == "torch" for row in rows):
+    if "reference" in roles:
         lines.append("torch is the reference in PyTorch eager; no board runs it")
     if any(row.artifact.weights == "random" for row in rows):
         lines.append("random weights: the times hold, accuracy would mean nothing")

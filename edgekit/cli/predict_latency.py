@@ -71,6 +71,7 @@ def predict_latency(
     from edgekit.latency_model import METHODS
     from edgekit.latency_model.records import predict
     from edgekit.results import save
+    from edgekit.runtimes.table import role_of
     from edgekit.targets import load_target
 
     if method is not None and method not in METHODS:
@@ -81,7 +82,7 @@ def predict_latency(
     profile = load_target(target)
     if not artifacts:
         raise UserError("no artifact given: name some that `edgekit convert` made, or --check")
-    found = [a for a in find_artifacts(artifacts) if a.manifest.backend not in {"torch", "null"}]
+    found = [a for a in find_artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
     command = command_line()
     if refit is not None:
         _refit(found, profile, refit, command, as_json=as_json)

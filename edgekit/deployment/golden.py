@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend
 from edgekit.conversion.parity import (
     FP16_RELATIVE,
     FP32_MAX_ABS_DIFF,
@@ -22,10 +22,10 @@ from edgekit.conversion.parity import (
 )
 from edgekit.data.images import ImageSet
 from edgekit.devices import open_device
-from edgekit.errors import BadData, DeviceError, MissingPackage
+from edgekit.errors import BadData
 from edgekit.files import write_whole
-from edgekit.outputs import Outputs, read_outputs
-from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.outputs import Outputs
+from edgekit.session import OUTPUTS, entry, lay_out, put_images
 from edgekit.targets import HOST, load_target
 
 if TYPE_CHECKING:
@@ -89,25 +89,9 @@ def _as_shown(data: bytes, spec: InputSpec) -> bytes:
 
 def _answers(artifact: Artifact, folder: Path, names: list[str]) -> Outputs:
     """Return what the artifact answers on this machine, and keep the file of it in `folder`."""
-    backend = load_backend(artifact.manifest.backend)
-    device = open_device("local", load_target(HOST))
-    try:
-        put_runner(device)
-        put_artifact(device, artifact, "artifact")
-        device.put(folder, "golden")
-        job = {
-            "task": "outputs",
-            "artifact": "artifact",
-            "runtime": backend.RUNTIME,
-            "images": [f"golden/{name}" for name in names],
-            "save": _ANSWERS,
-        }
-        run_job(device, job, timeout=600)
-        device.fetch(_ANSWERS, folder / _ANSWERS)
-    except DeviceError as error:
-        if "ModuleNotFoundError" in str(error):
-            raise MissingPackage(backend.RUNTIME, backend.EXTRA) from None
-        raise
-    finally:
-        device.close()
-    return read_outputs(folder / _ANSWERS, artifact.manifest.outputs, len(names))
+    images = [folder / name for name in names]
+    with closing(open_device("local", load_target(HOST))) as device:
+        session = lay_out(device, entry(artifact))
+        answers, _ = session.outputs(put_images(device, images), len(images), timeout=600)
+        device.fetch(OUTPUTS, folder / _ANSWERS)
+    return answers

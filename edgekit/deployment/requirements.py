@@ -11,6 +11,7 @@ from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
 from edgekit.paths import shelf
 from edgekit.runtimes.locks import read_lock
+from edgekit.runtimes.table import find_runtime
 from edgekit.runtimes.wheels import fetch, pip_wheel
 from edgekit.targets import load_target
 
@@ -26,7 +27,8 @@ def write_requirements(
     Each names the architecture, Python and least glibc it is for, and its file. With a
     `wheelhouse` the wheels are copied to `wheelhouse/`, those it lacks fetched to it first.
     """
-    runtime = load_backend(artifact.manifest.backend).RUNTIME.replace("_", "-")
+    runtime = find_runtime(load_backend(artifact.manifest.backend).RUNTIME)
+    needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
     for path in sorted((shelf("targets") / "locks").glob("*.json")):
         lock, machine = read_lock(path), load_target(path.stem).architecture
@@ -34,9 +36,7 @@ def write_requirements(
         if name in platforms:  # boards with one system share one file
             continue
         wheels = tuple(
-            wheel
-            for wheel in lock.wheels
-            if wheel.place == "main" and wheel.name in {runtime, *_ALWAYS}
+            wheel for wheel in lock.wheels if wheel.place == "main" and wheel.name in needed
         )
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("".join(wheel.requirement for wheel in wheels))

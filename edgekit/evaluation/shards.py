@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.artifact import Artifact, load_artifact
 from edgekit.backends import runtime_for
@@ -18,17 +17,15 @@ from edgekit.devices import Device, open_device
 from edgekit.errors import BadArtifact
 from edgekit.executors import Executor
 from edgekit.files import write_whole
-from edgekit.measurement.bench import entry
-from edgekit.outputs import Outputs, decisions, read_outputs
+from edgekit.outputs import decisions
 from edgekit.paths import cache_folder
 from edgekit.results import Provenance
-from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.session import entry, lay_out, put_pixels
 from edgekit.targets import Target
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 TIMEOUT_S = 3600.0
 EMULATED_S_PER_MAC = 8e-9
@@ -142,24 +139,9 @@ def run_shard(shard: Shard) -> ShardAnswer:
             return ShardAnswer(
                 decided={}, broken=images.broken, provenance=device.provenance, device=device.name
             )
-        job: dict[str, Any] = {
-            "task": "outputs",
-            "artifact": "artifact",
-            "runtime": shard.runtime,
-            "threads": 1,
-            "pixels": "pixels.npy",
-            "save": "outputs.npz",
-        }
-        with TemporaryDirectory(prefix="edgekit-") as scratch:
-            pixels, saved = Path(scratch) / "pixels.npy", Path(scratch) / "outputs.npz"
-            _save(pixels, centre(images.pixels, manifest.input))
-            device.put(pixels, pixels.name)
-            put_runner(device)
-            put_artifact(device, artifact, "artifact")
-            program = entry(artifact, shard.runtime).program
-            run_job(device, job, timeout=TIMEOUT_S, program=program)
-            device.fetch(saved.name, saved)
-            outputs: Outputs = read_outputs(saved, manifest.outputs, len(images.samples))
+        session = lay_out(device, entry(artifact, shard.runtime))
+        given = put_pixels(device, centre(images.pixels, manifest.input))
+        outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
         return ShardAnswer(
@@ -211,9 +193,3 @@ def _read(path: Path) -> ShardAnswer | None:
         return msgspec.json.decode(path.read_bytes(), type=ShardAnswer)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    import numpy as np
-
-    np.save(path, pixels)

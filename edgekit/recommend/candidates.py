@@ -18,9 +18,7 @@ from edgekit.results import (
     PredictionRecord,
     Provenance,
 )
-
-NOT_DEPLOYED = frozenset({"null", "torch"})
-"""Backends that exist for comparison; no board runs them."""
+from edgekit.runtimes.table import role_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +86,7 @@ def collect(saved: Saved, target: str) -> tuple[Candidate, ...]:
             facts[row.artifact.sha256, row.runtime, 1] = row.artifact
     found = []
     for (sha, runtime, threads), artifact in facts.items():
-        if artifact.backend in NOT_DEPLOYED or (sha, runtime) in dead:
+        if role_of(artifact.backend) != "deployed" or (sha, runtime) in dead:
             continue
         mine = [m for m in measured if _is(m, sha, runtime, threads)]
         guessed = [p for p in predicted if _is(p, sha, runtime, threads)]

@@ -13,6 +13,7 @@ from edgekit.report.seed_paper import (
 )
 from edgekit.report.table import Cell, Table
 from edgekit.results import AccuracyRecord, record_key
+from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 
 _OWN = (
@@ -99,7 +100,14 @@ def _row(system: System | None, record: AccuracyRecord | None) -> dict[str, Cell
 def _ordered(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
     return sorted(
         records,
-        key=lambda r: (r.model, r.dataset, r.protocol, r.split, r.backend != "torch", r.label),
+        key=lambda r: (
+            r.model,
+            r.dataset,
+            r.protocol,
+            r.split,
+            role_of(r.backend) != "reference",
+            r.label,
+        ),
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.measurement.summary import summary_row
-from edgekit.report.latency import HARNESS
 from edgekit.report.records import Saved, has_times, table_order
 from edgekit.results import (
     AccuracyRecord,
@@ -17,6 +16,7 @@ from edgekit.results import (
     Provenance,
     record_key,
 )
+from edgekit.runtimes.table import role_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def points(saved: Saved) -> tuple[tuple[Point, ...], tuple[str, ...]]:
 
 
 def _unplaced(measurement: Measurement, row: Mapping[str, Any]) -> str | None:
-    if measurement.artifact.backend == HARNESS:
+    if role_of(measurement.artifact.backend) == "harness":
         return "the harness's own cost, which is no artifact"
     if not has_times(measurement):
         return "emulated: an emulator's seconds are no latency"

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
-from edgekit.runtimes.locks import Lock, Place, Wheel
+from edgekit.runtimes.locks import Lock, Wheel
 from edgekit.runtimes.platforms import ARCHITECTURE, platforms
+from edgekit.runtimes.table import Environment
 
 
 def fetch(lock: Lock, into: Path) -> None:
@@ -46,7 +47,7 @@ def fetch(lock: Lock, into: Path) -> None:
 
 def resolve(
     requirements: Sequence[str],
-    place: Place,
+    place: Environment,
     python: str,
     glibc: str,
     into: Path,
@@ -63,7 +64,7 @@ def resolve(
 
 def fetch_newest(
     requirements: Sequence[str],
-    place: Place,
+    place: Environment,
     python: str,
     glibc: str,
     into: Path,
@@ -150,7 +151,7 @@ def _pip(arguments: list[str], python: str, glibc: str, architecture: str = ARCH
         raise DeviceError(f"pip {arguments[0]}: {reason}")
 
 
-def _wheel(path: Path, place: Place) -> Wheel:
+def _wheel(path: Path, place: Environment) -> Wheel:
     from packaging.utils import parse_wheel_filename
 
     name, version, _, _ = parse_wheel_filename(path.name)

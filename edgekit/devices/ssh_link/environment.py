@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.emulator.guest import MODULES, NUMPY1_RUNTIMES
-from edgekit.devices.emulator.relock import WHEELS
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import DeviceError, UserError, did_you_mean
 from edgekit.runtimes import wheels
-from edgekit.runtimes.locks import Lock, Place, Wheel, lock_path, read_lock
+from edgekit.runtimes.locks import Lock, Wheel, lock_path, read_lock
 from edgekit.runtimes.platforms import ARCHITECTURES
+from edgekit.runtimes.table import SUPPORT, Environment, deployed, requirements
 from edgekit.runtimes.wheel_fit import fit
 from edgekit.targets import DeviceFacts, Target, load_target, matches, target_names
 
-DEFAULT_RUNTIMES = ("onnxruntime", "ai_edge_litert", "openvino")
+_RUNTIMES = {runtime.name: runtime for runtime in deployed()}
+DEFAULT_RUNTIMES = tuple(name for name, item in _RUNTIMES.items() if item.environment == "main")
 _ALWAYS = frozenset({"numpy", "pillow"})
 """What the runner itself imports, by distribution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class BoardEnvironment:
     """One virtual environment of a board: what is in it, for which of the runner's runtimes."""
 
-    place: Place
+    place: Environment
     runtimes: tuple[str, ...]
     wheels: tuple[Wheel, ...]
     python: str
@@ -45,10 +45,7 @@ class Environment:
     @property
     def modules(self) -> tuple[str, ...]:
         """What must be importable in it."""
-        return ("numpy", "PIL.Image", *(_MODULES[name] for name in self.runtimes))
-
-
-_MODULES = {name.replace("-", "_"): module for name, module in MODULES.items()}
+        return ("numpy", "PIL.Image", *(_RUNTIMES[name].module for name in self.runtimes))
 
 
 def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> Lock | None:
@@ -67,28 +64,26 @@ def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> L
 
 def environments(
     found: Interpreter, lock: Lock | None, runtimes: Sequence[str], into: Path
-) -> tuple[Environment, ...]:
+) -> tuple[BoardEnvironment, ...]:
     """Return what to make so that every one of `runtimes` (the runner's names) can be loaded.
 
     Without a lock pip chooses, and fetches the wheels into `into`. Raises UserError for an unknown
     runtime, DeviceError where the board can have none: a 32-bit Python, musl, no wheel for it.
     """
     for name in runtimes:
-        if name not in _MODULES:
-            raise UserError(did_you_mean("runtime", name, list(_MODULES)))
+        if name not in _RUNTIMES:
+            raise UserError(did_you_mean("runtime", name, list(_RUNTIMES)))
     _check_system(found)
-    named = {
-        "numpy1": tuple(name for name in runtimes if name in NUMPY1_RUNTIMES),
-        "main": tuple(name for name in runtimes if name not in NUMPY1_RUNTIMES),
-    }
     made = []
-    for place, wanted in WHEELS.items():
-        if chosen := named[place]:
-            names = _ALWAYS | {name.replace("_", "-") for name in chosen}
+    for place in SUPPORT:
+        if chosen := tuple(name for name in runtimes if _RUNTIMES[name].environment == place):
+            names = _ALWAYS | {_RUNTIMES[name].distribution for name in chosen}
             content = (
-                _of_lock(lock, place, names) if lock else _newest(found, place, wanted, names, into)
+                _of_lock(lock, place, names)
+                if lock
+                else _newest(found, place, requirements(place), names, into)
             )
-            made.append(Environment(place, chosen, content, found.minor))
+            made.append(BoardEnvironment(place, chosen, content, found.minor))
     return tuple(made)
 
 
@@ -105,7 +100,7 @@ def _check_system(found: Interpreter) -> None:
         raise DeviceError("its Python has no glibc (Alpine?): use a Debian or Raspberry Pi OS")
 
 
-def _of_lock(lock: Lock, place: Place, distributions: frozenset[str]) -> tuple[Wheel, ...]:
+def _of_lock(lock: Lock, place: Environment, distributions: frozenset[str]) -> tuple[Wheel, ...]:
     own = [w for w in lock.wheels if w.place == place and w.name in distributions]
     names = {wheel.name for wheel in own}
     shared = [w for w in lock.wheels if w.name in _ALWAYS - names and w.place == "main"]
@@ -114,7 +109,7 @@ def _of_lock(lock: Lock, place: Place, distributions: frozenset[str]) -> tuple[W
 
 def _newest(
     found: Interpreter,
-    place: Place,
+    place: Environment,
     wanted: Sequence[str],
     distributions: frozenset[str],
     into: Path,

@@ -20,7 +20,7 @@ from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.devices.ssh_link.environment import (
     DEFAULT_RUNTIMES,
-    Environment,
+    BoardEnvironment,
     environments,
     lock_for,
 )
@@ -71,7 +71,7 @@ _WHY = {
 class Provisioned:
     """An environment that is in use on a board; `kept` where it was before."""
 
-    environment: Environment
+    environment: BoardEnvironment
     kept: bool
 
 
@@ -134,7 +134,7 @@ def clean(address: Address) -> bool:
         connection.close()
 
 
-def _in_use(connection: Connection, item: Environment) -> bool:
+def _in_use(connection: Connection, item: BoardEnvironment) -> bool:
     """Tell whether the board uses just this environment and it still starts."""
     link = connection.run(["readlink", f".edgekit/env/{item.place}"], timeout=_ORDER_S)
     if link.stdout.decode(errors="replace").strip() != item.folder:
@@ -154,7 +154,7 @@ def _send(connection: Connection, file: Path) -> None:
         connection.put(file, there)
 
 
-def _build(connection: Connection, item: Environment, pip: str, *, offline: bool) -> None:
+def _build(connection: Connection, item: BoardEnvironment, pip: str, *, offline: bool) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(item.pinned)
         pinned.flush()
@@ -170,7 +170,7 @@ def _build(connection: Connection, item: Environment, pip: str, *, offline: bool
         raise DeviceError(f"{connection.address}: {why} ({_last(done.stderr)})")
 
 
-def _imports(item: Environment) -> str:
+def _imports(item: BoardEnvironment) -> str:
     return f"import {', '.join(item.modules)}"
 
 

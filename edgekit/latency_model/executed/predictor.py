@@ -21,15 +21,13 @@ from edgekit.latency_model.executed.coefficients import Constants, in_order, loa
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed
 from edgekit.latency_model.operators import workload_of
+from edgekit.runtimes.table import find_runtime
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
 
 FILE = "executed.json"
 
-KERNELS = {"ai_edge_litert": "xnnpack", "tflite_runtime": "xnnpack"}
-"""The runtimes of ours whose kernels the evidence has; of the others' it has none. The rows are of
-2022: what XNNPACK has gained since is in the run, not in the constants."""
 MEASURED_THREADS = (1, 4)
 
 
@@ -53,7 +51,9 @@ class ExecutedPredictor:
         cost = terms(work, operators, setting.threads, setting.clock_mhz)
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
-        kernels = KERNELS.get(setting.runtime, setting.runtime)
+        runtime = find_runtime(setting.runtime)
+        # The rows are of 2022: what a library has gained since is in the run, not in these.
+        kernels = runtime.kernels[0] if runtime and runtime.kernels else setting.runtime
         half, off = board.half[kind], board.off.get(f"{kernels} {kind}")
         doubts = []
         if off is None:

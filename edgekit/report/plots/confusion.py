@@ -10,6 +10,7 @@ from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import AccuracyRecord, Confusion, record_key, slug
+from edgekit.runtimes.table import role_of
 
 LEAD = (
     "Each row is a true class, each column the answer; a cell is the number of images, its shade "
@@ -25,7 +26,7 @@ def confusion_plots(saved: Saved) -> Iterator[Plot]:
 
     def order(record: AccuracyRecord) -> tuple[object, ...]:
         ours = all(path.is_relative_to(shipped) for path in saved.files[record_key(record)])
-        return ours, record.model, record.backend != "torch", record.label
+        return ours, record.model, role_of(record.backend) != "reference", record.label
 
     for record in sorted(saved.accuracy, key=order):
         for item in record.confusion:
