@@ -33,7 +33,7 @@ class FileRecord:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRecord:
     """Where the model came from.
 
@@ -49,7 +49,7 @@ class SourceRecord:
     weights: Literal["trained", "random", "given"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationRecord:
     """What an int8 artifact was calibrated on: the recipe and the hash of every sample used."""
 
@@ -61,7 +61,7 @@ class CalibrationRecord:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OutputParity:
     """How far one output is from the torch model's over the parity images.
 
@@ -75,7 +75,7 @@ class OutputParity:
     agreement: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParityRecord:
     """The proof that an artifact computes what the model computes, and the bar it had to pass."""
 
@@ -96,7 +96,7 @@ class ParityRecord:
         return min(shares) if shares else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything a stranger needs to run an artifact and to trust it."""
 

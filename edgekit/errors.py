@@ -121,13 +121,17 @@ class BuildFailed(EdgekitError):
     """A backend's process ended without an artifact."""
 
 
-def did_you_mean(kind: str, given: str, known: list[str]) -> str:
-    """Return `unknown <kind> '<given>'` with the nearest of `known`, or all of them."""
+def did_you_mean(kind: str, given: str, known: list[str], within: str = "") -> str:
+    """Return `unknown <kind> '<given>'` with the nearest of `known`, or all of them.
+
+    Names are written with `within` before them, which counts for none of the nearness.
+    """
     from difflib import get_close_matches
 
-    near = get_close_matches(given, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
-    return f"unknown {kind} '{given}': {hint}"
+    near = [within + name for name in get_close_matches(given, known, n=3, cutoff=0.5)]
+    every = ", ".join(within + name for name in known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {every}"
+    return f"unknown {kind} '{within}{given}': {hint}"
 
 
 def error_of(kind: str, message: str) -> EdgekitError | None:

@@ -75,6 +75,11 @@ def compare_outputs(
         if decided is not None and expected is not None:
             agreement = float((decided == expected).mean())
         records.append(
-            OutputParity(output.name, float(distance.max()), float(distance.mean()), agreement)
+            OutputParity(
+                name=output.name,
+                max_abs_diff=float(distance.max()),
+                mean_abs_diff=float(distance.mean()),
+                agreement=agreement,
+            )
         )
     return tuple(records)

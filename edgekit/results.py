@@ -20,16 +20,13 @@ from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.targets import DeviceFacts
 
-RESULTS = Path("edgekit-results")
-"""The folder results are saved to where none is named."""
-
 # 1: the first.
 SCHEMA = 1
 
 Provenance = Literal["measured", "emulated", "predicted", "published"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactFacts:
     """What a measurement keeps of its artifact. `parity_agreement` is a share, 0 to 1."""
 
@@ -46,7 +43,7 @@ class ArtifactFacts:
     parity_passed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """What one fresh process measured: every sample, in seconds and in order.
 
@@ -69,7 +66,7 @@ class Round:
     start_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One artifact on one device: the raw samples of its rounds and all that is needed to judge.
 
@@ -98,7 +95,6 @@ class Measurement:
     command: str
     rounds: tuple[Round, ...] = ()
     error: str | None = None
-    scenario: Literal["single_stream"] = "single_stream"
     kind: Literal["measurement"] = "measurement"
     schema: int = SCHEMA
 
@@ -122,7 +118,7 @@ class Confusion:
     counts: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyRecord:
     """How often a model or artifact was right on one split of a labelled set.
 
@@ -166,7 +162,7 @@ class AccuracyRecord:
         return slug(" ".join((*ran, self.dataset, self.split, self.protocol, self.device)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EmulationRecord:
     """What an emulated board proved of one artifact in one runtime. There is no time in it.
 
@@ -207,7 +203,7 @@ class EmulationRecord:
         return slug(" ".join(parts))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionRecord:
     """The latency a model of a board gives for one inference there; nobody measured it.
 
@@ -262,17 +258,17 @@ def artifact_facts(artifact: Artifact) -> ArtifactFacts:
     manifest = artifact.manifest
     compared = bool(manifest.parity.outputs)
     return ArtifactFacts(
-        artifact.sha256,
-        manifest.model,
-        manifest.backend,
-        manifest.precision,
-        artifact.bytes,
-        manifest.source.parameters,
-        manifest.source.macs,
-        manifest.source.weights,
-        manifest.parity.max_abs_diff if compared else None,
-        manifest.parity.agreement,
-        manifest.parity.passed,
+        sha256=artifact.sha256,
+        model=manifest.model,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        bytes=artifact.bytes,
+        parameters=manifest.source.parameters,
+        macs=manifest.source.macs,
+        weights=manifest.source.weights,
+        parity_max_abs_diff=manifest.parity.max_abs_diff if compared else None,
+        parity_agreement=manifest.parity.agreement,
+        parity_passed=manifest.parity.passed,
     )
 
 
@@ -286,7 +282,6 @@ def comparability(measurement: Measurement) -> dict[str, object]:
     return {
         "target": measurement.target,
         "provenance": measurement.provenance,
-        "scenario": measurement.scenario,
         "threads": measurement.threads,
         "pinned cores": measurement.cores,
         "images": measurement.images[:12],
@@ -328,16 +323,6 @@ def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
 def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
     """Return every accuracy record under `folder`, as load_results does measurements."""
     return _records(load_files(folder, AccuracyRecord))
-
-
-def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
-    """Return every emulation record under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, EmulationRecord))
-
-
-def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
-    """Return every prediction under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, PredictionRecord))
 
 
 def load_measurement(path: str | Path) -> Measurement:

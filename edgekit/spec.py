@@ -9,6 +9,7 @@ inherits from its class, and the manifest must hold every field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,8 @@ class InputSpec:
             raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std need {self.channels} values for {self.colour}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError("mean and std must be finite numbers")
         if any(value <= 0 for value in self.std):
             raise ValueError("every std must be above 0 (they divide pixels of 0 to 255)")
         if self.resize_to is not None and self.resize_to < max(self.height, self.width):

@@ -31,17 +31,26 @@ def null_artifact(folder: Path, model: str = APP, content: str = "nothing") -> A
     return write_manifest(
         folder,
         Manifest(
-            model,
-            "null",
-            "fp32",
-            record_files(folder, ["model.null"]),
-            SourceRecord("zoo", model, "0" * 64, 1, 1, "random"),
-            InputSpec(8, 8),
-            "uint8",
-            (OutputSpec("age", "classification", ("young", "old")),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
+            model=model,
+            backend="null",
+            precision="fp32",
+            files=record_files(folder, ["model.null"]),
+            source=SourceRecord(
+                kind="zoo", locator=model, sha256="0" * 64, parameters=1, macs=1, weights="random"
+            ),
+            input=InputSpec(8, 8),
+            feed="uint8",
+            outputs=(OutputSpec("age", "classification", ("young", "old")),),
+            calibration=None,
+            tools={"edgekit": "0"},
+            parity=ParityRecord(
+                images=("a" * 64,),
+                outputs=(
+                    OutputParity(name="age", max_abs_diff=0.0, mean_abs_diff=0.0, agreement=1.0),
+                ),
+                bar="none",
+                passed=True,
+            ),
         ),
     )
 
@@ -51,7 +60,9 @@ def null_bundle(
 ) -> Bundle:
     """A bundle of one, in `folder`; other content makes another version."""
     artifact = null_artifact(folder / "artifact", content=content)
-    request = BundleRequest(artifact, folder / "cats.ekb", open_images(pictures), **options)
+    request = BundleRequest(
+        artifact=artifact, output=folder / "cats.ekb", images=open_images(pictures), **options
+    )
     return make_bundle(request)
 
 

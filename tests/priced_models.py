@@ -23,9 +23,17 @@ from edgekit.spec import InputSpec, OutputSpec
 from edgekit.targets import DeviceFacts
 
 PI4 = DeviceFacts(
-    "aarch64", "0xd08", 4, 4 * 2**30, "3.11.2", "2.36", "Debian 12",
-    cpu_features=("asimd", "crc32"), board="Raspberry Pi 4 Model B Rev 1.4", clock_mhz=1500.0,
-)  # fmt: skip
+    machine="aarch64",
+    cpu_model="0xd08",
+    cores=4,
+    memory_bytes=4 * 2**30,
+    python="3.11.2",
+    glibc="2.36",
+    os="Debian 12",
+    cpu_features=("asimd", "crc32"),
+    board="Raspberry Pi 4 Model B Rev 1.4",
+    clock_mhz=1500.0,
+)
 
 
 def onnx_artifact(
@@ -59,17 +67,31 @@ def onnx_artifact(
     return write_manifest(
         folder,
         Manifest(
-            model,
-            "onnx",
-            "fp32",
-            record_files(folder, ["model.onnx"]),
-            SourceRecord("factory", model, "0" * 64, 1, None, "random"),
-            InputSpec(size, size),
-            "float32",
-            (OutputSpec("map", "tensor"),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("map", 0.0, 0.0, None),), "none", True),
+            model=model,
+            backend="onnx",
+            precision="fp32",
+            files=record_files(folder, ["model.onnx"]),
+            source=SourceRecord(
+                kind="factory",
+                locator=model,
+                sha256="0" * 64,
+                parameters=1,
+                macs=None,
+                weights="random",
+            ),
+            input=InputSpec(size, size),
+            feed="float32",
+            outputs=(OutputSpec("map", "tensor"),),
+            calibration=None,
+            tools={"edgekit": "0"},
+            parity=ParityRecord(
+                images=("a" * 64,),
+                outputs=(
+                    OutputParity(name="map", max_abs_diff=0.0, mean_abs_diff=0.0, agreement=None),
+                ),
+                bar="none",
+                passed=True,
+            ),
         ),
     )
 
@@ -82,10 +104,18 @@ def measured(artifact: Artifact, seconds: float, threads: int = 1) -> Measuremen
         samples = tuple(float(value) for value in seconds * noise)
         rounds.append(
             Round(
-                0.1, 0.01, samples[:3], samples, samples, True, 50_000_000,
-                (1500.0,) * 4, (50.0,) * 4, ("0x0",) * 4,
+                load_s=0.1,
+                first_s=0.01,
+                warmup_s=samples[:3],
+                invoke_s=samples,
+                end_to_end_s=samples,
+                settled=True,
+                peak_memory_bytes=50_000_000,
+                clock_mhz=(1500.0,) * 4,
+                temperature_c=(50.0,) * 4,
+                throttled=("0x0",) * 4,
             )
-        )  # fmt: skip
+        )
     return Measurement(
         label=f"{artifact.manifest.model}-onnx-fp32",
         run="20261124T000000Z-abc",

@@ -53,7 +53,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory, few: Path, key: Path) -> Bu
 
 
 def ship(bundle: Bundle, board: Board, **options: Any):
-    return deploy(DeployRequest(bundle, **options), parse_address(board.address))
+    return deploy(DeployRequest(bundle=bundle, **options), parse_address(board.address))
 
 
 def active(board: Board) -> str | None:

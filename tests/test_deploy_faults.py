@@ -151,7 +151,7 @@ def strike_at(step: str, strike: Callable[[], object]) -> Callable[[str, str], N
 
 
 def ship(bundle: Bundle, address: str, say: Callable[[str, str], None] = lambda *_: None) -> None:
-    deploy(DeployRequest(bundle, keep=1, wait=20), parse_address(address), say)
+    deploy(DeployRequest(bundle=bundle, keep=1, wait=20), parse_address(address), say)
 
 
 def strike_every_step(
@@ -236,7 +236,7 @@ def test_two_deploys_at_once_at_every_step(board: Board, versions: list[Bundle])
 
         def second(refused: list[str] = refused) -> None:
             try:
-                deploy(DeployRequest(other, keep=1, wait=0), parse_address(at.address))
+                deploy(DeployRequest(bundle=other, keep=1, wait=0), parse_address(at.address))
             except DeviceError as error:
                 refused.append(str(error))
 

@@ -46,17 +46,24 @@ def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "u
     return write_manifest(
         folder,
         Manifest(
-            "bad",
-            backend,
-            precision,  # type: ignore[arg-type]
-            record_files(folder, tuple(names)),
-            SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
-            InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
-            feed,  # type: ignore[arg-type]
-            (OutputSpec("animal"),),
-            None,
-            {},
-            ParityRecord((), (), "none", True),
+            model="bad",
+            backend=backend,
+            precision=precision,  # type: ignore[arg-type]
+            files=record_files(folder, tuple(names)),
+            source=SourceRecord(
+                kind="factory",
+                locator="bad",
+                sha256="0" * 64,
+                parameters=1,
+                macs=None,
+                weights="random",
+            ),
+            input=InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
+            feed=feed,  # type: ignore[arg-type]
+            outputs=(OutputSpec("animal"),),
+            calibration=None,
+            tools={},
+            parity=ParityRecord(images=(), outputs=(), bar="none", passed=True),
         ),
     )
 
@@ -200,7 +207,9 @@ def test_a_board_without_dot_product_is_told_for_int8_only(tmp_path: Path) -> No
         assert sum(f.severity == "board" for f in result.findings) == told
         assert not any(
             f.severity == "board"
-            for f in judge(Case(result.operators, "int8", "rpi5", dot_product=True))
+            for f in judge(
+                Case(operators=result.operators, precision="int8", target="rpi5", dot_product=True)
+            )
         )
 
 

@@ -26,7 +26,10 @@ from edgekit.targets import load_target
 
 
 def operators(*milliseconds: float) -> list[Operator]:
-    return [Operator(f"o{i}", "Conv", "", (), (), ms / 1e3) for i, ms in enumerate(milliseconds)]
+    return [
+        Operator(name=f"o{i}", kind="Conv", place="", inputs=(), outputs=(), seconds=ms / 1e3)
+        for i, ms in enumerate(milliseconds)
+    ]
 
 
 def write_looks(folder: Path, *calls: list[tuple[int, float]]) -> None:

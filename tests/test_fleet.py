@@ -14,9 +14,10 @@ from conftest import one_line_error, run_cli
 from sshd import Board, accept, new_board
 
 from edgekit.deployment.inventory import Host, read_inventory
-from edgekit.deployment.rollout import Plan, Say, roll_out
+from edgekit.deployment.rollout import Plan, roll_out
 from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, EdgekitError, UserError
+from edgekit.progress import Say
 from edgekit.results import load_results
 
 FLEET = """
@@ -82,7 +83,7 @@ def test_an_unknown_group_or_file_is_one_line(tmp_path: Path) -> None:
         read_inventory(tmp_path / "missing.toml")
 
 
-HOSTS = [Host(Address(f"board-{number}")) for number in range(20)]
+HOSTS = [Host(address=Address(f"board-{number}")) for number in range(20)]
 
 
 class Boards:

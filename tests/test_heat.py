@@ -88,7 +88,7 @@ def test_rounds_go_on_for_the_time_and_an_interrupted_run_gets_only_the_rest(
 ) -> None:
     entries = tuple(entry(null_artifact(tmp_path / name, name)) for name in ("one", "two"))
     request = BenchRequest(
-        entries, HOST, few(pictures), tmp_path / "results",
+        entries=entries, target=HOST, images=few(pictures), results=tmp_path / "results",
         min_seconds=0.0, warmup_max_seconds=0.1, sustained=1.0,
     )  # fmt: skip
     now = [0.0]

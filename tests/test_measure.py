@@ -58,10 +58,10 @@ def request_(tmp_path: Path, pictures: Path) -> BenchRequest:
     """Two null artifacts, three short rounds."""
     artifacts = [null_artifact(tmp_path / name, name) for name in ("one", "two")]
     return BenchRequest(
-        tuple(entry(artifact) for artifact in artifacts),
-        load_target("host"),
-        few(pictures),
-        tmp_path / "results",
+        entries=tuple(entry(artifact) for artifact in artifacts),
+        target=load_target("host"),
+        images=few(pictures),
+        results=tmp_path / "results",
         min_seconds=0.0,
         warmup_max_seconds=WARM_UP_S,
         command="edgekit bench one two",
@@ -137,7 +137,10 @@ one, two, pictures, results = map(Path, sys.argv[1:])
 target = load_target("host")
 entries = tuple(entry(load_artifact(path)) for path in (one, two))
 images = replace(open_images(pictures), names=open_images(pictures).names[:2])
-request = BenchRequest(entries, target, images, results, min_seconds=0.2, warmup_max_seconds=0.1)
+request = BenchRequest(
+    entries=entries, target=target, images=images, results=results, min_seconds=0.2,
+    warmup_max_seconds=0.1,
+)
 bench(request, open_device("local", target))
 """
 
@@ -370,7 +373,11 @@ def test_real_artifacts_and_torch_eager_are_measured_side_by_side(
     assert done.returncode == 0, done.stderr
     entries = tuple(entry(artifact) for artifact in find_artifacts([converted, folder]))
     request = BenchRequest(
-        entries, load_target("host"), open_images(pictures), tmp_path / "results", min_seconds=0.1
+        entries=entries,
+        target=load_target("host"),
+        images=open_images(pictures),
+        results=tmp_path / "results",
+        min_seconds=0.1,
     )
     rows = {row.label: summary_row(row) for row in bench(request, device)}
     assert not [row["verdict"] for row in rows.values() if "failed" in row["verdict"]]

@@ -29,7 +29,7 @@ from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
 from edgekit.latency_model.workload import Workload
 from edgekit.report import build_tables
-from edgekit.results import load_predictions, save
+from edgekit.results import PredictionRecord, load_files, save
 from edgekit.targets import load_target
 
 MOBILENET = "mobilenet-v1-1.0-224-quantized"
@@ -56,7 +56,7 @@ def mobilenet() -> Workload:
 def setting(
     runtime: str = "ruy", threads: int = 4, clock: float = 1500.0, target: str = "rpi4"
 ) -> Setting:
-    return Setting(load_target(target), runtime, threads, clock)
+    return Setting(target=load_target(target), runtime=runtime, threads=threads, clock_mhz=clock)
 
 
 def accuracy(rebuilt: Rebuilt, runtime: str, dtype: str, board: str) -> Accuracy:
@@ -211,7 +211,9 @@ def test_a_board_outside_the_evidence_is_refused(
     core = replace(rpi4.hardware.core, value="Cortex-A55")  # type: ignore[type-var]
     other = replace(rpi4, hardware=replace(rpi4.hardware, core=core))
     with pytest.raises(UserError, match=r"no evidence on Cortex-A55: .* Cortex-A53"):
-        analytic.price(mobilenet, "fp32", Setting(other, "ncnn", 1, 1500.0))
+        analytic.price(
+            mobilenet, "fp32", Setting(target=other, runtime="ncnn", threads=1, clock_mhz=1500.0)
+        )
     with pytest.raises(UserError, match="5 threads, but rpi4 has 4 cores"):
         predict(rpi4, [artifact], analytic, threads=(5,))
     with pytest.raises(UserError, match="did you mean ncnn"):
@@ -347,7 +349,8 @@ def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(
     done = cli("predict-latency", tmp_path / "art", "--results", results, XDG_CONFIG_HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert "uncalibrated" in done.stdout
-    records, problems = load_predictions(results)
+    found, problems = load_files(results, PredictionRecord)
+    records = [record for _, record in found]
     assert not problems
     assert {(r.artifact.sha256 == ours.sha256, r.threads) for r in records} == {
         (mine, threads) for mine in (True, False) for threads in (1, 2, 3, 4)

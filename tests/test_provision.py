@@ -23,9 +23,10 @@ from edgekit.devices.ssh_link.environment import environments, lock_for
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.devices.ssh_link.provision import Provisioned, provision
 from edgekit.errors import DeviceError, DeviceLost, UserError
+from edgekit.onboard import runner
 from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.session import probe, put_runner
-from edgekit.targets import DeviceFacts, host_facts, load_target
+from edgekit.targets import DeviceFacts, load_target
 
 MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",
@@ -66,7 +67,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def give(board: Board, **options: Any) -> Provisioned:
     (made,) = provision(
-        parse_address(board.address), host_facts(), runtimes=("onnxruntime",), **options
+        parse_address(board.address),
+        msgspec.convert(runner.probe(), DeviceFacts),
+        runtimes=("onnxruntime",),
+        **options,
     )
     return made
 

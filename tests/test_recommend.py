@@ -46,7 +46,7 @@ def accuracy(sha: str, backend: str, _ms: float, _size: int, age: float, **chang
 
 def predicted(sha: str, backend: str, ms: float, size: int, *_: object, **changes: object):
     made = PredictionRecord(
-        measured(sha, backend, ms, size).artifact,
+        artifact=measured(sha, backend, ms, size).artifact,
         target="rpi4",
         runtime=backend,
         runtime_version="1",
@@ -179,9 +179,27 @@ def test_another_machines_time_is_never_the_targets() -> None:
 
 def test_what_the_emulated_board_could_not_run_is_not_offered() -> None:
     dead = EmulationRecord(
-        measured(*FAST).artifact, "rpi4", "virtual:rpi4", "tflite", "1", "illegal instruction", 8,
-        False, None, None, 0, 0, None, None, None, None, None, "", "", "",
-    )  # fmt: skip
+        artifact=measured(*FAST).artifact,
+        target="rpi4",
+        device="virtual:rpi4",
+        runtime="tflite",
+        runtime_version="1",
+        failure="illegal instruction",
+        images=8,
+        identical=False,
+        max_abs_diff=None,
+        agreement=None,
+        peak_memory_bytes=0,
+        board_bytes=0,
+        instructions_per_inference=None,
+        vector_mac=None,
+        load_store=None,
+        other=None,
+        spread=None,
+        not_counted="",
+        created="",
+        command="",
+    )
     (candidate,) = collect(saved(FAST, ACCURATE, emulations=(dead,)), "rpi4")
     assert candidate.artifact.backend == "onnx"
 

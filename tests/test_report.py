@@ -20,15 +20,23 @@ from edgekit.report import FORMATS, Table, build_tables, write_report
 from edgekit.results import AccuracyRecord, ArtifactFacts, Measurement, Round, save
 from edgekit.targets import DeviceFacts
 
-DESKTOP = DeviceFacts("x86_64", "Some CPU", 2, 8 * 2**30, "3.11.2", "2.36", "Debian 12")
+DESKTOP = DeviceFacts(
+    machine="x86_64",
+    cpu_model="Some CPU",
+    cores=2,
+    memory_bytes=8 * 2**30,
+    python="3.11.2",
+    glibc="2.36",
+    os="Debian 12",
+)
 PI4 = DeviceFacts(
-    "aarch64",
-    "0xd08",
-    4,
-    4 * 2**30,
-    "3.11.2",
-    "2.36",
-    "Debian 12",
+    machine="aarch64",
+    cpu_model="0xd08",
+    cores=4,
+    memory_bytes=4 * 2**30,
+    python="3.11.2",
+    glibc="2.36",
+    os="Debian 12",
     cpu_features=("asimd", "crc32"),
     board="Raspberry Pi 4 Model B Rev 1.4",
 )
@@ -300,7 +308,7 @@ def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    table = Table("t", "T", ("a",), ())
+    table = Table(name="t", title="T", columns=("a",), rows=())
     with pytest.raises(UserError, match="did you mean markdown"):
         write_report([table], tmp_path / "out", ["csv", "markdwon"])
     assert not (tmp_path / "out").exists()
@@ -308,7 +316,7 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path)
 
 def test_a_row_that_lacks_a_column_is_no_table() -> None:
     with pytest.raises(ValueError, match="a row of 'T'"):
-        Table("t", "T", ("a", "b"), ({"a": 1},))
+        Table(name="t", title="T", columns=("a", "b"), rows=({"a": 1},))
 
 
 # Formats
@@ -335,7 +343,13 @@ def any_tables(draw: st.DrawFn) -> Table:
     columns = tuple(draw(st.lists(AWKWARD, min_size=1, max_size=4, unique=True)))
     cells = st.tuples(*(CELLS | AWKWARD for _ in columns))
     rows = tuple(dict(zip(columns, row, strict=True)) for row in draw(st.lists(cells, max_size=4)))
-    return Table("t", draw(AWKWARD), columns, rows, tuple(draw(st.lists(AWKWARD, max_size=2))))
+    return Table(
+        name="t",
+        title=draw(AWKWARD),
+        columns=columns,
+        rows=rows,
+        notes=tuple(draw(st.lists(AWKWARD, max_size=2))),
+    )
 
 
 def render(name: str, table: Table) -> str:
@@ -394,7 +408,13 @@ def test_latex_is_balanced(table: Table) -> None:
 
 
 def test_people_read_rounded_numbers_and_programs_all_digits() -> None:
-    table = Table("t", "T", ("n", "p"), ({"n": 1234567, "p": 0.123456789},), ("note",))
+    table = Table(
+        name="t",
+        title="T",
+        columns=("n", "p"),
+        rows=({"n": 1234567, "p": 0.123456789},),
+        notes=("note",),
+    )
     assert "| 1,234,567 | 0.1235 |" in render("markdown", table)
     assert "1234567,0.123456789" in render("csv", table)
     assert "- note" in render("markdown", table)

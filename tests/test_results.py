@@ -26,7 +26,15 @@ from edgekit.results import (
 )
 from edgekit.targets import DeviceFacts
 
-FACTS = DeviceFacts("x86_64", "A CPU", 2, 8_000_000_000, "3.11.7", "2.36", "Debian 12")
+FACTS = DeviceFacts(
+    machine="x86_64",
+    cpu_model="A CPU",
+    cores=2,
+    memory_bytes=8_000_000_000,
+    python="3.11.7",
+    glibc="2.36",
+    os="Debian 12",
+)
 
 
 def make_round(invoke: tuple[float, ...] = (0.010,) * 30, **changes: Any) -> Round:
@@ -51,7 +59,17 @@ def make_measurement(precision: Any = "fp32", **changes: Any) -> Measurement:
         label=f"model-onnx-{precision}-onnxruntime",
         run="20260101T000000.000000Z-0123456789ab",
         artifact=ArtifactFacts(
-            "a" * 64, "model", "onnx", precision, 1000, 250, 4000, "random", 1e-6, 1.0, True
+            sha256="a" * 64,
+            model="model",
+            backend="onnx",
+            precision=precision,
+            bytes=1000,
+            parameters=250,
+            macs=4000,
+            weights="random",
+            parity_max_abs_diff=1e-6,
+            parity_agreement=1.0,
+            parity_passed=True,
         ),
         target="host",
         device="local",
@@ -73,9 +91,22 @@ def make_measurement(precision: Any = "fp32", **changes: Any) -> Measurement:
 
 
 ACCURACY = AccuracyRecord(
-    "model", "onnx", "int8", "a" * 64, "UTKFace", "b" * 64, "test", "group-disjoint", 4000,
-    "measured", "2026-01-01T00:00:00+00:00", "edgekit accuracy out", 55.0, 53.5, 56.5,
-)  # fmt: skip
+    model="model",
+    backend="onnx",
+    precision="int8",
+    artifact="a" * 64,
+    dataset="UTKFace",
+    dataset_sha256="b" * 64,
+    split="test",
+    protocol="group-disjoint",
+    images=4000,
+    provenance="measured",
+    created="2026-01-01T00:00:00+00:00",
+    command="edgekit accuracy out",
+    age_accuracy=55.0,
+    age_accuracy_low=53.5,
+    age_accuracy_high=56.5,
+)
 
 
 def test_a_measurement_comes_back_with_every_sample(tmp_path: Path) -> None:
@@ -165,3 +196,11 @@ def test_what_makes_two_measurements_incomparable(changes: dict[str, Any]) -> No
 def test_models_and_runtimes_may_differ() -> None:
     other = make_measurement("int8", runtime="openvino", runtime_version="9", device="ssh://a@b")
     assert comparability(make_measurement()) == comparability(other)
+
+
+def test_a_record_with_a_field_of_former_versions_is_read(tmp_path: Path) -> None:
+    measurement = make_measurement()
+    path = save(measurement, tmp_path)
+    old = json.loads(path.read_text()) | {"scenario": "single_stream"}
+    path.write_text(json.dumps(old))
+    assert load_measurement(path) == measurement

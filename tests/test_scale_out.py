@@ -245,7 +245,11 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request(converted: Path, labelled: Path, executor: str) -> EvaluateRequest:
     artifacts = tuple(load_artifact(converted / f"onnx-{p}") for p in ("fp32", "int8"))
     return EvaluateRequest(
-        artifacts, str(labelled), load_target("host"), workers=3, executor=executor
+        artifacts=artifacts,
+        data=str(labelled),
+        target=load_target("host"),
+        workers=3,
+        executor=executor,
     )
 
 
@@ -412,10 +416,10 @@ def test_two_runs_of_one_folder_wait_for_each_other(adience: Path, tmp_path: Pat
     )
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     options = TrainOptions(
-        "multitask-cnn",
-        str(adience),
-        tmp_path,
-        SplitPlan("folds"),
+        model="multitask-cnn",
+        data=str(adience),
+        output=tmp_path,
+        plan=SplitPlan("folds"),
         changes=("epochs=1",),
         threads=1,
     )

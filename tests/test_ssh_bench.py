@@ -52,7 +52,12 @@ def request_(tmp_path: Path, pictures: Path) -> BenchRequest:
     entries = tuple(entry(null_artifact(tmp_path / name, name)) for name in ("one", "two"))
     results = tmp_path / "results"
     return BenchRequest(
-        entries, HOST, few(pictures), results, min_seconds=0.0, warmup_max_seconds=0.1
+        entries=entries,
+        target=HOST,
+        images=few(pictures),
+        results=results,
+        min_seconds=0.0,
+        warmup_max_seconds=0.1,
     )
 
 

@@ -213,7 +213,7 @@ def test_a_batch_without_labels_has_no_loss() -> None:
 
 
 def sample(age: int, years: float | None = None) -> Sample:
-    return Sample("", "", {"age": age}, years)
+    return Sample(name="", sha256="", labels={"age": age}, years=years)
 
 
 AGE = OutputSpec("age", "classification", ADIENCE_AGE_LABELS)
@@ -272,7 +272,18 @@ def test_mirroring_mirrors_some_and_shifting_moves() -> None:
 
 
 def test_every_change_stays_in_range_and_differs_per_image() -> None:
-    how = Augmentation(True, 0.2, 0.1, 0.1, 20, 0.5, 0.5, 0.5, 0.2, 1.0)
+    how = Augmentation(
+        mirror=True,
+        zoom=0.2,
+        stretch=0.1,
+        shift=0.1,
+        rotate=20,
+        light=0.5,
+        contrast=0.5,
+        colour=0.5,
+        grey=0.2,
+        erase=1.0,
+    )
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8).repeat(8, 1, 1, 1)
     changed = augment(pixels, INPUT, how)
     assert changed.min() >= 0 and changed.max() <= 255
@@ -336,9 +347,17 @@ def test_a_regression_ends_on_the_scale_of_its_decisions() -> None:
     spec = ModelSpec(InputSpec(2, 2, mean=(0.0,) * 3, std=(255.0,) * 3), (age, gender))
     classes = np.repeat(np.arange(8), 5)
     samples = tuple(
-        Sample(f"{i}", "", {"age": int(c), "gender": i % 2}) for i, c in enumerate(classes)
+        Sample(name=f"{i}", sha256="", labels={"age": int(c), "gender": i % 2})
+        for i, c in enumerate(classes)
     )
-    dataset = Dataset("d", "", {"age": age.labels}, samples, FolderStore(Path()), Decisions())
+    dataset = Dataset(
+        name="d",
+        protocol="",
+        labels={"age": age.labels},
+        samples=samples,
+        store=FolderStore(Path()),
+        decisions=Decisions(),
+    )
     pixels = np.zeros((len(classes), 2, 2, 3), np.uint8) + (classes * 36)[:, None, None, None]
     images = Decoded(dataset, pixels.astype(np.uint8), ())
     network = Joint().eval()
@@ -404,10 +423,10 @@ def faces(tmp_path: Path) -> Path:
 
 def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> None:
     options = TrainOptions(
-        "multitask-cnn:regression",
-        str(faces),
-        tmp_path / "run",
-        SplitPlan("random"),
+        model="multitask-cnn:regression",
+        data=str(faces),
+        output=tmp_path / "run",
+        plan=SplitPlan("random"),
         changes=("epochs=1", "batch=16"),
         threads=1,
     )
@@ -433,7 +452,9 @@ def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> No
 def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_file({"nothing.alike": torch.zeros(1)}, start)
-    options = TrainOptions("multitask-cnn", str(faces), tmp_path / "run", start=start, threads=1)
+    options = TrainOptions(
+        model="multitask-cnn", data=str(faces), output=tmp_path / "run", start=start, threads=1
+    )
     with pytest.raises(BadModel, match="no tensor in common"):
         train(options)
     start.write_bytes(b"cut")
@@ -444,7 +465,9 @@ def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) ->
 def test_an_extreme_learning_machine_is_fitted_to_given_features(
     faces: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions("cnn-elm:gender", str(faces), tmp_path / "run", threads=1)
+    options = TrainOptions(
+        model="cnn-elm:gender", data=str(faces), output=tmp_path / "run", threads=1
+    )
     with pytest.raises(BadModel, match="--from"):
         train(options)
     start = tmp_path / "adiencenet.gender.safetensors"
@@ -463,14 +486,18 @@ def test_an_extreme_learning_machine_is_fitted_to_given_features(
 
 
 def test_all_folds_are_runs_of_their_own(tmp_path: Path) -> None:
-    runs = fold_runs(TrainOptions("multitask-cnn", "adience", tmp_path), range(5))
+    runs = fold_runs(TrainOptions(model="multitask-cnn", data="adience", output=tmp_path), range(5))
     assert [run.output.name for run in runs] == [f"fold-{fold}" for fold in range(5)]
     assert "--protocol folds --fold 4" in runs[4].command()
 
 
 def test_folds_are_summed_up_by_mean_and_deviation(faces: Path, tmp_path: Path) -> None:
     options = TrainOptions(
-        "multitask-cnn", str(faces), tmp_path, changes=("epochs=1", "batch=16"), threads=1
+        model="multitask-cnn",
+        data=str(faces),
+        output=tmp_path,
+        changes=("epochs=1", "batch=16"),
+        threads=1,
     )
     plans = [SplitPlan("random", seed=seed) for seed in (1, 2)]
     runs = [train(replace(options, plan=plan, output=tmp_path / str(plan.seed))) for plan in plans]

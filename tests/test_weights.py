@@ -51,7 +51,12 @@ def benchmarks(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
     options = TrainOptions(
-        MODEL, str(faces), run, SplitPlan("random"), changes=("epochs=1", "batch=16"), threads=1
+        model=MODEL,
+        data=str(faces),
+        output=run,
+        plan=SplitPlan("random"),
+        changes=("epochs=1", "batch=16"),
+        threads=1,
     )
     train(options)
     patch.undo()
@@ -84,7 +89,7 @@ def test_the_recorded_command_gives_the_recorded_weights_once(
     assert fresh.weights_sha256 == one.result.weights_sha256
     assert sorted(path.suffix for path in own().iterdir()) == [".json", ".md", ".safetensors"]
 
-    loaded = load_module(SourceRequest(MODEL), "zoo")
+    loaded = load_module(SourceRequest(locator=MODEL), "zoo")
     assert loaded.weights == "trained"
 
     monkeypatch.setattr("edgekit.training.recorded.subprocess", None)  # nothing may be trained now
@@ -169,7 +174,7 @@ def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) 
         save_weights(zoo.build("cnn-elm", variant, seed), one.weights, {})
         trained.append(one)
     (path,) = join_pairs(trained)
-    pair = load_module(SourceRequest("cnn-elm:pair", weights=str(tmp_path)), "zoo").module
+    pair = load_module(SourceRequest(locator="cnn-elm:pair", weights=str(tmp_path)), "zoo").module
     image = torch.randn(1, 3, 227, 227)
     with torch.inference_mode():
         age, gender = pair(image)
@@ -180,4 +185,4 @@ def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) 
 
 def test_a_folder_without_the_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="has no weights of cnn-elm:pair"):
-        load_module(SourceRequest("cnn-elm:pair", weights=str(tmp_path)), "zoo")
+        load_module(SourceRequest(locator="cnn-elm:pair", weights=str(tmp_path)), "zoo")

@@ -52,9 +52,11 @@ def read_param(path: Path) -> Workload:
             )
         elif kind == "InnerProduct":
             weights = int(given["2"])
-            operators.append(Operator("dense", weights, read, written, weights))
+            operators.append(
+                Operator(kind="dense", macs=weights, inputs=read, outputs=written, weights=weights)
+            )
         elif kind not in FREE:
-            operators.append(Operator("other", 0, read, written))
+            operators.append(Operator(kind="other", macs=0, inputs=read, outputs=written))
     return total(operators)
 
 

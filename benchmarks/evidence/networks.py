@@ -52,7 +52,9 @@ class Net:
 
     def other(self, reads: int = 1) -> Net:
         """Add an operator without weights that reads `reads` such maps and writes one."""
-        self.operators.append(Operator("other", 0, reads * self.numbers, self.numbers))
+        self.operators.append(
+            Operator(kind="other", macs=0, inputs=reads * self.numbers, outputs=self.numbers)
+        )
         return self
 
     def pool(self, kernel: int, stride: int, *, pad: int | None = None, up: bool = False) -> Net:
@@ -63,19 +65,23 @@ class Net:
         else:
             steps = (self.size + 2 * pad - kernel) / stride
             self.size = (ceil(steps) if up else int(steps)) + 1
-        self.operators.append(Operator("other", 0, before, self.numbers))
+        self.operators.append(Operator(kind="other", macs=0, inputs=before, outputs=self.numbers))
         return self
 
     def global_pool(self) -> Net:
         """Add an average over the whole map."""
         before, self.size = self.numbers, 1
-        self.operators.append(Operator("other", 0, before, self.channels))
+        self.operators.append(Operator(kind="other", macs=0, inputs=before, outputs=self.channels))
         return self
 
     def dense(self, out: int) -> Net:
         """Add a fully connected layer over all the map's numbers."""
         before = self.numbers
-        self.operators.append(Operator("dense", before * out, before, out, before * out))
+        self.operators.append(
+            Operator(
+                kind="dense", macs=before * out, inputs=before, outputs=out, weights=before * out
+            )
+        )
         self.size, self.channels = 1, out
         return self
 
@@ -240,21 +246,23 @@ def _transformer_block(net: Net, tokens: int, width: int, ratio: int) -> None:
     def linear(reads: int, writes: int) -> None:
         net.operators.append(
             Operator(
-                "pointwise",
-                tokens * reads * writes,
-                tokens * reads,
-                tokens * writes,
-                reads * writes,
+                kind="pointwise",
+                macs=tokens * reads * writes,
+                inputs=tokens * reads,
+                outputs=tokens * writes,
+                weights=reads * writes,
             )
         )
 
     def simple(reads: int, writes: int) -> None:
-        net.operators.append(Operator("other", 0, reads, writes))
+        net.operators.append(Operator(kind="other", macs=0, inputs=reads, outputs=writes))
 
     simple(numbers, numbers)
     linear(width, 3 * width)
     attention = 2 * tokens**2 * width
-    net.operators.append(Operator("pointwise", attention, 3 * numbers, numbers))
+    net.operators.append(
+        Operator(kind="pointwise", macs=attention, inputs=3 * numbers, outputs=numbers)
+    )
     linear(width, width)
     simple(2 * numbers, numbers)
     simple(numbers, numbers)

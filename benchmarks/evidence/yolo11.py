@@ -66,7 +66,7 @@ def _act(net: Net, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) 
 
 def _upsample(net: Net) -> Net:
     before, net.size = net.numbers, 2 * net.size
-    net.operators.append(Operator("other", 0, before, net.numbers))
+    net.operators.append(Operator(kind="other", macs=0, inputs=before, outputs=net.numbers))
     return net
 
 
@@ -117,7 +117,9 @@ def _c2psa(net: Net, repeats: int) -> None:
         tokens = net.size**2
         # Keys have half the width of values: queries × keys, then scores × values.
         macs = tokens**2 * (inner // 2 + inner)
-        net.operators.append(Operator("pointwise", macs, 2 * net.numbers, net.numbers))
+        net.operators.append(
+            Operator(kind="pointwise", macs=macs, inputs=2 * net.numbers, outputs=net.numbers)
+        )
         net.depthwise().other(2).conv(inner).other(2)
         _act(net, 2 * inner)
         net.conv(inner).other(2)

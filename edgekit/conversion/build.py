@@ -26,7 +26,7 @@ from edgekit.runtimes.table import role_of
 from edgekit.version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """Which precisions of which backend to build from a graph, and the folder that takes them."""
 
@@ -144,18 +144,18 @@ def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Bui
             f"on {len(parity.images)} images; the bar is {parity.bar}"
         )
     return Manifest(
-        graph.model,
-        request.backend,
-        precision,
-        record_files(folder, built.files),
-        graph.source,
-        graph.spec.input,
-        built.feed,
-        graph.spec.outputs,
-        graph.calibration if precision == "int8" else None,
-        tool_versions(backend.PACKAGES),
-        parity,
-        built.notes,
+        model=graph.model,
+        backend=request.backend,
+        precision=precision,
+        files=record_files(folder, built.files),
+        source=graph.source,
+        input=graph.spec.input,
+        feed=built.feed,
+        outputs=graph.spec.outputs,
+        calibration=graph.calibration if precision == "int8" else None,
+        tools=tool_versions(backend.PACKAGES),
+        parity=parity,
+        notes=built.notes,
     )
 
 

@@ -40,7 +40,7 @@ PARITY_IMAGES = 64
 """One decision in 64 is 1.6 points of agreement: fewer images judge int8 by chance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportRequest:
     """What to export, from where the images come, and the folder that takes the result.
 
@@ -89,21 +89,26 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     say("exporting")
     source.save(folder)
     record = SourceRecord(
-        kind, request.source.locator, source.sha256, source.parameters, source.macs, source.weights
+        kind=kind,
+        locator=request.source.locator,
+        sha256=source.sha256,
+        parameters=source.parameters,
+        macs=source.macs,
+        weights=source.weights,
     )
     return ExportedGraph(
-        folder,
-        source.format,
-        source.name,
-        record,
-        source.spec,
-        request.raw_input,
-        parity_names,
-        calibration,
+        folder=folder,
+        format=source.format,
+        model=source.name,
+        source=record,
+        spec=source.spec,
+        raw_input=request.raw_input,
+        parity_images=parity_names,
+        calibration=calibration,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Source:
     """A loaded source, whatever its format: how to run it, calibrate it and save its graph."""
 
@@ -153,16 +158,16 @@ def _load_torch(request: ExportRequest) -> _Source:
         torch.export.save(program, folder / "graph.pt2")
 
     return _Source(
-        "pt2",
-        loaded.name,
-        spec,
-        loaded.sha256,
-        count_parameters(loaded.module),
-        macs,
-        loaded.weights,
-        reference,
-        lambda recipe: synthesise(network, spec.input, recipe),
-        save,
+        format="pt2",
+        name=loaded.name,
+        spec=spec,
+        sha256=loaded.sha256,
+        parameters=count_parameters(loaded.module),
+        macs=macs,
+        weights=loaded.weights,
+        reference=reference,
+        synthesise=lambda recipe: synthesise(network, spec.input, recipe),
+        save=save,
     )
 
 
@@ -221,16 +226,16 @@ def _load_onnx(request: ExportRequest) -> _Source:
         )
     spec = complete_spec(given, shape, outputs, str(path))
     return _Source(
-        "onnx",
-        path.stem,
-        spec,
-        onnx_source.content_hash(model),
-        onnx_source.count_parameters(model),
-        None,
-        "given",
-        lambda pixels: onnx_source.reference(path, pixels, spec),
-        lambda recipe: onnx_source.no_statistics(recipe, spec),
-        lambda folder: onnx_source.save(model, folder / "graph.onnx"),
+        format="onnx",
+        name=path.stem,
+        spec=spec,
+        sha256=onnx_source.content_hash(model),
+        parameters=onnx_source.count_parameters(model),
+        macs=None,
+        weights="given",
+        reference=lambda pixels: onnx_source.reference(path, pixels, spec),
+        synthesise=lambda recipe: onnx_source.no_statistics(recipe, spec),
+        save=lambda folder: onnx_source.save(model, folder / "graph.onnx"),
     )
 
 
@@ -281,10 +286,10 @@ def _calibrate(request: ExportRequest, source: _Source, folder: Path) -> Calibra
         pixels, hashes, warnings = samples.pixels, samples.hashes, samples.warnings
     np.save(folder / "calibration.npy", pixels)
     return CalibrationRecord(
-        recipe.name,
-        recipe.method,
-        recipe.seed,
-        request.calibration == DATA_FREE,
-        hashes,
-        warnings,
+        recipe=recipe.name,
+        method=recipe.method,
+        seed=recipe.seed,
+        data_free=request.calibration == DATA_FREE,
+        samples=hashes,
+        warnings=warnings,
     )

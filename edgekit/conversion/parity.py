@@ -62,10 +62,15 @@ def judge(
     """
     if random_weights and precision == "int8":
         bar = "finite outputs only: random weights decide nothing"
-        return ParityRecord(images, records, bar, all(isfinite(r.max_abs_diff) for r in records))
+        return ParityRecord(
+            images=images,
+            outputs=records,
+            bar=bar,
+            passed=all(isfinite(r.max_abs_diff) for r in records),
+        )
     judges = {"fp32": _judge_fp32, "fp16": _judge_fp16, "int8": _judge_int8}
     bar, passed = judges[precision](records, reference, min_agreement)
-    return ParityRecord(images, records, bar, passed)
+    return ParityRecord(images=images, outputs=records, bar=bar, passed=passed)
 
 
 def largest(reference: Outputs, record: OutputParity) -> float:

@@ -23,7 +23,7 @@ SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SourceRequest:
     """What the user named: a source, and what the source itself may not say.
 
@@ -69,7 +69,7 @@ def source_kind(request: SourceRequest) -> SourceKind:
     raise BadModel(did_you_mean("model", locator, list(zoo.systems())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedModule:
     """A torch module ready to export, with its contract, name and where its weights came from."""
 
@@ -90,16 +90,10 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 def read_spec(path: str) -> ModelSpec:
     """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise."""
-    import msgspec
+    from edgekit.toml_files import read_toml
 
-    try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=ModelSpec)
-    except OSError as error:
-        raise BadModel(f"cannot read the spec {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadModel(
-            f"spec {path}: {error}; it needs [input] height, width, mean, std and [[outputs]]"
-        ) from None
+    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy)
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
@@ -120,7 +114,13 @@ def _zoo(request: SourceRequest) -> LoadedModule:
     if weights is not None:
         load_weights(module, weights)
         kind = "trained" if given is None else "given"
-    return LoadedModule(module, zoo.spec(name, variant), f"{name}:{variant}", kind, _hash(module))
+    return LoadedModule(
+        module=module,
+        spec=zoo.spec(name, variant),
+        name=f"{name}:{variant}",
+        weights=kind,
+        sha256=_hash(module),
+    )
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
@@ -133,13 +133,15 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
         raise BadModel(
             f"{path} holds weights but no network: name it with --arch (zoo name or module:factory)"
         )
-    network = SourceRequest(arch, spec=request.spec)
+    network = SourceRequest(locator=arch, spec=request.spec)
     kind = source_kind(network)
     if kind not in {"zoo", "factory"}:
         raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
     base = _zoo(network) if kind == "zoo" else _factory(network)
     load_weights(base.module, path)
-    return LoadedModule(base.module, base.spec, base.name, "given", sha256(path))
+    return LoadedModule(
+        module=base.module, spec=base.spec, name=base.name, weights="given", sha256=sha256(path)
+    )
 
 
 def _pt2(request: SourceRequest) -> LoadedModule:
@@ -165,7 +167,9 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
     setattr(module, "eval", lambda: module)  # noqa: B010
-    return LoadedModule(module, spec, path.stem, "given", sha256(path))
+    return LoadedModule(
+        module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
+    )
 
 
 def _factory(request: SourceRequest) -> LoadedModule:
@@ -198,7 +202,9 @@ def _factory(request: SourceRequest) -> LoadedModule:
     weights: Literal["random", "given"] = "given"
     if request.weights:
         load_weights(module, Path(request.weights))
-    return LoadedModule(module, spec, attribute, weights, _hash(module))
+    return LoadedModule(
+        module=module, spec=spec, name=attribute, weights=weights, sha256=_hash(module)
+    )
 
 
 def complete_spec(

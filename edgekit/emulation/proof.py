@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,7 +42,7 @@ class Footprint:
         return sum(size for _, size in (*self.files, *self.wheels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """What one artifact did on an emulated board, in one runtime.
 
@@ -112,8 +113,14 @@ def _verify(sysroot: Sysroot, item: Entry, images: list[Path], timeout: float) -
 
     artifact, count = item.artifact, max(len(images), _MIN_INFERENCES)
     repeated = [images[index % len(images)] for index in range(count)]
-    known = (sysroot.board.name, artifact.sha256, artifact.label, item.runtime)
-    needs = footprint(artifact, sysroot.lock, item.runtime)
+    proof = partial(
+        Proof,
+        board=sysroot.board.name,
+        artifact=artifact.sha256,
+        label=artifact.label,
+        runtime=item.runtime,
+        footprint=footprint(artifact, sysroot.lock, item.runtime),
+    )
     with closing(VirtualDevice(sysroot)) as device:
         counts = device.path / "counts.txt"
         try:
@@ -129,13 +136,29 @@ def _verify(sysroot: Sysroot, item: Entry, images: list[Path], timeout: float) -
             ours, event = session.outputs(given, count, timeout=timeout)
         except DeviceError as error:
             peak = device.ended.peak_memory_bytes if device.ended else 0
-            return Proof(*known, "", str(error), 0, (), peak, needs, None, missing)
+            return proof(
+                runtime_version="",
+                failure=str(error),
+                images=0,
+                outputs=(),
+                peak_memory_bytes=peak,
+                instructions=None,
+                not_counted=missing,
+            )
         counted = None if missing else counting.read_counts(counts)
         peak = device.ended.peak_memory_bytes if device.ended else 0
     theirs = _host_outputs(item, repeated, timeout)
     differences = compare_outputs(ours, theirs, artifact.manifest.outputs)
     version = str(event.get("runtime_version", ""))
-    return Proof(*known, version, "", len(images), differences, peak, needs, counted, missing)
+    return proof(
+        runtime_version=version,
+        failure="",
+        images=len(images),
+        outputs=differences,
+        peak_memory_bytes=peak,
+        instructions=counted,
+        not_counted=missing,
+    )
 
 
 def _host_outputs(item: Entry, images: list[Path], timeout: float) -> Outputs:

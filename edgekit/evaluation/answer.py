@@ -16,7 +16,7 @@ from edgekit.session import entry, lay_out
 from edgekit.targets import HOST, load_target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one output says of an image: a class's index and label.
 

@@ -36,7 +36,7 @@ _OPEN: set[Device] = set()
 """The devices that shards of this process run on now."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shard:
     """What to run, as plain data for another process or machine.
 
@@ -63,7 +63,7 @@ class Shard:
         return hashlib.sha256(content + versions.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardAnswer:
     """The class index of every readable image by output that decides something, in order.
 
@@ -91,13 +91,13 @@ def shards_of(
     size = -(-len(dataset.samples) // count)
     for start in range(0, len(dataset.samples), size):
         yield Shard(
-            artifact.folder.resolve(),
-            artifact.sha256,
-            data.expanduser().resolve(),
-            dataset.samples[start : start + size],
-            target,
-            device,
-            name,
+            artifact=artifact.folder.resolve(),
+            artifact_sha256=artifact.sha256,
+            data=data.expanduser().resolve(),
+            images=dataset.samples[start : start + size],
+            target=target,
+            device=device,
+            runtime=name,
         )
 
 
@@ -123,19 +123,30 @@ def run_shard(shard: Shard) -> ShardAnswer:
     if artifact.sha256 != shard.artifact_sha256:
         raise BadArtifact(f"{shard.artifact} is not the artifact that was asked for: copy it again")
     manifest = artifact.manifest
-    dataset = Dataset("", "", {}, shard.images, open_store(shard.data), Decisions())
+    dataset = Dataset(
+        name="",
+        protocol="",
+        labels={},
+        samples=shard.images,
+        store=open_store(shard.data),
+        decisions=Decisions(),
+    )
     images = decode_readable(dataset, frame_of(manifest.input), workers=1)
     device = open_device(shard.device, shard.target)
     _OPEN.add(device)
     try:
         if not images.samples:
-            return ShardAnswer({}, images.broken, device.provenance, device.name)
+            return ShardAnswer(
+                decided={}, broken=images.broken, provenance=device.provenance, device=device.name
+            )
         session = lay_out(device, entry(artifact, shard.runtime))
         given = put_pixels(device, centre(images.pixels, manifest.input))
         outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
-        return ShardAnswer(answers, images.broken, device.provenance, device.name)
+        return ShardAnswer(
+            decided=answers, broken=images.broken, provenance=device.provenance, device=device.name
+        )
     finally:
         _OPEN.discard(device)
         device.close()

@@ -35,7 +35,7 @@ COUNTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """The operators one runtime executed for one artifact, in order, and what to do about them.
 
@@ -103,18 +103,23 @@ def explain(
     else:
         operators = tuple(replace(operator, seconds=None) for operator in operators)
         doubts.append(missing or COUNTED)
-    case = Case(operators, manifest.precision, target.name, _dot_product(target, facts))
+    case = Case(
+        operators=operators,
+        precision=manifest.precision,
+        target=target.name,
+        dot_product=_dot_product(target, facts),
+    )
     return Explanation(
-        artifact.label,
-        target.name,
-        opened.name,
-        item.runtime,
-        str(event.get("runtime_version", "")),
-        any(operator.seconds is not None for operator in operators),
-        any(operator.instructions is not None for operator in operators),
-        operators,
-        judge(case),
-        tuple(doubts),
+        artifact=artifact.label,
+        target=target.name,
+        device=opened.name,
+        runtime=item.runtime,
+        runtime_version=str(event.get("runtime_version", "")),
+        timed=any(operator.seconds is not None for operator in operators),
+        counted=any(operator.instructions is not None for operator in operators),
+        operators=operators,
+        findings=judge(case),
+        doubts=tuple(doubts),
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedGraph:
     """A network exported once, with its contract, origin and the samples beside it."""
 

@@ -15,7 +15,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from edgekit.devices import Device
 from edgekit.errors import BadTarget, DeviceError, MissingPackage, UserError, did_you_mean
 from edgekit.files import sha256
 from edgekit.paths import ONBOARD
+from edgekit.progress import Say, silent
 from edgekit.results import Measurement, Round, artifact_facts, load_results, save, slug
 from edgekit.session import RUNNER, Entry, Session, lay_out, probe, put_runner
 from edgekit.targets import DeviceFacts, Target, check_device
@@ -36,14 +37,11 @@ from edgekit.targets import DeviceFacts, Target, check_device
 if TYPE_CHECKING:
     from edgekit.measurement.stats import Percentile
 
-Say = Callable[[str, str], None]
-"""Progress: (row, what happens to it); the last text of a row that went well is 'done'."""
-
 MAX_IMAGES = 24
 """Inputs rotate over this many at most: enough to vary, few enough to copy to a board."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRequest:
     """What to measure and for how long.
 
@@ -93,9 +91,7 @@ class BenchRequest:
         return math.ceil(samples_needed(SHARES[self.percentile]) / self.rounds)
 
 
-def bench(
-    request: BenchRequest, device: Device, say: Say = lambda row, text: None
-) -> list[Measurement]:
+def bench(request: BenchRequest, device: Device, say: Say = silent) -> list[Measurement]:
     """Measure every entry on `device` and return the rows, in the entries' order.
 
     A row whose process dies, hangs or answers nonsense carries the reason in `error`; the others

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.paths import RESULTS
 from edgekit.report.formats import FORMATS, format_named
 from edgekit.report.table import Table
-from edgekit.results import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.report.records import Saved

@@ -62,12 +62,12 @@ def accuracy_table(records: Sequence[AccuracyRecord]) -> Table:
     others = [record for record in records if system_of(record.model) is None]
     pairs += [(None, record) for record in _ordered(others)]
     return Table(
-        "table-2-accuracy",
-        "Table II, accuracy in per cent",
-        COLUMNS,
-        tuple(_row(system, record) for system, record in pairs),
-        _notes(records),
-        tuple(record_key(record) if record else None for _, record in pairs),
+        name="table-2-accuracy",
+        title="Table II, accuracy in per cent",
+        columns=COLUMNS,
+        rows=tuple(_row(system, record) for system, record in pairs),
+        notes=_notes(records),
+        sources=tuple(record_key(record) if record else None for _, record in pairs),
     )
 
 

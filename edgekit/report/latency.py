@@ -65,7 +65,14 @@ def latency_table(measurements: Sequence[Measurement]) -> Table:
         rows += [_row(system, m, _reference(m, measurements)) for m in own] or [_published(system)]
         sources += [record_key(m) for m in own] or [None]
     title = "Table III, latency of one image"
-    return Table("table-3-latency", title, COLUMNS, tuple(rows), _notes(), tuple(sources))
+    return Table(
+        name="table-3-latency",
+        title=title,
+        columns=COLUMNS,
+        rows=tuple(rows),
+        notes=_notes(),
+        sources=tuple(sources),
+    )
 
 
 def _published(system: System) -> dict[str, Cell]:

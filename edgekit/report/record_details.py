@@ -26,7 +26,7 @@ class Source:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Details:
     """One record: `facts` are (name, value) as saved, `anchor` its id in the page."""
 
@@ -57,12 +57,12 @@ def _details(record: AnyRecord, anchor: str, saved: Saved, results: Path) -> Det
         facts.append(("raw samples", f"{samples:,} in {len(record.rounds)} rounds"))
     files = saved.files.get(key, ())
     return Details(
-        key,
-        anchor,
-        key.rpartition("/")[2],
-        record.provenance,
-        tuple(facts),
-        tuple(Source(_shown(path, results), sha256(path)) for path in files),
+        key=key,
+        anchor=anchor,
+        title=key.rpartition("/")[2],
+        provenance=record.provenance,
+        facts=tuple(facts),
+        sources=tuple(Source(_shown(path, results), sha256(path)) for path in files),
     )
 
 

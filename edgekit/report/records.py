@@ -23,7 +23,7 @@ from edgekit.results import (
 from edgekit.targets import Target, load_target, matches, target_names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
     """The records of a report, in a fixed order, and one line on each file that cannot be used.
 
@@ -68,12 +68,12 @@ def load_saved(folder: Path) -> Saved:
     shipped, _ = load_files(shelf("benchmarks") / "accuracy", AccuracyRecord)
     accuracy = {record.label: (path, record) for path, record in (*shipped, *own)}
     return Saved(
-        tuple(measurements),
-        tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
-        tuple(record for _, record in emulated),
-        tuple(record for _, record in predicted),
-        (*damaged, *_unchecked(measurements)),
-        _files((*measured, *accuracy.values(), *emulated, *predicted)),
+        measurements=tuple(measurements),
+        accuracy=tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
+        emulations=tuple(record for _, record in emulated),
+        predictions=tuple(record for _, record in predicted),
+        problems=(*damaged, *_unchecked(measurements)),
+        files=_files((*measured, *accuracy.values(), *emulated, *predicted)),
     )
 
 

@@ -33,6 +33,11 @@ class Wheel:
     bytes: int
     place: Environment = "main"
 
+    @property
+    def requirement(self) -> str:
+        """Its line among pip's requirements: this wheel, to the byte."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}\n"
+
 
 @dataclass(frozen=True)
 class Lock:

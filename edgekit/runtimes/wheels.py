@@ -35,13 +35,8 @@ def fetch(lock: Lock, into: Path) -> None:
             missing.append(wheel)
     # One call per place: pip takes one version of a distribution at a time.
     for place in sorted({wheel.place for wheel in missing}):
-        lines = [
-            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
-            for wheel in missing
-            if wheel.place == place
-        ]
         requirements = into / f"{place}.txt"
-        requirements.write_text("\n".join(lines) + "\n")
+        requirements.write_text("".join(w.requirement for w in missing if w.place == place))
         _download(
             ["--require-hashes", "--requirement", str(requirements)], lock.python, lock.glibc, into
         )
@@ -65,6 +60,32 @@ def resolve(
     into.mkdir(parents=True, exist_ok=True)
     _download(list(requirements), python, glibc, into, architecture)
     return tuple(_wheel(path, place) for path in sorted(into.glob("*.whl")))
+
+
+def fetch_newest(
+    requirements: Sequence[str],
+    place: Environment,
+    python: str,
+    glibc: str,
+    into: Path,
+    architecture: str = ARCHITECTURE,
+) -> tuple[Wheel, ...]:
+    """Fetch what `resolve` would into `into`, which may hold older wheels."""
+    with tempfile.TemporaryDirectory(dir=into) as folder:
+        fresh = Path(folder)
+        got = resolve(requirements, place, python, glibc, fresh, architecture)
+        for wheel in got:
+            (fresh / wheel.file).replace(into / wheel.file)
+    return got
+
+
+def pip_wheel(python: str, glibc: str, into: Path) -> Path:
+    """Return pip's own wheel, the newest for a board's Python; one in `into` already serves."""
+    there = sorted(into.glob("pip-*-py3-none-any.whl"))
+    if there:
+        return there[-1]
+    (wheel,) = fetch_newest(("pip",), "main", python, glibc, into)
+    return into / wheel.file
 
 
 def unpack(wheel: Path, folder: Path) -> None:

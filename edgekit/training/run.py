@@ -37,7 +37,7 @@ TRAINERS = {"cnn-elm": fit_elm}
 """What trains a system that is not trained by gradient descent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """What `edgekit train` is asked for.
 
@@ -73,7 +73,7 @@ class TrainOptions:
         return shlex.join(words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A finished run, as `result.json` records it.
 
@@ -167,21 +167,21 @@ def conclude(
     save_weights(trained.network, weights, {"model": name, "variant": variant, "training": note})
     test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
     result = TrainResult(
-        SCHEMA,
-        name,
-        variant,
-        options.command(),
-        sum(parameter.numel() for parameter in trained.network.parameters()),
-        sha256(weights),
-        trained.best_epoch,
-        trained.best_score,
-        trained.images_per_second,
-        options.start.name if options.start else "",
-        recipe,
-        options.seed,
-        versions(),
-        dict(dataset.decisions.counts),
-        test,
+        schema=SCHEMA,
+        model=name,
+        variant=variant,
+        command=options.command(),
+        parameters=sum(parameter.numel() for parameter in trained.network.parameters()),
+        weights_sha256=sha256(weights),
+        best_epoch=trained.best_epoch,
+        validation=trained.best_score,
+        images_per_second=trained.images_per_second,
+        start=options.start.name if options.start else "",
+        recipe=recipe,
+        seed=options.seed,
+        versions=versions(),
+        decisions=dict(dataset.decisions.counts),
+        test=test,
     )
     write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
     write_whole(weights.with_suffix(".md"), card_of(result))

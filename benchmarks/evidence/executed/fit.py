@@ -52,16 +52,16 @@ def board_constants(board: str, items: Sequence[LeftOut], widest: Mapping[str, f
     if target.hardware.core is None:
         raise SystemExit(f"{board} has no core in its profile")
     return Constants(
-        board,
-        target.hardware.core.value,
-        sha256(counts_of(board)),
-        tuple(sorted({sample.kernels for sample in known})),
-        len(known),
-        len({(sample.kernels, sample.row.model) for sample in known}),
-        tuple(sorted({sample.family for sample in known})),
-        by_term(fit(known)),
-        rounded(medians(items)),
-        rounded(halves),
+        board=board,
+        core=target.hardware.core.value,
+        counts=sha256(counts_of(board)),
+        kernels=tuple(sorted({sample.kernels for sample in known})),
+        rows=len(known),
+        models=len({(sample.kernels, sample.row.model) for sample in known}),
+        families=tuple(sorted({sample.family for sample in known})),
+        constants=by_term(fit(known)),
+        off=rounded(medians(items)),
+        half=rounded(halves),
     )
 
 
@@ -79,11 +79,11 @@ def main() -> None:
         for kind in ("float", "int8")
     }
     found = ExecutedCoefficients(
-        "PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
-        fingerprint(),
-        COVERAGE,
-        dict(TERMS),
-        tuple(board_constants(board, items, widest) for board, items in left.items()),
+        command="PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
+        evidence=fingerprint(),
+        coverage=COVERAGE,
+        units=dict(TERMS),
+        boards=tuple(board_constants(board, items, widest) for board, items in left.items()),
     )
     save(found, folder() / FILE)
     for line in ablation_lines(boards):

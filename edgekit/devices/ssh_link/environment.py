@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +40,7 @@ class BoardEnvironment:
     @property
     def pinned(self) -> str:
         """Its content as pip's requirements, to the byte."""
-        return "".join(
-            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in self.wheels
-        )
+        return "".join(wheel.requirement for wheel in self.wheels)
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -90,15 +87,6 @@ def environments(
     return tuple(made)
 
 
-def pip_wheel(found: Interpreter, into: Path) -> Path:
-    """Return pip's own wheel, the newest for the board's Python; one in `into` already serves."""
-    there = sorted(into.glob("pip-*-py3-none-any.whl"))
-    if there:
-        return there[-1]
-    (wheel,) = _fetched(found, "main", ("pip",), into)
-    return into / wheel.file
-
-
 def _check_system(found: Interpreter) -> None:
     """Raise DeviceError where no runtime has wheels for such a system."""
     if found.bits != 64:
@@ -130,16 +118,4 @@ def _newest(
 
     chosen = {Requirement(text).name: text for text in (*_ALWAYS, *wanted)}
     requirements = [text for name, text in chosen.items() if name in distributions]
-    return _fetched(found, place, requirements, into)
-
-
-def _fetched(
-    found: Interpreter, place: Environment, requirements: Sequence[str], into: Path
-) -> tuple[Wheel, ...]:
-    """Fetch the newest wheels into `into`, which may hold older ones."""
-    with tempfile.TemporaryDirectory(dir=into) as folder:
-        fresh = Path(folder)
-        got = wheels.resolve(requirements, place, found.minor, found.glibc, fresh, found.machine)
-        for wheel in got:
-            (fresh / wheel.file).replace(into / wheel.file)
-    return got
+    return wheels.fetch_newest(requirements, place, found.minor, found.glibc, into, found.machine)

@@ -12,7 +12,7 @@ there, so that a board needs no more than python3 and its venv module.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from edgekit.devices.ssh_link.environment import (
     BoardEnvironment,
     environments,
     lock_for,
-    pip_wheel,
 )
 from edgekit.devices.ssh_link.interpreter import interpreter
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
+from edgekit.progress import Say, silent
 from edgekit.runtimes import wheels
 from edgekit.targets import DeviceFacts, Target
 
@@ -35,8 +35,6 @@ BUILD_S = 3600.0
 """A hundred megabytes from a slow network, unpacked on a slow card."""
 _ORDER_S = 60.0
 _WHEELS = ".edgekit/wheels"
-
-Say = Callable[[str, str], None]
 
 _BUSY, _NO_VENV, _NO_WHEELS, _NO_IMPORT = 75, 70, 71, 72
 # In one program, so that the lock is the kernel's and ends with it however it ends. What the new
@@ -84,7 +82,7 @@ def provision(
     target: Target | None = None,
     runtimes: Sequence[str] = DEFAULT_RUNTIMES,
     wheelhouse: Path | None = None,
-    say: Say = lambda step, text: None,
+    say: Say = silent,
 ) -> tuple[Provisioned, ...]:
     """Give the board what `runtimes` (the runner's names) need; what it has already is kept.
 
@@ -108,7 +106,7 @@ def provision(
                     if lock and wheelhouse:
                         say("wheels", "fetching those of the board's lock")
                         wheels.fetch(replace(lock, wheels=item.wheels), store)
-                    pip = pip_wheel(found, store)
+                    pip = wheels.pip_wheel(found.minor, found.glibc, store)
                     sent = [store / wheel.file for wheel in item.wheels] if wheelhouse else []
                     for file in (pip, *sent):
                         say("wheels", f"sending {file.name.partition('-')[0]}")

@@ -75,7 +75,7 @@ class AnalyticPredictor:
         dtype = computed_in(own, core, ARITHMETIC[precision])
         found, doubts = self._stands_on(work, core, dtype, setting)
         kernels = found.kernels if isinstance(found, GroupCoefficients) else own
-        group = Group(kernels, core, dtype, 64)
+        group = Group(kernels=kernels, core=core, dtype=dtype, bits=64)
         prices, clock = files.in_order(found.coefficients), setting.clock_mhz
         seconds = float(terms(work, group, setting.threads, clock) @ prices)
         half = found.half
@@ -92,13 +92,13 @@ class AnalyticPredictor:
             doubts.append("fp16 priced as fp32")
         half = widened(half, threads=threads, unseen=bool(work.unseen))
         return Prediction(
-            seconds,
-            seconds * exp(-half),
-            seconds * exp(half),
-            self.known.coverage,
-            not doubts,
-            "; ".join([_standing(found), *doubts]),
-            self.name,
+            seconds=seconds,
+            low=seconds * exp(-half),
+            high=seconds * exp(half),
+            coverage=self.known.coverage,
+            calibrated=not doubts,
+            why="; ".join([_standing(found), *doubts]),
+            method=self.name,
         )
 
     def kernels_for(self, work: Workload, precision: str, setting: Setting) -> str:
@@ -153,7 +153,7 @@ class AnalyticPredictor:
         return self._foreign(core, dtype), [f"no {dtype} row of {kernels} on {core}"]
 
     def _foreign(self, core: str, dtype: str) -> CoreCoefficients:
-        kind = Group("", core, dtype, 64).kind
+        kind = Group(kernels="", core=core, dtype=dtype, bits=64).kind
         for item in self.known.cores:
             if (item.core, item.kind) == (core, kind):
                 return item

@@ -42,7 +42,7 @@ loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, wha
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """One measured latency, and what its network executes here: `terms` of TERMS.
 
@@ -102,7 +102,9 @@ def samples(
                 continue
             load = network.workload
             known = terms(work, load.operators, row.threads, row.clock_mhz, converted_numbers(row))
-            found.append(Sample(kernels, network.family, load.macs, row, known))
+            found.append(
+                Sample(kernels=kernels, family=network.family, macs=load.macs, row=row, terms=known)
+            )
     return tuple(found)
 
 

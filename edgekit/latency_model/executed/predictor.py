@@ -68,13 +68,13 @@ class ExecutedPredictor:
             half = widened(half, unseen=True)
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
         return Prediction(
-            seconds,
-            seconds * exp(-half),
-            seconds * exp(half),
-            self.known.coverage,
-            not doubts,
-            "; ".join([known, *doubts]),
-            self.name,
+            seconds=seconds,
+            low=seconds * exp(-half),
+            high=seconds * exp(half),
+            coverage=self.known.coverage,
+            calibrated=not doubts,
+            why="; ".join([known, *doubts]),
+            method=self.name,
         )
 
     def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:

@@ -27,7 +27,7 @@ _INFERENCES = 3
 _FLOAT, _INTEGER = "fp_", ("int_", "shift", "permute", "zip", "reduce", "dot", "matrix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """One inference on one thread. Cycles are a core's issue bound, by what bounds a block:
     vector arithmetic in floating point, in integers, or anything else.
@@ -59,8 +59,16 @@ def work_of(blocks: Iterable[Block], of_core: Core) -> Work:
         first, share, last = block.fetched
         refilled, shared, memory = refilled + first, shared + share, memory + last
         written_back += block.written_back[-1]
-    bounds = (cycles["float"], cycles["integer"], cycles["other"])
-    return Work(instructions, *bounds, refilled, shared, memory, written_back)
+    return Work(
+        instructions=instructions,
+        float_cycles=cycles["float"],
+        integer_cycles=cycles["integer"],
+        other_cycles=cycles["other"],
+        refilled=refilled,
+        shared=shared,
+        memory=memory,
+        written_back=written_back,
+    )
 
 
 def caches_of(target: Target) -> tuple[Cache, Cache, Cache]:

@@ -69,11 +69,13 @@ def _plot(record: AccuracyRecord, item: Confusion) -> Plot:
     rows = tuple(_rows(item))
     sources = tuple(record_key(record) for _ in rows)
     return Plot(
-        slug(f"confusion {record.label} {item.output}"),
-        title,
-        _says(item),
-        Table("data", title, tuple(rows[0]), rows, (), sources),
-        figure,
+        name=slug(f"confusion {record.label} {item.output}"),
+        title=title,
+        says=_says(item),
+        data=Table(
+            name="data", title=title, columns=tuple(rows[0]), rows=rows, notes=(), sources=sources
+        ),
+        figure=figure,
     )
 
 

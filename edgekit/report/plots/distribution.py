@@ -91,11 +91,18 @@ def distribution_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
         sources = tuple(record_key(own[i]) for i in order)
         title = f"{model}: {place}"
         yield Plot(
-            slug(f"distribution {model} {place}"),
-            title,
-            _says(model, [(labels[i], samples[i]) for i in order]),
-            Table("data", title, tuple(rows[0]), tuple(rows), (), sources),
-            figure,
+            name=slug(f"distribution {model} {place}"),
+            title=title,
+            says=_says(model, [(labels[i], samples[i]) for i in order]),
+            data=Table(
+                name="data",
+                title=title,
+                columns=tuple(rows[0]),
+                rows=tuple(rows),
+                notes=(),
+                sources=sources,
+            ),
+            figure=figure,
         )
 
 

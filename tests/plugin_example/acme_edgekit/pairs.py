@@ -26,4 +26,11 @@ def open_dataset(name: str, store: ImageStore, plan: SplitPlan) -> Dataset:
         )
         for file, value in hashes.items()
     )  # fmt: skip
-    return Dataset(name, "acme pairs", {"animal": classes}, samples, store, decisions)
+    return Dataset(
+        name=name,
+        protocol="acme pairs",
+        labels={"animal": classes},
+        samples=samples,
+        store=store,
+        decisions=decisions,
+    )
