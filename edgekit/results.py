@@ -1,7 +1,7 @@
 """Saved results: one JSON file a measurement or accuracy record, read back with no model at hand.
 
 edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which all else follows
-edgekit-results/accuracy/<label>.json     an AccuracyRecord
+edgekit-results/accuracy/<label>.json     an AccuracyRecord; its label begins with a model's folder
 edgekit-results/emulation/<label>.json    an EmulationRecord
 edgekit-results/prediction/<label>.json   a PredictionRecord
 """
@@ -19,6 +19,9 @@ from edgekit.artifact import Artifact, Precision
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.targets import DeviceFacts
+
+_USUAL_DATA = ("utkface", "test", "UTKFace mapped to Adience bins, published split")
+"""Dataset, split and protocol that a file's name does not repeat: the zoo is judged on them."""
 
 # 1: the first.
 SCHEMA = 1
@@ -157,9 +160,17 @@ class AccuracyRecord:
 
     @property
     def label(self) -> str:
-        """The stem of its file."""
-        ran = (self.model, self.backend, self.precision, *([self.runtime] if self.runtime else ()))
-        return slug(" ".join((*ran, self.dataset, self.split, self.protocol, self.device)))
+        """Its file under `accuracy/`, without `.json`: `multitask-cnn.age/onnx-int8.local`.
+
+        A runtime stands before the device. Data other than the published test side of UTKFace
+        stand after it, so that no record replaces one of other data.
+        """
+        data = (self.dataset, self.split, self.protocol)
+        parts = [f"{self.backend}-{self.precision}", self.runtime, self.device]
+        if data != _USUAL_DATA:
+            parts.append(" ".join(data))
+        stem = ".".join(slug(part) for part in parts if part)
+        return f"{slug(self.model.replace(':', '.'))}/{stem}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

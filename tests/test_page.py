@@ -34,7 +34,7 @@ from edgekit.results import (
     save,
 )
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "latency"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "records"
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
     "--headless=new",

@@ -27,7 +27,11 @@ SHIPPED = (
     "edgekit/_shelf/targets/rpi4.toml",
     "edgekit/_shelf/targets/locks/rpi4.json",
     "edgekit/_shelf/calibration/default.toml",
-    "edgekit/_shelf/benchmarks/accuracy/utkface-split.json",
+    "edgekit/_shelf/benchmarks/training/utkface-split.json",
+    "edgekit/_shelf/benchmarks/training/multitask-cnn.classification/training.json",
+    "edgekit/_shelf/benchmarks/records/accuracy/multitask-cnn.classification/onnx-int8.local.json",
+    "edgekit/_shelf/benchmarks/evidence/analytic.json",
+    "edgekit/_shelf/benchmarks/evidence/executed/rpi4.json",
 )
 
 

@@ -240,6 +240,14 @@ def test_an_unknown_target_is_shown_as_unchecked(tmp_path: Path) -> None:
     assert any("my-board" in note and "unchecked" in note for note in artifacts.notes)
 
 
+def test_of_two_files_of_one_evaluation_the_newer_counts(tmp_path: Path) -> None:
+    """Whatever their names: files saved by edgekit before had others."""
+    path = save(an_accuracy(age_accuracy=60.0, created="2026-11-23T00:00:00+00:00"), tmp_path)
+    path.rename(tmp_path / "accuracy" / "zoo-of-before.json")
+    rows = tables_of(tmp_path, an_accuracy())["table-2-accuracy"].rows
+    assert [row["age_accuracy"] for row in rows if row["protocol"] == "a test's"] == [61.25]
+
+
 def test_accuracy_shows_its_data_and_the_papers_beside_it(tmp_path: Path) -> None:
     int8 = an_accuracy(backend="onnx", precision="int8", artifact="a" * 64, age_accuracy=60.5)
     table = tables_of(tmp_path, an_accuracy(artifact="b" * 64), int8)["table-2-accuracy"]

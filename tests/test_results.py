@@ -173,7 +173,31 @@ def test_no_damage_ends_in_a_traceback(tmp_path: Path, cut: int, noise: bytes) -
 
 def test_a_label_cannot_leave_its_folder(tmp_path: Path) -> None:
     record = replace(ACCURACY, model="../../etc/passwd", split="a/b")
-    assert save(record, tmp_path).parent == tmp_path / "accuracy"
+    assert save(record, tmp_path).parent.parent == tmp_path / "accuracy"
+
+
+def test_the_usual_data_give_a_short_name_and_no_other_data_can_take_it(tmp_path: Path) -> None:
+    usual = replace(
+        ACCURACY, model="multitask-cnn:classification", dataset="utkface", device="virtual:rpi4",
+        runtime="tflite_runtime", protocol="UTKFace mapped to Adience bins, published split",
+    )  # fmt: skip
+    short = "accuracy/multitask-cnn.classification/onnx-int8.tflite_runtime.virtual-rpi4.json"
+    assert save(usual, tmp_path).relative_to(tmp_path).as_posix() == short
+    others = [
+        replace(usual, dataset="faces"),
+        replace(usual, split="val"),
+        replace(usual, protocol="UTKFace mapped to Adience bins, random split"),
+    ]
+    paths = {save(record, tmp_path) for record in (*others, usual)}
+    assert len(paths) == len(load_accuracy(tmp_path)[0]) == 4
+    assert (
+        tmp_path
+        / (
+            "accuracy/multitask-cnn.classification/onnx-int8.tflite_runtime.virtual-rpi4"
+            ".faces-test-UTKFace-mapped-to-Adience-bins-published-split.json"
+        )
+        in paths
+    )
 
 
 @pytest.mark.parametrize(

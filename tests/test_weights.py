@@ -60,10 +60,9 @@ def benchmarks(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     train(options)
     patch.undo()
-    (root / "accuracy").mkdir()
-    (root / "accuracy" / f"{Path(FILE).stem}.training.json").write_bytes(
-        (run / "result.json").read_bytes()
-    )
+    record = root / "training" / Path(FILE).stem / "training.json"
+    record.parent.mkdir(parents=True)
+    record.write_bytes((run / "result.json").read_bytes())
     return root
 
 
@@ -141,13 +140,14 @@ def test_a_training_that_fails_is_told_and_leaves_no_weights(
 
 def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    records.mkdir()
+    for name in ("cnn-elm.age", "z"):
+        (records / name).mkdir(parents=True)
     (basis,) = recorded(tmp_path)
     record = msgspec.to_builtins(basis.result)
     record |= {"model": "cnn-elm", "variant": "age", "start": FILE}
     record["command"] = f"edgekit train cnn-elm:age --data utkface.zip --from {FILE} --seed 0"
-    (records / "cnn-elm.age.training.json").write_bytes(msgspec.json.encode(record))
-    (records / "z.training.json").write_bytes(msgspec.json.encode(basis.result))
+    (records / "cnn-elm.age" / "training.json").write_bytes(msgspec.json.encode(record))
+    (records / "z" / "training.json").write_bytes(msgspec.json.encode(basis.result))
     first, second = recorded(tmp_path, records)
     assert (first.source, second.source) == (MODEL, "cnn-elm:age")
     with pytest.raises(BadModel, match="is not there: make it first"):
@@ -156,8 +156,8 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
     words = command_of(second, Path("/data/faces.zip"))
     assert words[words.index("--from") + 1] == str(first.weights)
     assert words[words.index("--data") + 1] == "/data/faces.zip"
-    (records / "z.training.json").write_bytes(b"{}")
-    with pytest.raises(BadData, match=r"z\.training\.json is damaged"):
+    (records / "z" / "training.json").write_bytes(b"{}")
+    with pytest.raises(BadData, match=r"z/training\.json is damaged"):
         recorded(tmp_path, records)
 
 

@@ -129,7 +129,7 @@ def _published(
 
 def published_path() -> Path:
     """Return where the published split is."""
-    return shelf("benchmarks") / "accuracy" / "utkface-split.json"
+    return shelf("benchmarks") / "training" / "utkface-split.json"
 
 
 def published_split() -> PublishedSplit:

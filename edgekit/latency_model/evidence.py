@@ -98,7 +98,9 @@ def load_networks(place: Path | None = None) -> dict[tuple[str, str], Network]:
             workload = Workload(**{name: int(record[name]) for name in counts})  # type: ignore[arg-type]
             networks[record["model"], record["runtime"]] = Network(record["family"], workload)
         except (KeyError, TypeError, ValueError) as error:
-            raise BadResults(f"{path} line {number}: {error}: write it with features.py") from None
+            raise BadResults(
+                f"{path} line {number}: {error}: write it with benchmarks/scripts/features.py"
+            ) from None
     return networks
 
 

@@ -1,7 +1,7 @@
 """The report: the paper's tables II and III and the artifacts, rebuilt from saved results alone.
 
 results folder ──┐           accuracy.py, parameters.py, latency.py,
-benchmarks/    ──┼─ saved.py → predicted.py, artifacts.py → Table → formats.py → files
+benchmarks/    ──┼─ records.py → predicted.py, artifacts.py → Table → formats.py → files
 zoo/systems.toml ┘         └ plots/ → Plot ───────────────┴─ page.py → one HTML file
 """
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekit.files import sha256
+from edgekit.paths import shelf
 from edgekit.report.formats import shown_cell
 from edgekit.report.records import Saved
 from edgekit.results import AnyRecord, Measurement, record_key
@@ -59,7 +60,7 @@ def _details(record: AnyRecord, anchor: str, saved: Saved, results: Path) -> Det
     return Details(
         key=key,
         anchor=anchor,
-        title=key.rpartition("/")[2],
+        title=key.partition("/")[2],
         provenance=record.provenance,
         facts=tuple(facts),
         sources=tuple(Source(_shown(path, results), sha256(path)) for path in files),
@@ -82,7 +83,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _shown(path: Path, results: Path) -> str:
     """Return a path without what is the reader's own machine."""
-    try:
-        return path.resolve().relative_to(results.resolve()).as_posix()
-    except ValueError:
-        return f"benchmarks/accuracy/{path.name}"
+    for root in (results.resolve(), shelf("benchmarks").parent):
+        if path.resolve().is_relative_to(root):
+            return path.resolve().relative_to(root).as_posix()
+    return path.name

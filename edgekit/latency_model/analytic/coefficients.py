@@ -1,6 +1,6 @@
 """The file of coefficients: readable JSON, with the command that made it and what it was fitted to.
 
-benchmarks/evidence/analytic.json             ships with edgekit, written by fit.py there
+benchmarks/evidence/analytic.json             ships with edgekit; scripts/fit_analytic.py writes it
 <config folder>/predict/<target>.json         the same after `edgekit predict-latency --refit`
 """
 

@@ -67,7 +67,7 @@ class Sample:
 
 
 def counts_of(board: str) -> Path:
-    """Return the file of what was counted on an emulated board, written by count.py."""
+    """Return the file of what was counted on an emulated board, written by count_executed.py."""
     return folder() / "executed" / f"{board}.json"
 
 
@@ -83,7 +83,9 @@ def load_samples(board: str) -> tuple[Sample, ...]:
             for run in json.loads(path.read_text())["runs"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadResults(f"{path} cannot be read ({error}): write it with count.py") from None
+        raise BadResults(
+            f"{path} cannot be read ({error}): write it with benchmarks/scripts/count_executed.py"
+        ) from None
     return samples(runs, load_rows(), load_networks())
 
 

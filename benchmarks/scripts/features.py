@@ -1,6 +1,6 @@
 """Writes features.csv: what every network of latency.csv has to do, counted from its shapes.
 
-    PYTHONPATH=. python benchmarks/evidence/features.py --ncnn FOLDER
+    PYTHONPATH=. python benchmarks/scripts/features.py --ncnn FOLDER
 
 FOLDER holds the `.param` files of Tencent/ncnn `benchmark/models` at a4d2ea1d. Each network's
 multiply-accumulates are held to the number published with it; one that is more than 2 % off stops
@@ -22,7 +22,7 @@ from yolo11 import yolo11
 
 from edgekit.latency_model.workload import Workload
 
-HERE = Path(__file__).parent
+EVIDENCE = Path(__file__).parents[1] / "evidence"
 TOLERANCE = 0.02
 MODELS_MD = "models.md of the evidence"
 
@@ -190,7 +190,7 @@ def main() -> None:
         counts = [getattr(work, name) for name in COUNTS]
         published = (round(entry.published, 1), entry.source, entry.made_from)
         rows.append((name, runtime, entry.family, *counts, *published))
-    with (HERE / "features.csv").open("w", newline="") as file:
+    with (EVIDENCE / "features.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)

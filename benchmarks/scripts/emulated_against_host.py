@@ -1,8 +1,8 @@
-"""Writes emulated-against-host.json: accuracy by the ARM binaries beside this machine's.
+"""Writes checks/emulated-against-host.json: accuracy by the ARM binaries beside this machine's.
 
     edgekit evaluate OUT --data utkface.zip --limit 200 --results host
     edgekit evaluate OUT --data utkface.zip --limit 200 --target rpi4 --device virtual --results emu
-    python benchmarks/accuracy/emulated_against_host.py host emu
+    python benchmarks/scripts/emulated_against_host.py host emu
 
 Both folders must hold the same artifacts, judged on the same images.
 """
@@ -45,7 +45,7 @@ def main(host: Path, emulated: Path) -> None:
             }
         )
     whole = {"kind": "emulated-against-host", "schema": 1, "rows": rows}
-    target = Path(__file__).with_name("emulated-against-host.json")
+    target = Path(__file__).parents[1] / "checks" / "emulated-against-host.json"
     write_whole(target, json.dumps(whole, indent=1) + "\n")
 
 

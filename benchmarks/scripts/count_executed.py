@@ -1,6 +1,6 @@
 """Counts what the evidence's networks execute on an emulated board, for the executed predictor.
 
-    PYTHONPATH=. python benchmarks/evidence/executed/count.py BOARD --ncnn-params P --ncnn N
+    PYTHONPATH=. python benchmarks/scripts/count_executed.py BOARD --ncnn-params P --ncnn N
 
 Writes benchmarks/evidence/executed/BOARD.json, one run after another; a run that is there already
 is kept, so that an interrupted count goes on. The folder P holds the `.param` files of
@@ -133,7 +133,7 @@ def wheels_of(sysroot: Sysroot, ncnn: Path) -> list[str]:
 def write(path: Path, target: Target, wheels: list[str], found: list[dict[str, object]]) -> None:
     """Write the counts with what they depend on."""
     content = {
-        "command": f"benchmarks/evidence/executed/count.py {target.name}",
+        "command": f"benchmarks/scripts/count_executed.py {target.name}",
         "board": target.name,
         "wheels": wheels,
         "caches": [asdict(cache) for cache in caches_of(target)],

@@ -1,6 +1,6 @@
 """Measures images/s of whole training steps against forward, backward and update alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/accuracy/training_speed.py utkface.zip
+    OMP_NUM_THREADS=1 python benchmarks/scripts/training_speed.py utkface.zip
 
 One thread, multitask-cnn:classification, the `strong` recipe, images per second of the process's
 own CPU time, so that a busy machine does not blur the share. `bound` repeats one ready batch;
