@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from user_models import Small

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import APP, give_python, null_artifact, null_bundle
-from conftest import one_line_error, run_cli
+from bundles import give_python, null_bundle
+from command_line import one_line_error, run_cli
+from null_artifacts import APP, null_artifact
 from sshd import Board
 
 from edgekit.deployment.bundle import Bundle, read_bundle

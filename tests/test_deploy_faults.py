@@ -15,7 +15,8 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from bundles import APP, give_python, null_bundle
+from bundles import give_python, null_bundle
+from null_artifacts import APP
 from relay import Relay
 from sshd import Board, accept
 

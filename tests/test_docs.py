@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import draw_pictures
+from pictures import draw_pictures
 from sshd import Board, accept, new_board
 
 from edgekit.cli import EXIT_CODES, bench, bench_emulated

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, draw_pictures, one_line_error
+from command_line import Cli, one_line_error
+from pictures import draw_pictures
 from sshd import Board
 
 from edgekit.artifact import load_artifact

@@ -12,19 +12,20 @@ from types import SimpleNamespace
 
 import bad_models
 import numpy as np
-import onnx
 import pytest
-from conftest import Cli, one_line_error
+from bad_artifacts import (
+    onnx_dynamic,
+    onnx_fp32,
+    onnx_int8,
+    openvino_int8,
+    tflite_fp32,
+    tflite_int8,
+)
+from command_line import Cli, one_line_error
 
 import edgekit.explain
 from edgekit.artifact import (
-    Artifact,
-    Manifest,
-    ParityRecord,
-    SourceRecord,
     load_artifact,
-    record_files,
-    write_manifest,
 )
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import DeviceError, UserError
@@ -33,68 +34,9 @@ from edgekit.explain.findings import Case, judge
 from edgekit.explain.operators import read_operators
 from edgekit.onboard import runner
 from edgekit.paths import ONBOARD
-from edgekit.spec import InputSpec, OutputSpec
 from edgekit.targets import load_target
 
-FILES = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model.xml"}
 HOST = load_target("host")
-
-
-def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "uint8") -> Artifact:
-    """Return what is in `folder` behind a manifest."""
-    names = [FILES[backend], *(["model.bin"] if backend == "openvino" else [])]
-    return write_manifest(
-        folder,
-        Manifest(
-            "bad",
-            backend,
-            precision,  # type: ignore[arg-type]
-            record_files(folder, tuple(names)),
-            SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
-            InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
-            feed,  # type: ignore[arg-type]
-            (OutputSpec("animal"),),
-            None,
-            {},
-            ParityRecord((), (), "none", True),
-        ),
-    )
-
-
-def onnx_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
-    bad_models.onnx_int8(bad_models.onnx_model(middle), folder / "model.onnx", exclude)
-    return artifact(folder, "onnx")
-
-
-def onnx_fp32(folder: Path, middle=None) -> Artifact:
-    onnx.save(bad_models.onnx_model(middle), str(folder / "model.onnx"))
-    return artifact(folder, "onnx", "fp32")
-
-
-def onnx_dynamic(folder: Path) -> Artifact:
-    bad_models.onnx_dynamic(bad_models.onnx_model(), folder / "model.onnx")
-    return artifact(folder, "onnx")
-
-
-def tflite_fp32(folder: Path, *middle: str) -> Artifact:
-    (folder / "model.tflite").write_bytes(bad_models.tflite_model(*middle))
-    return artifact(folder, "tflite", "fp32", "float32")
-
-
-def tflite_int8(folder: Path, *middle: str, static: bool = True, keep_float: str = "") -> Artifact:
-    content = bad_models.tflite_model(*middle)
-    model = folder / "model.tflite"
-    bad_models.tflite_quantized(content, model, static=static, keep_float=keep_float)
-    return artifact(folder, "tflite", feed="int8" if static else "float32")
-
-
-def openvino_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
-    import openvino as ov
-
-    source = folder.parent / f"{folder.name}.onnx"
-    bad_models.onnx_int8(bad_models.onnx_model(middle), source, exclude)
-    ov.save_model(ov.convert_model(source), folder / "model.xml")
-    return artifact(folder, "openvino")
 
 
 def warnings(result: Explanation) -> list[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import bad_models
 import numpy as np
 import pytest
+from bad_artifacts import onnx_fp32, openvino_int8, tflite_fp32
 from PIL import Image
-from test_explain import HOST, onnx_fp32, openvino_int8, tflite_fp32
 
 import edgekit.explain
 from edgekit.artifact import Artifact
@@ -23,6 +23,8 @@ from edgekit.explain import Explanation, cuts, explain
 from edgekit.explain.instructions import counted
 from edgekit.explain.operators import Operator
 from edgekit.targets import load_target
+
+HOST = load_target("host")
 
 
 def operators(*milliseconds: float) -> list[Operator]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import APP, give_python, null_artifact, null_bundle
-from conftest import one_line_error, run_cli
+from bundles import give_python, null_bundle
+from command_line import one_line_error, run_cli
+from null_artifacts import APP, null_artifact
 from sshd import Board, accept, new_board
 
 from edgekit.deployment.inventory import Host, read_inventory

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import a_measurement, a_prediction, an_accuracy, an_emulation
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
-from test_report import a_measurement, an_accuracy
 from typer.testing import CliRunner
 
 from edgekit.cli import app
@@ -47,54 +47,6 @@ FLAGS = (
 )
 
 AnyOf = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord
-
-
-def an_emulation(**changes: Any) -> EmulationRecord:
-    made = EmulationRecord(
-        artifact=a_measurement().artifact,
-        target="rpi4",
-        device="virtual:rpi4",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        failure="",
-        images=8,
-        identical=True,
-        max_abs_diff=0.0,
-        agreement=1.0,
-        peak_memory_bytes=60_000_000,
-        board_bytes=4 * 2**30,
-        instructions_per_inference=21_000_000,
-        vector_mac=9_000_000,
-        load_store=7_000_000,
-        other=5_000_000,
-        spread=0.0,
-        not_counted="",
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit emulate",
-    )
-    return replace(made, **changes)
-
-
-def a_prediction(**changes: Any) -> PredictionRecord:
-    made = PredictionRecord(
-        artifact=a_measurement().artifact,
-        target="rpi4",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        threads=1,
-        clock_mhz=1500.0,
-        seconds=0.02,
-        low=0.015,
-        high=0.03,
-        coverage=0.9,
-        method="analytic",
-        calibrated=True,
-        why="",
-        coefficients="c" * 64,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit predict-latency",
-    )
-    return replace(made, **changes)
 
 
 def hot(measurement: Measurement) -> Measurement:

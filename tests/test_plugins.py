@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 from PIL import Image
-from test_report import a_measurement
+from records import a_measurement
 
 from edgekit.backends import backend_names, load_backend
 from edgekit.data import is_dataset, open_dataset

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import Cli, one_line_error
-from priced_models import measured, onnx_artifact
+from command_line import Cli, one_line_error
+from priced_models import onnx_artifact
+from records import measured_on_pi4
 
 from edgekit.artifact import Artifact
 from edgekit.errors import BadArtifact, BadTarget, UserError
@@ -279,7 +280,7 @@ def test_a_refit_learns_a_board_and_says_by_how_much(
         for threads in (1, 4):
             at = setting("onnxruntime", threads)
             truth = 1.8 * analytic.predict(artifact, at).seconds
-            rows.append(measured(artifact, truth, threads))
+            rows.append(measured_on_pi4(artifact, truth, threads))
     own, left = own_observations(rows, works, rpi4, analytic)
     assert not left
     merged, (change,) = refit(analytic, own, command="a test")
@@ -298,8 +299,9 @@ def test_a_refit_that_learns_nothing_says_so_and_keeps_nothing(
     """Each model is off by its own luck, half of them either way: others teach nothing of it."""
     works = {artifact.sha256: workload_of(artifact) for artifact in chains}
     luck = (1.0, 0.7, 1.4, 1.4, 0.7)
+    at = setting("onnxruntime", 1)
     rows = [
-        measured(artifact, factor * analytic.predict(artifact, setting("onnxruntime", 1)).seconds)
+        measured_on_pi4(artifact, factor * analytic.predict(artifact, at).seconds)
         for artifact, factor in zip(chains, luck, strict=True)
     ]
     own, _ = own_observations(rows, works, load_target("rpi4"), analytic)
@@ -318,8 +320,8 @@ def test_the_command_refits_saves_and_says_whose_numbers_it_uses(
     home, results = tmp_path / "home", tmp_path / "results"
     for artifact in chains:
         truth = 1.8 * analytic.predict(artifact, setting("onnxruntime", 1)).seconds
-        save(measured(artifact, truth), results)
-    save(replace(measured(chains[0], 1.0), target="rpi5", label="elsewhere"), results)
+        save(measured_on_pi4(artifact, truth), results)
+    save(replace(measured_on_pi4(chains[0], 1.0), target="rpi5", label="elsewhere"), results)
     ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--json")
     before = json.loads(cli(*ask, XDG_CONFIG_HOME=str(home)).stdout)
     done = cli(*ask, "--refit", results, XDG_CONFIG_HOME=str(home))

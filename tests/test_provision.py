@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from raspberry_pi4 import PI4
 from sshd import Board
-from test_ssh import appears
-from test_targets import A_PI4
+from waiting import appears
 
 from edgekit.devices import open_device
 from edgekit.devices.ssh_link.address import parse_address
@@ -25,13 +24,12 @@ from edgekit.devices.ssh_link.provision import Provisioned, provision
 from edgekit.errors import DeviceError, DeviceLost, UserError
 from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.session import probe, put_runner
-from edgekit.targets import DeviceFacts, host_facts, load_target
+from edgekit.targets import host_facts, load_target
 
 MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",
     "tflite_runtime": "tflite_runtime/interpreter.py",
 }  # fmt: skip
-PI4 = msgspec.convert(A_PI4, DeviceFacts)
 PI = Interpreter("3.11.2", "aarch64", 64, "2.36", "aarch64", "", "/usr/bin/dash")
 
 

@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sshd import Board, children, new_key
-from test_devices import wait_gone
+from waiting import appears, wait_gone
 
 from edgekit.devices.ssh_link import process
 from edgekit.devices.ssh_link.address import Address, parse_address
@@ -369,11 +368,3 @@ def descendants(pids: list[int]) -> list[int]:
 
 def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text()
-
-
-def appears(path: Path, pattern: str = "") -> None:
-    """Wait until a file is there, or one of the pattern in a folder."""
-    end = time.monotonic() + 60
-    while not (any(path.glob(pattern)) if pattern else path.exists()):
-        assert time.monotonic() < end, f"{path} does not appear"
-        time.sleep(0.01)

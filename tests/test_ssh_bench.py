@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
+from null_artifacts import null_artifact
+from pictures import few
 from sshd import Board, children
-from test_devices import wait_gone
-from test_measure import few, null_artifact
+from waiting import wait_gone
 
 from edgekit.devices import open_device
 from edgekit.devices import ssh as ssh_device

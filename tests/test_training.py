@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_training import INPUT, RECIPE, SPEC, Tiny
 from torch import nn
 
 from edgekit import zoo
@@ -39,29 +40,6 @@ from edgekit.training.regression_scale import best_scale, refit_scales
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.zoo.checkpoint import save_weights
 from edgekit.zoo.heads import JointHeads
-
-INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
-SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
-RECIPE = Recipe(epochs=4, batch=8, average=0.5)
-
-
-class Tiny(nn.Module):
-    """Dropout and batch normalisation, so that a resumed run needs both restored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 3, stride=4),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Flatten(),
-            nn.Linear(64, 2),
-        )
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.layers(image),)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +85,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import torch
-from test_training import RECIPE, SPEC, Tiny
+from tiny_training import RECIPE, SPEC, Tiny
 from edgekit.data import open_dataset
 from edgekit.training.loop import fit
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from conftest import one_line_error, run_cli
+from command_line import one_line_error, run_cli
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -1,0 +1,77 @@
+"""The models of bad_models.py behind manifests, as artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bad_models
+import onnx
+
+from edgekit.artifact import (
+    Artifact,
+    Manifest,
+    ParityRecord,
+    SourceRecord,
+    record_files,
+    write_manifest,
+)
+from edgekit.spec import InputSpec, OutputSpec
+
+FILES = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model.xml"}
+
+
+def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "uint8") -> Artifact:
+    """Return what is in `folder` behind a manifest."""
+    names = [FILES[backend], *(["model.bin"] if backend == "openvino" else [])]
+    return write_manifest(
+        folder,
+        Manifest(
+            "bad",
+            backend,
+            precision,  # type: ignore[arg-type]
+            record_files(folder, tuple(names)),
+            SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
+            InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
+            feed,  # type: ignore[arg-type]
+            (OutputSpec("animal"),),
+            None,
+            {},
+            ParityRecord((), (), "none", True),
+        ),
+    )
+
+
+def onnx_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+    bad_models.onnx_int8(bad_models.onnx_model(middle), folder / "model.onnx", exclude)
+    return artifact(folder, "onnx")
+
+
+def onnx_fp32(folder: Path, middle=None) -> Artifact:
+    onnx.save(bad_models.onnx_model(middle), str(folder / "model.onnx"))
+    return artifact(folder, "onnx", "fp32")
+
+
+def onnx_dynamic(folder: Path) -> Artifact:
+    bad_models.onnx_dynamic(bad_models.onnx_model(), folder / "model.onnx")
+    return artifact(folder, "onnx")
+
+
+def tflite_fp32(folder: Path, *middle: str) -> Artifact:
+    (folder / "model.tflite").write_bytes(bad_models.tflite_model(*middle))
+    return artifact(folder, "tflite", "fp32", "float32")
+
+
+def tflite_int8(folder: Path, *middle: str, static: bool = True, keep_float: str = "") -> Artifact:
+    content = bad_models.tflite_model(*middle)
+    model = folder / "model.tflite"
+    bad_models.tflite_quantized(content, model, static=static, keep_float=keep_float)
+    return artifact(folder, "tflite", feed="int8" if static else "float32")
+
+
+def openvino_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+    import openvino as ov
+
+    source = folder.parent / f"{folder.name}.onnx"
+    bad_models.onnx_int8(bad_models.onnx_model(middle), source, exclude)
+    ov.save_model(ov.convert_model(source), folder / "model.xml")
+    return artifact(folder, "openvino")
