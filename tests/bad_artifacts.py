@@ -6,11 +6,14 @@ from pathlib import Path
 
 import bad_models
 import onnx
+from bad_models import Nodes
 
 from edgekit.artifact import (
     Artifact,
+    Feed,
     Manifest,
     ParityRecord,
+    Precision,
     SourceRecord,
     record_files,
     write_manifest,
@@ -20,7 +23,9 @@ from edgekit.spec import InputSpec, OutputSpec
 FILES = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model.xml"}
 
 
-def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "uint8") -> Artifact:
+def artifact(
+    folder: Path, backend: str, precision: Precision = "int8", feed: Feed = "uint8"
+) -> Artifact:
     """Return what is in `folder` behind a manifest."""
     names = [FILES[backend], *(["model.bin"] if backend == "openvino" else [])]
     return write_manifest(
@@ -28,11 +33,11 @@ def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "u
         Manifest(
             "bad",
             backend,
-            precision,  # type: ignore[arg-type]
+            precision,
             record_files(folder, tuple(names)),
             SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
             InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
-            feed,  # type: ignore[arg-type]
+            feed,
             (OutputSpec("animal"),),
             None,
             {},
@@ -41,12 +46,12 @@ def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "u
     )
 
 
-def onnx_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+def onnx_int8(folder: Path, middle: Nodes | None = None, exclude: tuple[str, ...] = ()) -> Artifact:
     bad_models.onnx_int8(bad_models.onnx_model(middle), folder / "model.onnx", exclude)
     return artifact(folder, "onnx")
 
 
-def onnx_fp32(folder: Path, middle=None) -> Artifact:
+def onnx_fp32(folder: Path, middle: Nodes | None = None) -> Artifact:
     onnx.save(bad_models.onnx_model(middle), str(folder / "model.onnx"))
     return artifact(folder, "onnx", "fp32")
 
@@ -68,7 +73,9 @@ def tflite_int8(folder: Path, *middle: str, static: bool = True, keep_float: str
     return artifact(folder, "tflite", feed="int8" if static else "float32")
 
 
-def openvino_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
+def openvino_int8(
+    folder: Path, middle: Nodes | None = None, exclude: tuple[str, ...] = ()
+) -> Artifact:
     import openvino as ov
 
     source = folder.parent / f"{folder.name}.onnx"

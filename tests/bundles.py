@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from null_artifacts import null_artifact
 from sshd import Board
@@ -13,9 +14,7 @@ from edgekit.data.images import open_images
 from edgekit.deployment.bundle import Bundle, BundleRequest, make_bundle
 
 
-def null_bundle(
-    folder: Path, pictures: Path, content: str = "nothing", **options: object
-) -> Bundle:
+def null_bundle(folder: Path, pictures: Path, content: str = "nothing", **options: Any) -> Bundle:
     """A bundle of one, in `folder`; other content makes another version."""
     artifact = null_artifact(folder / "artifact", content=content)
     request = BundleRequest(artifact, folder / "cats.ekb", open_images(pictures), **options)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -365,7 +366,12 @@ channel = st.floats(0, 255, allow_nan=False, width=32)
     layout=st.sampled_from(["NCHW", "NHWC"]),
 )
 def test_the_baked_contract_equals_preprocessing_outside(
-    height, width, mean, std, colour, layout
+    height: int,
+    width: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    colour: Literal["RGB", "BGR"],
+    layout: Literal["NCHW", "NHWC"],
 ) -> None:
     spec = InputSpec(height, width, mean, std, colour, layout)
     pixels = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)

@@ -99,8 +99,8 @@ def disk_full(board: Board) -> Iterator[Scene]:
     files.mkdir()
     rights, enter = ([], []) if os.geteuid() == 0 else (["--map-root-user"], ["--user"])
     mount = 'mount -t tmpfs -o size=2m tmpfs "$0" && echo mounted && exec sleep infinity'
-    command = ["unshare", *rights, "--mount", "sh", "-c", mount, str(files)]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    alone = ["unshare", *rights, "--mount", "sh", "-c", mount, str(files)]
+    holder = subprocess.Popen(alone, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "mounted\n"
     nsenter = ["nsenter", f"--target={holder.pid}", "--mount", *enter, "--preserve-credentials"]
     session = board.folder / "session"

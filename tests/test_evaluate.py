@@ -53,6 +53,7 @@ def expected(artifact_folder: Path, labelled: Path) -> dict[str, float]:
         for output, value, label in zip(manifest["outputs"], values, (age, gender), strict=True):
             if label:
                 decision = runner.decide(value, output)
+                assert decision is not None
                 hits[output["name"]].append(decision["label"] == label)
     return {name: 100 * float(np.mean(values)) for name, values in hits.items()}
 

@@ -7,8 +7,10 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bad_models
 import numpy as np
@@ -25,6 +27,7 @@ from command_line import Cli, one_line_error
 
 import edgekit.explain
 from edgekit.artifact import (
+    Artifact,
     load_artifact,
 )
 from edgekit.devices.local import LocalDevice
@@ -44,7 +47,7 @@ def warnings(result: Explanation) -> list[str]:
 
 
 TWO_CONVS = ("conv-2", "conv-3")
-BAD = {
+BAD: dict[str, tuple[Callable[[Path], Artifact], str]] = {
     "onnx: two layers left in float": (
         lambda f: onnx_int8(f, exclude=TWO_CONVS),
         "2 of 4 convolutions and matrix products of this int8 artifact ran in float",
@@ -114,7 +117,9 @@ def test_what_was_made_bad_is_found(name: str, tmp_path: Path) -> None:
     [onnx_int8, onnx_fp32, tflite_fp32, tflite_int8, openvino_int8],
     ids=lambda make: make.__name__,
 )
-def test_the_same_models_left_good_are_clean(make, tmp_path: Path) -> None:
+def test_the_same_models_left_good_are_clean(
+    make: Callable[[Path], Artifact], tmp_path: Path
+) -> None:
     folder = tmp_path / "good"
     folder.mkdir()
     result = explain(make(folder), HOST, count=20)
@@ -216,7 +221,7 @@ UNTRUE = {"name": "a", "kind": "Conv", "place": "", "inputs": [], "outputs": []}
         [UNTRUE | {"seconds": float("nan")}],
     ],
 )
-def test_what_a_device_tells_is_not_trusted(told: list) -> None:
+def test_what_a_device_tells_is_not_trusted(told: list[Any]) -> None:
     with pytest.raises(DeviceError):
         read_operators(told)
 

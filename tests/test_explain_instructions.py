@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import bad_models
@@ -109,7 +110,9 @@ def on_rpi4(made: Artifact, runtime: str | None = None) -> Explanation:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [onnx_fp32, openvino_int8])
-def test_a_runtimes_own_profile_is_counted_on_the_virtual_board(make, tmp_path: Path) -> None:
+def test_a_runtimes_own_profile_is_counted_on_the_virtual_board(
+    make: Callable[[Path], Artifact], tmp_path: Path
+) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     made = make(folder)

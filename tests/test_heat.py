@@ -33,7 +33,7 @@ def sustained(precision: Precision, milliseconds: list[float], **changes: Any) -
         )
         for number, value in enumerate(milliseconds)
     )
-    return a_measurement(precision=precision, rounds=rounds, **changes)
+    return a_measurement("model", precision=precision, rounds=rounds, **changes)
 
 
 def test_the_curve_has_a_row_a_round_with_each_artifacts_time() -> None:

@@ -302,7 +302,7 @@ def test_a_summary_row_has_its_columns_in_milliseconds() -> None:
     assert row["p50_ms"] == pytest.approx(10.0)
     assert row["p90_ms"] == pytest.approx(10.0)
     assert row["p99_ms"] is None
-    assert row["end_to_end_p50_ms"] == pytest.approx(12.0)
+    assert row["end_to_end_p50_ms"] == pytest.approx(20.0)
     assert row["load_ms"] == pytest.approx(200.0)
     assert row["peak_memory_mb"] == pytest.approx(50.0)
     assert row["samples"] == 90

@@ -25,11 +25,9 @@ from edgekit.report.record_details import details
 from edgekit.report.records import load_saved
 from edgekit.report.theme import DARK, LIGHT, contrast
 from edgekit.results import (
-    AccuracyRecord,
+    AnyRecord,
     Confusion,
-    EmulationRecord,
     Measurement,
-    PredictionRecord,
     record_key,
     save,
 )
@@ -45,8 +43,6 @@ FLAGS = (
     "--disable-sync",
     "--disable-quic",
 )
-
-AnyOf = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord
 
 
 def hot(measurement: Measurement) -> Measurement:
@@ -68,7 +64,7 @@ def named(model: str, backend: str, median_ms: float, size: int = 3_500_000) -> 
     return replace(made, artifact=replace(made.artifact, bytes=size))
 
 
-def everything() -> list[AnyOf]:
+def everything() -> list[AnyRecord]:
     """Return records of each kind: a front, heat, a failure, hostile and foreign names."""
     confusion = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
     failed = replace(a_measurement().artifact, backend="tflite")
@@ -89,7 +85,7 @@ def everything() -> list[AnyOf]:
     ]
 
 
-def saved_in(folder: Path, records: list[AnyOf]) -> Path:
+def saved_in(folder: Path, records: list[AnyRecord]) -> Path:
     for record in records:
         save(record, folder)
     return folder
@@ -284,7 +280,8 @@ def test_every_row_of_ours_has_a_source_and_every_record_is_there(page: Page, ma
     page.open(made)
     saved = load_saved(made.parent / "results")
     records = page.run("return [...document.querySelectorAll('.record')].map(r => r.dataset.key)")
-    ours = (*saved.measurements, *saved.accuracy, *saved.emulations, *saved.predictions)
+    kinds = (saved.measurements, saved.accuracy, saved.emulations, saved.predictions)
+    ours: list[AnyRecord] = [record for kind in kinds for record in kind]
     assert sorted(records) == sorted(map(record_key, ours))
     rows = page.driver.find_elements("css selector", "#artifacts tbody tr")
     assert len(rows) == len(saved.measurements) + len(saved.emulations)
@@ -311,7 +308,7 @@ def test_every_plot_has_its_words_and_numbers(page: Page, made: Path) -> None:
     assert "Size against latency" in titles and "Age accuracy against latency" in titles
     for figure in figures:
         plot = figure.find_element("css selector", "svg.plot[role=img]")
-        assert len(plot.get_attribute("aria-label")) > 40
+        assert len(plot.get_attribute("aria-label") or "") > 40
         assert figure.find_elements("css selector", "details tbody tr")
     page.find("figure summary").click()
     assert page.find("figure details table").is_displayed()
@@ -341,7 +338,7 @@ def test_names_of_any_script_are_shown(page: Page, made: Path) -> None:
     ],
     ids=["accuracy-alone", "failed-alone", "prediction-alone", "no-rounds"],
 )
-def test_few_records_make_a_page_too(page: Page, tmp_path: Path, records: list[AnyOf]) -> None:
+def test_few_records_make_a_page_too(page: Page, tmp_path: Path, records: list[AnyRecord]) -> None:
     write_page(saved_in(tmp_path / "results", records), tmp_path / "report.html")
     page.open(tmp_path / "report.html", 400)
     assert record_key(records[0]) in page.run("return document.body.textContent")
@@ -388,7 +385,7 @@ def test_contrast_is_that_of_the_standard() -> None:
 
 
 def test_plots_are_files_of_the_same_names(tmp_path: Path) -> None:
-    records = [hot(a_measurement()), an_emulation(), a_prediction()]
+    records: list[AnyRecord] = [hot(a_measurement()), an_emulation(), a_prediction()]
     results = saved_in(tmp_path / "results", records)
     for folder in ("one", "two"):
         asked = ["report", "--results", str(results), "--plots", str(tmp_path / folder)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ensurepip
 import shutil
 import sys
-import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from raspberry_pi4 import PI4
 from sshd import Board
-from waiting import appears
+from waiting import appears, in_the_background
 
 from edgekit.devices import open_device
 from edgekit.devices.ssh_link.address import parse_address
@@ -124,8 +123,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_in_use_and_the_next_run_c
     board: Board, index: Path, tmp_path: Path
 ) -> None:
     folder = board.home / ".edgekit/env"
-    cutter = threading.Thread(target=lambda: (appears(folder, "main-*/pyvenv.cfg"), board.cut()))
-    cutter.start()
+    cutter = in_the_background(lambda: appears(folder, "main-*/pyvenv.cfg"), board.cut)
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         give(board, wheelhouse=tmp_path / "wheels")
     cutter.join()

@@ -16,10 +16,11 @@ from raspberry_pi4 import PI4
 from records import a_measurement, a_prediction, an_accuracy, an_emulation
 
 from edgekit.errors import UserError
-from edgekit.recommend import recommend
+from edgekit.recommend import Recommendation, recommend
 from edgekit.recommend.candidates import collect
 from edgekit.recommend.limits import (
     LATENCY,
+    Limit,
     accuracy_limit,
     latency_limit,
     named_accuracy_limit,
@@ -28,7 +29,8 @@ from edgekit.recommend.limits import (
 from edgekit.report.records import Saved
 from edgekit.results import AccuracyRecord, Measurement, PredictionRecord, save
 
-# sha, backend, ms, bytes, age per cent
+System = tuple[str, str, float, int, float]
+"""First letter of the hash, backend, ms, bytes, age in per cent."""
 FAST = ("a", "tflite", 2.0, 900_000, 61.0)
 ACCURATE = ("b", "onnx", 4.0, 950_000, 68.0)
 LARGE = ("c", "openvino", 3.0, 3_500_000, 69.0)
@@ -63,8 +65,8 @@ def predicted(
     )
 
 
-def saved(*systems, **others) -> Saved:
-    everything = {
+def saved(*systems: System, **others: Any) -> Saved:
+    everything: dict[str, Any] = {
         "measurements": tuple(measured(*s) for s in systems),
         "accuracy": tuple(accuracy(*s) for s in systems),
         "emulations": (),
@@ -75,7 +77,7 @@ def saved(*systems, **others) -> Saved:
     return Saved(**(everything | others))
 
 
-def picked(result) -> str | None:
+def picked(result: Recommendation) -> str | None:
     return result.pick.candidate.artifact.backend if result.pick else None
 
 
@@ -88,7 +90,7 @@ def picked(result) -> str | None:
         ([latency_limit("3.5ms"), size_limit("2MB")], "tflite"),
     ],
 )
-def test_the_fastest_that_holds_every_limit_is_picked(limits, backend: str) -> None:
+def test_the_fastest_that_holds_every_limit_is_picked(limits: list[Limit], backend: str) -> None:
     assert picked(recommend(saved(FAST, ACCURATE, LARGE), "rpi4", limits)) == backend
 
 

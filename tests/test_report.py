@@ -49,7 +49,7 @@ def test_an_artifact_row_is_its_raw_samples(tmp_path: Path) -> None:
         "provenance": "measured",
         "target": "host",
         "threads": 1,
-        "machine": "Some CPU, 2 cores, x86_64",
+        "machine": "A CPU, 2 cores, x86_64",
         "instructions_per_inference": None,
     }
     assert {name: row[name] for name in wanted} == wanted

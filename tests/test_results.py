@@ -50,7 +50,7 @@ def test_measurements_and_accuracy_live_side_by_side(tmp_path: Path) -> None:
     assert load_results(tmp_path) == ([a_measurement()], [])
     written = json.loads(path.read_text())
     assert {"age_accuracy", "age_1off", "gender_accuracy"} <= set(written)
-    assert written["age_accuracy"] == 55.0
+    assert written["age_accuracy"] == 61.25
     assert written["gender_accuracy"] is None
 
 

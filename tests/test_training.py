@@ -32,7 +32,7 @@ from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.kernels import ByteDropout, accelerate
 from edgekit.training.label_targets import age_distribution, class_targets, scale_targets
-from edgekit.training.loop import fit
+from edgekit.training.loop import Told, fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
@@ -163,7 +163,7 @@ def test_without_labels_there_is_nothing_to_train(shades: Path, tmp_path: Path) 
 
 
 def test_an_epoch_leaves_out_images_without_any_label(shades: Path, tmp_path: Path) -> None:
-    told = []
+    told: list[Told] = []
     fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path, tell=told.append)
     assert {one.images for one in told} == {36}  # 4 of the 40 on the train side have no label
     assert [one.done for one in told if one.epoch == 2] == [8, 16, 24, 32, 36]
@@ -176,7 +176,7 @@ def test_unlabelled_images_give_no_gradient() -> None:
     logits = torch.randn(3, 4, requires_grad=True)
     targets = torch.eye(4)[[0, 1, 2]]
     loss = masked_cross_entropy(logits, targets, torch.tensor([1.0, 0.0, 1.0]))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad[1].any() and logits.grad[0].any()
     labelled = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 2]))
@@ -186,7 +186,7 @@ def test_unlabelled_images_give_no_gradient() -> None:
 def test_a_batch_without_labels_has_no_loss() -> None:
     values = torch.randn(2, 1, requires_grad=True)
     loss = masked_squared_error(values, torch.zeros(2, 1), torch.zeros(2))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0 and values.grad is not None and not values.grad.any()
 
 

@@ -62,7 +62,8 @@ class Spectrum(nn.Module):
     """Singular values: no backend has them."""
 
     def forward(self, value: Tensor) -> Tensor:
-        return torch.linalg.svd(value)[1].flatten(1)[:, :3]
+        singular: Tensor = torch.linalg.svd(value)[1]
+        return singular.flatten(1)[:, :3]
 
 
 class Branching(nn.Module):

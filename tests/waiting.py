@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,3 +38,15 @@ def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | No
         assert time.monotonic() < end, "it never came"
         assert process is None or process.poll() is None, "the process ended before"
         time.sleep(0.02)
+
+
+def in_the_background(*steps: Callable[[], object]) -> threading.Thread:
+    """Begin to do one step after the other, while the caller goes on."""
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
