@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,13 +27,23 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
-    """The folder of every artifact of multitask-cnn, converted once by the real command."""
-    folder = tmp_path_factory.mktemp("converted") / "multitask-cnn"
-    done = run_cli(
-        "convert", "multitask-cnn", "--backend", "onnx", "--backend", "tflite", "--backend",
-        "openvino", "--backend", "null", "--calibration", pictures, "-o", folder, "--json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr + done.stdout
+    """The folder of every artifact of multitask-cnn, converted once by the real command.
+
+    The processes of one test run share it: the first to need it makes it, the others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "converted" / "multitask-cnn"
+    with (shared / "converted.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            done = run_cli(
+                "convert", "multitask-cnn", "--backend", "onnx", "--backend", "tflite",
+                "--backend", "openvino", "--backend", "null", "--calibration", pictures,
+                "-o", folder, "--json",
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr + done.stdout
     return folder
 
 

@@ -360,7 +360,12 @@ def test_real_artifacts_and_torch_eager_are_measured_side_by_side(
     assert done.returncode == 0, done.stderr
     entries = tuple(entry(artifact) for artifact in find_artifacts([converted, folder]))
     request = BenchRequest(
-        entries, load_target("host"), open_images(pictures), tmp_path / "results", min_seconds=0.1
+        entries,
+        load_target("host"),
+        open_images(pictures),
+        tmp_path / "results",
+        min_seconds=0.1,
+        warmup_max_seconds=1.0,
     )
     rows = {row.label: summary_row(row) for row in bench(request, device)}
     assert not [row["verdict"] for row in rows.values() if "failed" in row["verdict"]]
