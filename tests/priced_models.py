@@ -18,22 +18,7 @@ from edgekit.artifact import (
     record_files,
     write_manifest,
 )
-from edgekit.results import Measurement, Round, artifact_facts
 from edgekit.spec import InputSpec, OutputSpec
-from edgekit.targets import DeviceFacts
-
-PI4 = DeviceFacts(
-    machine="aarch64",
-    cpu_model="0xd08",
-    cores=4,
-    memory_bytes=4 * 2**30,
-    python="3.11.2",
-    glibc="2.36",
-    os="Debian 12",
-    cpu_features=("asimd", "crc32"),
-    board="Raspberry Pi 4 Model B Rev 1.4",
-    clock_mhz=1500.0,
-)
 
 
 def onnx_artifact(
@@ -93,46 +78,4 @@ def onnx_artifact(
                 passed=True,
             ),
         ),
-    )
-
-
-def measured(artifact: Artifact, seconds: float, threads: int = 1) -> Measurement:
-    """Return what `edgekit bench` saves of an artifact that takes `seconds` on a Raspberry Pi 4."""
-    rounds = []
-    for seed in range(3):
-        noise = np.random.default_rng(seed).normal(1.0, 0.005, 60)
-        samples = tuple(float(value) for value in seconds * noise)
-        rounds.append(
-            Round(
-                load_s=0.1,
-                first_s=0.01,
-                warmup_s=samples[:3],
-                invoke_s=samples,
-                end_to_end_s=samples,
-                settled=True,
-                peak_memory_bytes=50_000_000,
-                clock_mhz=(1500.0,) * 4,
-                temperature_c=(50.0,) * 4,
-                throttled=("0x0",) * 4,
-            )
-        )
-    return Measurement(
-        label=f"{artifact.manifest.model}-onnx-fp32",
-        run="20261124T000000Z-abc",
-        artifact=artifact_facts(artifact),
-        target="rpi4",
-        device="ssh://pi@board",
-        facts=PI4,
-        provenance="measured",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        threads=threads,
-        cores=(),
-        images="f" * 64,
-        wanted_rounds=3,
-        min_seconds=0.1,
-        min_count=22,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit bench",
-        rounds=tuple(rounds),
     )

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Cli
-from test_measure import null_artifact
+from command_line import Cli
+from null_artifacts import null_artifact
 
 import edgekit
 from edgekit import cli as command_line

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -95,7 +97,9 @@ def test_a_folder_of_artifacts_gives_each_once(artifact: Artifact) -> None:
         (lambda m: m.pop("parity"), "damaged"),
     ],
 )
-def test_a_manifest_that_lies_is_refused(artifact: Artifact, change, complaint: str) -> None:
+def test_a_manifest_that_lies_is_refused(
+    artifact: Artifact, change: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
     path = artifact.folder / MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_good_samples_raise_no_warning() -> None:
         (natural(), names(40), ["3", "7"], ("2 of 40 samples are also in the evaluation", "train")),
     ],
 )
-def test_each_fault_is_named_with_its_remedy(pixels, hashes, evaluation, words) -> None:
+def test_each_fault_is_named_with_its_remedy(
+    pixels: np.ndarray, hashes: list[str], evaluation: Sequence[str], words: tuple[str, ...]
+) -> None:
     warnings = lint(pixels, hashes, evaluation)
     assert any(all(word in warning for word in words) for warning in warnings), warnings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_virtual import MARK, program, run_program
+from arm_programs import MARK, program, run_program
 
 from edgekit.artifact import load_artifact
 from edgekit.devices.emulator import counting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,8 +37,10 @@ SHIPPED = (
 
 
 def run(*command: object, cwd: Path) -> str:
+    # What is installed there is tried, not the checkout that this run may have been pointed to.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=600
+        list(map(str, command)), capture_output=True, text=True, cwd=cwd, env=clean, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

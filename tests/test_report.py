@@ -13,113 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raspberry_pi4 import PI4
+from records import a_measurement, an_accuracy
 
 from edgekit import zoo
 from edgekit.errors import BadResults, UserError
 from edgekit.report import FORMATS, Table, build_tables, write_report
-from edgekit.results import AccuracyRecord, ArtifactFacts, Measurement, Round, save
-from edgekit.targets import DeviceFacts
-
-DESKTOP = DeviceFacts(
-    machine="x86_64",
-    cpu_model="Some CPU",
-    cores=2,
-    memory_bytes=8 * 2**30,
-    python="3.11.2",
-    glibc="2.36",
-    os="Debian 12",
-)
-PI4 = DeviceFacts(
-    machine="aarch64",
-    cpu_model="0xd08",
-    cores=4,
-    memory_bytes=4 * 2**30,
-    python="3.11.2",
-    glibc="2.36",
-    os="Debian 12",
-    cpu_features=("asimd", "crc32"),
-    board="Raspberry Pi 4 Model B Rev 1.4",
-)
-
-
-def a_round(median_ms: float, seed: int, count: int = 60) -> Round:
-    noise = np.random.default_rng(seed).normal(1.0, 0.01, count)
-    samples = tuple(float(value) for value in median_ms / 1000 * noise)
-    return Round(
-        load_s=0.1 + seed / 1000,
-        first_s=0.01,
-        warmup_s=samples[:3],
-        invoke_s=samples,
-        end_to_end_s=tuple(2 * value for value in samples),
-        settled=True,
-        peak_memory_bytes=50_000_000 + seed,
-        clock_mhz=(None,),
-        temperature_c=(None,),
-        throttled=(None,),
-    )
-
-
-def a_measurement(
-    model: str = "multitask-cnn:classification",
-    median_ms: float = 2.0,
-    backend: str = "onnx",
-    **changes: object,
-) -> Measurement:
-    artifact = ArtifactFacts(
-        sha256="a" * 64,
-        model=model,
-        backend=backend,
-        precision="fp32",
-        bytes=3_500_000,
-        parameters=871_178,
-        macs=47_619_072,
-        weights="random",
-        parity_max_abs_diff=2.5e-6,
-        parity_agreement=1.0,
-        parity_passed=True,
-    )
-    made = Measurement(
-        label=re.sub(r"\W+", "-", f"{model} {backend}"),
-        run="20261124T000000Z-abc",
-        artifact=artifact,
-        target="host",
-        device="local",
-        facts=DESKTOP,
-        provenance="measured",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        threads=1,
-        cores=(),
-        images="f" * 64,
-        wanted_rounds=3,
-        min_seconds=1.0,
-        min_count=22,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit bench",
-        rounds=tuple(a_round(median_ms, seed) for seed in range(3)),
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
-
-
-def an_accuracy(**changes: object) -> AccuracyRecord:
-    made = AccuracyRecord(
-        model="multitask-cnn:classification",
-        backend="torch",
-        precision="fp32",
-        artifact=None,
-        dataset="UTKFace mapped to Adience bins (a test's)",
-        dataset_sha256="d" * 64,
-        split="test",
-        protocol="a test's",
-        images=1000,
-        provenance="measured",
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit evaluate",
-        age_accuracy=61.25,
-        age_accuracy_low=58.0,
-        age_accuracy_high=64.5,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+from edgekit.results import AccuracyRecord, Measurement, save
 
 
 def tables_of(folder: Path, *records: Measurement | AccuracyRecord) -> dict[str, Table]:
@@ -149,7 +49,7 @@ def test_an_artifact_row_is_its_raw_samples(tmp_path: Path) -> None:
         "provenance": "measured",
         "target": "host",
         "threads": 1,
-        "machine": "Some CPU, 2 cores, x86_64",
+        "machine": "A CPU, 2 cores, x86_64",
         "instructions_per_inference": None,
     }
     assert {name: row[name] for name in wanted} == wanted

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw_pictures, run_cli
+from command_line import run_cli
+from pictures import draw_pictures
 
 from edgekit.artifact import Artifact, load_artifact
 from edgekit.conformance import pixels_for, run_outputs

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_training import INPUT, RECIPE, SPEC, Tiny
 from torch import nn
 
 from edgekit import zoo
@@ -31,7 +32,7 @@ from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.kernels import ByteDropout, accelerate
 from edgekit.training.label_targets import age_distribution, class_targets, scale_targets
-from edgekit.training.loop import fit
+from edgekit.training.loop import Told, fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
@@ -39,29 +40,6 @@ from edgekit.training.regression_scale import best_scale, refit_scales
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.zoo.checkpoint import save_weights
 from edgekit.zoo.heads import JointHeads
-
-INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
-SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
-RECIPE = Recipe(epochs=4, batch=8, average=0.5)
-
-
-class Tiny(nn.Module):
-    """Dropout and batch normalisation, so that a resumed run needs both restored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 3, stride=4),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Flatten(),
-            nn.Linear(64, 2),
-        )
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.layers(image),)
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +85,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import torch
-from test_training import RECIPE, SPEC, Tiny
+from tiny_training import RECIPE, SPEC, Tiny
 from edgekit.data import open_dataset
 from edgekit.training.loop import fit
 torch.set_num_threads(1)
@@ -185,7 +163,7 @@ def test_without_labels_there_is_nothing_to_train(shades: Path, tmp_path: Path) 
 
 
 def test_an_epoch_leaves_out_images_without_any_label(shades: Path, tmp_path: Path) -> None:
-    told = []
+    told: list[Told] = []
     fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path, tell=told.append)
     assert {one.images for one in told} == {36}  # 4 of the 40 on the train side have no label
     assert [one.done for one in told if one.epoch == 2] == [8, 16, 24, 32, 36]
@@ -198,7 +176,7 @@ def test_unlabelled_images_give_no_gradient() -> None:
     logits = torch.randn(3, 4, requires_grad=True)
     targets = torch.eye(4)[[0, 1, 2]]
     loss = masked_cross_entropy(logits, targets, torch.tensor([1.0, 0.0, 1.0]))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad[1].any() and logits.grad[0].any()
     labelled = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 2]))
@@ -208,7 +186,7 @@ def test_unlabelled_images_give_no_gradient() -> None:
 def test_a_batch_without_labels_has_no_loss() -> None:
     values = torch.randn(2, 1, requires_grad=True)
     loss = masked_squared_error(values, torch.zeros(2, 1), torch.zeros(2))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0 and values.grad is not None and not values.grad.any()
 
 

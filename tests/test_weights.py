@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from conftest import one_line_error, run_cli
+from command_line import one_line_error, run_cli
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -163,7 +163,7 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
 
 def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) -> None:
     (basis,) = recorded(tmp_path)
-    trained = []
+    trained: list[Recorded] = []
     for seed, variant in enumerate(("age", "gender")):
         result = msgspec.convert(
             msgspec.to_builtins(basis.result) | {"model": "cnn-elm", "variant": variant},

@@ -62,7 +62,8 @@ class Spectrum(nn.Module):
     """Singular values: no backend has them."""
 
     def forward(self, value: Tensor) -> Tensor:
-        return torch.linalg.svd(value)[1].flatten(1)[:, :3]
+        singular: Tensor = torch.linalg.svd(value)[1]
+        return singular.flatten(1)[:, :3]
 
 
 class Branching(nn.Module):
@@ -124,7 +125,8 @@ class Shades(nn.Module):
         self.head = nn.Linear(32, 3)
 
     def forward(self, image: Tensor) -> Tensor:
-        return 10 * self.head(self.features(image).flatten(1))
+        scores: Tensor = 10 * self.head(self.features(image).flatten(1))
+        return scores
 
 
 def grey() -> tuple[nn.Module, ModelSpec]:
