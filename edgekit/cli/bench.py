@@ -118,7 +118,7 @@ def bench(
     if inventory:
         from edgekit.cli.bench_fleet import bench_boards
 
-        bench_boards(request, inventory, group or (), as_json=as_json, quiet=quiet)
+        bench_boards(request, inventory, group or (), columns=SHOWN, as_json=as_json, quiet=quiet)
     else:
         _bench_here(request, device, as_json=as_json, quiet=quiet)
 

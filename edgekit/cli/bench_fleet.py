@@ -17,6 +17,7 @@ def bench_boards(
     inventory: Path,
     groups: Sequence[str],
     *,
+    columns: Sequence[str],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -24,7 +25,6 @@ def bench_boards(
 
     Exits with 1 where a board or a row failed; the others are measured all the same.
     """
-    from edgekit.cli.bench import SHOWN
     from edgekit.cli.output import progress, show
     from edgekit.deployment.bench_fleet import bench_fleet
     from edgekit.deployment.inventory import read_inventory
@@ -42,7 +42,7 @@ def bench_boards(
             table.append({**board, "verdict": f"failed: {outcome.error}"})
             failed = True
     notes = (f"raw samples of every board in a folder of {request.results}",)
-    shown = ("device", "group", *SHOWN)
+    shown = ("device", "group", *columns)
     show(f"{len(hosts)} boards", table, as_json=as_json, notes=notes, columns=shown)
     if failed:
         raise typer.Exit(1)
