@@ -27,22 +27,32 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
-    """The folder of every artifact of multitask-cnn, converted once by the real command.
+    """The folder of every artifact of multitask-cnn, converted once by the real command."""
+    return convert_once(
+        tmp_path_factory, "multitask-cnn", "--backend", "onnx", "--backend", "tflite",
+        "--backend", "openvino", "--backend", "null", "--calibration", pictures,
+    )  # fmt: skip
 
-    The processes of one test run share it: the first to need it makes it, the others wait.
+
+@pytest.fixture(scope="session")
+def small_converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """The folder of six artifacts of user_models:small, converted once by the real command."""
+    return convert_once(tmp_path_factory, "user_models:small", "--calibration", pictures)
+
+
+def convert_once(factory: pytest.TempPathFactory, model: str, *options: object) -> Path:
+    """Return the folder of a conversion that the processes of one test run share.
+
+    The first to need it makes it, the others wait.
     """
-    shared = tmp_path_factory.getbasetemp()
+    shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder = shared / "converted" / "multitask-cnn"
-    with (shared / "converted.lock").open("w") as lock:
+    folder = shared / "converted" / model.replace(":", "-")
+    with (shared / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            done = run_cli(
-                "convert", "multitask-cnn", "--backend", "onnx", "--backend", "tflite",
-                "--backend", "openvino", "--backend", "null", "--calibration", pictures,
-                "-o", folder, "--json",
-            )  # fmt: skip
+            done = run_cli("convert", model, *options, "-o", folder, cwd=Path(__file__).parent)
             assert done.returncode == 0, done.stderr + done.stdout
     return folder
 
