@@ -109,7 +109,7 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     return nncf.quantize(
         model,
-        nncf.Dataset(name=[feed(image, contract) for image in pixels]),
+        nncf.Dataset([feed(image, contract) for image in pixels]),
         subset_size=len(pixels),
         ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
