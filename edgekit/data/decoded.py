@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Pixels = TypeVar("Pixels", "NDArray[np.uint8]", "Tensor")
 
 CHUNK = 512
+DECODE = 2
+"""Raised when `runner.decode` changes any file's pixels. 2: 16-bit, transparent and turned files."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
     """Return every image decoded at `frame`, from the cache where it is there.
 
     `workers` threads decode at once (Pillow releases the interpreter lock). The cache's key is
-    the images' hashes, the frame and Pillow's version. Broken images are noted in the dataset's
+    the images' hashes, the frame, DECODE and Pillow's version. Broken images are noted in the dataset's
     decisions. Raises BadData where no image can be decoded, or one has changed since it was hashed.
     """
     images = decode_readable(dataset, frame, workers)
@@ -142,7 +144,8 @@ def _fill(
 
 
 def _key(dataset: Dataset, frame: Frame) -> str:
-    digest = hashlib.sha256(f"{frame} Pillow {metadata.version('Pillow')}".encode())
+    text = f"{frame} decode {DECODE} Pillow {metadata.version('Pillow')}"
+    digest = hashlib.sha256(text.encode())
     for sample in dataset.samples:
         digest.update(f"{sample.sha256} {sample.name}\n".encode())
     return f"{frame.width}x{frame.height}-{digest.hexdigest()[:24]}"

@@ -46,6 +46,27 @@ Array = Any
 # Pixels
 
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What is decoded, by Pillow's names: pictures of pixels, in decoders that read no more than asked.
+
+Others stay shut: EPS starts Ghostscript, and a small ICO can take hundreds of megabytes.
+"""
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture lies; from 5 to 8 it is stored on its side."""
+
+_TURNS = (
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+"""What turns a picture upright, for the tag's values from 2 on."""
+
+
 def decode(
     data: bytes, height: int, width: int, resize_to: Optional[int] = None, grey: bool = False
 ) -> Array:
@@ -55,27 +76,66 @@ def decode(
     board alike. JPEGs are decoded at the smallest scale that still covers the size asked for
     (libjpeg's scaled decoding), turned upright by their EXIF tag, then resized by Pillow's
     antialiased bilinear filter. With `resize_to` the image becomes that square first and the
-    centre height × width is cut from it. Raises OSError where Pillow cannot decode, ValueError
-    for an image of more than MAX_PIXELS.
+    centre height × width is cut from it. Transparent pixels are laid on white. 16-bit pixels are
+    divided by 257, so that 65535 becomes 255. Of a GIF the first frame is taken. Raises OSError
+    where Pillow cannot decode or the format is not one of FORMATS, ValueError for an image of more
+    than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit integers).
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
     target = (resize_to, resize_to) if resize_to else (width, height)
     try:
-        encoded = Image.open(io.BytesIO(data))
+        encoded = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
+    except UnidentifiedImageError:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
     with encoded:
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        encoded.draft(mode, target)
-        image = ImageOps.exif_transpose(encoded).convert(mode)
+        on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        encoded.draft(mode, target[::-1] if on_its_side else target)
+        encoded.load()
+        image = _plain(encoded).convert(mode)
+        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
+        if turn in range(2, 9):
+            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
     if image.size != target:
         image = image.resize(target, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8).reshape(target[1], target[0], -1)
     top, left = (target[1] - height) // 2, (target[0] - width) // 2
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _plain(encoded: Any) -> Any:
+    """Return a loaded image with 8 bits a channel and nothing transparent."""
+    from PIL import Image
+
+    clear = encoded.info.get("transparency")
+    if encoded.mode[:1] in ("I", "F"):
+        # 16-bit PNG and PGM have mode "I" in older Pillow, "I;16" in newer.
+        deep = encoded.mode.startswith("I;16") or encoded.format in ("PNG", "PPM")
+        if encoded.mode == "F" or not deep or _odd_tiff(encoded):
+            raise ValueError(
+                f"its pixels ({encoded.format}, mode {encoded.mode}) have no known range: "
+                "save it with 8 or 16 bits a channel"
+            )
+        values = np.asarray(encoded).astype(np.uint32)
+        scaled = ((values + 128) // 257).astype(np.uint8)
+        if isinstance(clear, int):
+            scaled[values == clear] = 255
+        return Image.fromarray(scaled)
+    if clear is None and encoded.mode not in ("LA", "PA", "La", "RGBA", "RGBa"):
+        return encoded
+    image = encoded.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _odd_tiff(encoded: Any) -> bool:
+    """Tell whether a TIFF's 16-bit mode hides another range: 12 bits, or white stored as 0."""
+    tags = getattr(encoded, "tag_v2", {})
+    return bool(tags) and (tuple(tags.get(258, (16,))) != (16,) or tags.get(262, 1) != 1)
 
 
 def decode_for(data: bytes, spec: Dict[str, Any]) -> Array:
