@@ -32,7 +32,7 @@ Pixels = TypeVar("Pixels", "NDArray[np.uint8]", "Tensor")
 
 CHUNK = 512
 DECODE = 2
-"""Raised when `runner.decode` changes any file's pixels. 2: 16-bit, transparent and turned files."""
+"""Raised whenever `runner.decode` changes the pixels of any kind of file."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
     """Return every image decoded at `frame`, from the cache where it is there.
 
     `workers` threads decode at once (Pillow releases the interpreter lock). The cache's key is
-    the images' hashes, the frame, DECODE and Pillow's version. Broken images are noted in the dataset's
-    decisions. Raises BadData where no image can be decoded, or one has changed since it was hashed.
+    the images' hashes, the frame, DECODE and Pillow's version. Broken images are noted in the
+    dataset's decisions. Raises BadData where no image can be decoded, or one has changed since it
+    was hashed.
     """
     images = decode_readable(dataset, frame, workers)
     if not images.samples:
