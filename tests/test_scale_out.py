@@ -256,6 +256,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from scale_out_work import request
 from edgekit.evaluation.evaluate import evaluate
 
 def say(step, text):
