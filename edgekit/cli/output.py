@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgekit.errors import printable
+
 if TYPE_CHECKING:
     from edgekit.progress import Say
 
@@ -39,16 +41,16 @@ def show(
     console = Console()
     if not console.is_terminal:
         console = Console(width=240)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD)
     shown = list(columns or column_names(rows))
     for name in shown:
         right = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if right else "left")
+        table.add_column(Text(printable(name)), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in shown))
+        table.add_row(*(Text(printable(_cell(row.get(name)))) for name in shown))
     console.print(table)
     for note in notes:
-        console.print(Text(f"  {note}"))
+        console.print(Text(f"  {printable(' '.join(note.split()))}"))
 
 
 def command_line() -> str:
@@ -88,7 +90,9 @@ def progress(quiet: bool) -> Iterator[Say]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda step, text: console.print(f"{step}: {text}", markup=False, highlight=False)
+        yield lambda step, text: console.print(
+            printable(f"{step}: {text}"), markup=False, highlight=False
+        )
         return
     columns = (
         SpinnerColumn(finished_text="✓"),
@@ -101,7 +105,8 @@ def progress(quiet: bool) -> Iterator[Say]:
 
         def say(step: str, text: str) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(text, total=1, step=step)
-            bars.update(tasks[step], description=text, completed=int(text == "done"))
+                tasks[step] = bars.add_task("", total=1, step=printable(step))
+            shown = printable(" ".join(text.split()))
+            bars.update(tasks[step], description=shown, completed=int(text == "done"))
 
         yield say
