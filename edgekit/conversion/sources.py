@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
 from edgekit.errors import BadModel, did_you_mean
@@ -162,7 +162,7 @@ def _pt2(request: SourceRequest) -> LoadedModule:
         raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
     shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
     spec = read_spec(request.spec) if request.spec else None
-    spec = complete_spec(spec, shape, len(program.graph_signature.user_outputs), str(path))
+    spec = complete_spec(spec, shape, _output_names(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
@@ -170,6 +170,22 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     return LoadedModule(
         module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
     )
+
+
+def _output_names(program: Any) -> tuple[str, ...]:
+    """Return the keys of an exported program's dict, or a name by place for each of its outputs."""
+    from torch.utils import _pytree
+
+    count = len(program.graph_signature.user_outputs)
+    answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
+    if isinstance(answer, dict):
+        return tuple(map(str, answer))
+    return numbered(len(answer) if isinstance(answer, tuple | list) else 1)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Return names for outputs that have none."""
+    return tuple(f"output_{index}" for index in range(count))
 
 
 def _factory(request: SourceRequest) -> LoadedModule:
@@ -208,12 +224,13 @@ def _factory(request: SourceRequest) -> LoadedModule:
 
 
 def complete_spec(
-    spec: ModelSpec | None, shape: tuple[int, ...], outputs: int, where: str
+    spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
 ) -> ModelSpec:
     """Return `spec` checked against a graph's input shape, or one read off the shape alone.
 
     Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
-    are plain tensors. Raises BadModel where the shape is no image's or contradicts the spec.
+    are plain tensors called `outputs`. Raises BadModel where the shape is no image's or contradicts
+    the spec.
     """
     if len(shape) != 4:
         raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
@@ -232,13 +249,13 @@ def complete_spec(
                 colour="RGB" if channels == 3 else "GREY",
                 layout="NCHW" if nchw else "NHWC",
             ),
-            tuple(OutputSpec(f"output_{index}") for index in range(outputs)),
+            tuple(OutputSpec(name) for name in outputs),
         )
     given = (spec.input.height, spec.input.width, spec.input.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    if len(spec.outputs) != outputs:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {outputs}")
+    if len(spec.outputs) != len(outputs):
+        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
     return spec
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
 from edgekit.conversion.parity import (
-    FP16_RELATIVE,
-    FP32_MAX_ABS_DIFF,
-    FP32_RELATIVE,
+    EQUAL_VALUES,
+    FP16_OF_LARGEST,
+    FP16_SPREAD,
+    FP32_UNMEASURED,
     INT8_AGREEMENT,
-    INT8_RELATIVE,
+    INT8_SPREAD,
 )
 from edgekit.data.images import ImageSet
 from edgekit.devices import open_device
@@ -57,21 +58,35 @@ def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
     write_whole(folder / "golden.json", json.dumps(record, indent=1) + "\n")
 
 
+FP32_BOARD_SPREAD = 0.01
+"""Of a plain tensor's slices: ten times parity's, since a board's kernels round for themselves."""
+
+
 def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str, Any]:
     """Return how far another machine may be from these answers: parity's bars, by precision.
 
-    int8 of random weights decides nothing, and is only held to finite answers.
+    A float artifact may differ from itself on another machine by as much as it was allowed to
+    differ from the model. int8 of random weights decides nothing, and is only held to finite
+    answers.
     """
     manifest, largest = artifact.manifest, float(abs(answers[output.name]).max())
-    if manifest.precision == "fp32":
-        return {"max_abs_diff": min(FP32_MAX_ABS_DIFF, FP32_RELATIVE * largest)}
-    if manifest.precision == "fp16":
-        return {"max_abs_diff": FP16_RELATIVE * largest}
-    if manifest.source.weights == "random":
+    int8 = manifest.precision == "int8"
+    if int8 and manifest.source.weights == "random":
         return {}
-    if output.kind == "tensor":
-        return {"max_abs_diff": INT8_RELATIVE * largest}
-    return {"min_agreement": INT8_AGREEMENT}
+    proven = {record.name: record for record in manifest.parity.outputs}.get(output.name)
+    if proven is not None and proven.equal is not None:
+        return {"min_equal": INT8_AGREEMENT if int8 else EQUAL_VALUES}
+    if int8:
+        if output.kind == "tensor":
+            return {"max_relative": INT8_SPREAD}
+        return {"min_agreement": INT8_AGREEMENT}
+    fallback, spread = {
+        "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
+        "fp16": (FP16_OF_LARGEST, FP16_SPREAD),
+    }[manifest.precision]
+    allowed = proven.allowed if proven is not None else None
+    limits = {"max_abs_diff": fallback * largest if allowed is None else allowed}
+    return limits | ({"max_relative": spread} if output.kind == "tensor" else {})
 
 
 def _as_shown(data: bytes, spec: InputSpec) -> bytes:

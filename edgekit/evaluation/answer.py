@@ -20,8 +20,8 @@ from edgekit.targets import HOST, load_target
 class Decision:
     """What one output says of an image: a class's index and label.
 
-    A classification has its softmax as `confidence`, 0 to 1; a regression its `value`, on the
-    scale of the index.
+    A classification has a `confidence`, 0 to 1: the softmax of its logits, or the network's own
+    probability. A regression has its `value`, on the scale of the index.
     """
 
     index: int
