@@ -17,6 +17,8 @@ _BYTES_A_NUMBER = {0: 4, 0x0002C056: 4, 0x01306B47: 2, 0x000D4B38: 1}
 """A tagged blob begins with four bytes that say what its numbers are: float32 (two ways), float16
 or int8. Each blob is filled up to whole four bytes."""
 
+Shape = tuple[int, ...]
+"""Of a blob, which has no batch: channels, height and width, as far as it has them."""
 Blob = tuple[bool, int]
 """Whether a blob of numbers is tagged, and how many numbers it holds."""
 
@@ -84,6 +86,32 @@ def write_net(layers: Sequence[Layer], param: Path, weights: Path) -> None:
         lines.append(" ".join((layer.kind, layer.name, *ends, *options)))
     param.write_text("\n".join(lines) + "\n")
     weights.write_bytes(b"".join(layer.numbers for layer in layers))
+
+
+def blob_shapes(param: Path, layers: Sequence[Layer]) -> dict[str, Shape]:
+    """Return the shape of every blob: ncnn runs the network once, on black pixels.
+
+    The input's shape is the manifest's, which lies beside the file. Raises ValueError where ncnn
+    cannot run it.
+    """
+    import json
+
+    import numpy as np
+
+    from edgekit.onboard import runner
+
+    manifest = json.loads((param.parent / "manifest.json").read_text())
+    spec = manifest["input"]
+    black = np.zeros((spec["height"], spec["width"], 1 if spec["colour"] == "GREY" else 3), "u1")
+    run = runner.ncnn_net(str(param), 1, keep_blobs=True).create_extractor()
+    run.input("in0", runner.ncnn_input(runner.feed(black, manifest), manifest))
+    found: dict[str, Shape] = {}
+    for name in (name for layer in layers for name in layer.outputs):
+        code, value = run.extract(name)
+        if code:
+            raise ValueError(f"ncnn cannot compute blob {name}")
+        found[name] = tuple(np.array(value).shape)
+    return found
 
 
 def blobs(layer: Layer) -> tuple[Blob, ...]:
