@@ -24,7 +24,8 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],
     backend: Annotated[
-        list[str] | None, typer.Option(help="onnx, tflite, openvino; repeat for more. All three.")
+        list[str] | None,
+        typer.Option(help="onnx, tflite, openvino (all three) or ncnn; repeat for more."),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated: fp32, fp16, int8.")
