@@ -46,6 +46,13 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--from", help="Begin from the tensors of a .safetensors file.")
     ] = None,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--teacher", help="Learn from this network too: weights, or a run's folder; repeat."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="Threads that decode images.", min=1)] = 2,
@@ -87,7 +94,7 @@ def train(
     name, _ = zoo.resolve(model)
     options = TrainOptions(
         model, data, output, plan, recipe or default_recipe(name), tuple(changes or ()),
-        start, seed, threads, workers,
+        start, seed, threads, workers, tuple(teachers or ()), device,
     )  # fmt: skip
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
     results = _spread(runs, open_executor(executor, workers=1), quiet or as_json)
