@@ -37,7 +37,8 @@ def train(
     fold: Annotated[str, typer.Option(help="Test fold of --protocol folds, or 'all'.")] = "0",
     split_seed: Annotated[int, typer.Option(help="Seed of a random split.")] = 0,
     recipe: Annotated[
-        str | None, typer.Option(help="paper, strong or levi-hassner; by default the model's own.")
+        str | None,
+        typer.Option(help="paper, strong, framed or levi-hassner; by default the model's own."),
     ] = None,
     changes: Annotated[
         list[str] | None,

@@ -36,7 +36,7 @@ from edgekit.training.optimiser import average_weights, build_optimiser, schedul
 from edgekit.training.recipe import Recipe
 from edgekit.training.regression_scale import refit_scales
 from edgekit.training.state import Progress, load_state, save_state
-from edgekit.training.teachers import Lessons, mixed
+from edgekit.training.teachers import Lessons, mixed, points
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "classification": masked_cross_entropy,
@@ -220,8 +220,7 @@ def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe, lessons: Lessons)
         if output.name in lessons:
             lesson = lessons[output.name]
             if output.kind == "regression":
-                scale = np.arange(lesson.shape[1], dtype=np.float32)
-                lesson = (lesson @ scale)[:, None].astype(np.float32)
+                lesson = points(lesson)
             targets, weights = mixed(targets, weights, lesson, recipe.teacher_share)
         pairs.append((torch.from_numpy(targets), torch.from_numpy(weights)))
     used = np.flatnonzero(torch.stack([w for _, w in pairs]).any(0).numpy())

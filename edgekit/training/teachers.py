@@ -126,11 +126,17 @@ def _view(frames: Tensor, spec: ModelSpec, view: int) -> Tensor:
     return still.flip(3) if view else still
 
 
+def points(lesson: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities (N, classes) as a regression's targets (N, 1): the mean class index."""
+    scale = np.arange(lesson.shape[1], dtype=np.float32)
+    return (lesson @ scale)[:, None].astype(np.float32)
+
+
 def mixed(
     targets: NDArray[np.float32], weights: NDArray[np.float32], lesson: NDArray[np.float32],
     share: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
-    """Return class targets (N, classes) and weights (N) in which teachers have a share.
+    """Return targets (N, classes or 1) and weights (N) in which teachers have a share.
 
     An image without a label is learned from the teachers alone, with their share as its weight.
     """
