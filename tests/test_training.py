@@ -623,6 +623,15 @@ def test_a_run_ends_when_its_patience_does(shades: Path, tmp_path: Path) -> None
     assert len(again.history) == len(trained.history)  # what has ended does not go on
 
 
+def test_a_run_that_stops_has_the_weights_of_that_epoch(shades: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(str(shades))
+    whole = fit(Tiny(), SPEC, dataset, RECIPE, tmp_path / "whole")
+    part = fit(Tiny(), SPEC, dataset, replace(RECIPE, stop=2), tmp_path / "part")
+    rates = [[row["rate"] for row in run.history] for run in (whole, part)]
+    losses = [[row["loss"] for row in run.history] for run in (whole, part)]
+    assert rates[1] == rates[0][:2] and losses[1] == losses[0][:2]
+
+
 def test_a_recipes_dropout_replaces_the_networks_own() -> None:
     network = zoo.build("multitask-cnn", "classification")
     kept = with_dropout(deepcopy(network), None)

@@ -142,7 +142,9 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
     record |= {"model": "cnn-elm", "variant": "age", "start": FILE}
     record["command"] = f"edgekit train cnn-elm:age --data utkface.zip --from {FILE} --seed 0"
     (records / "cnn-elm.age.training.json").write_bytes(msgspec.json.encode(record))
-    (records / "z.training.json").write_bytes(msgspec.json.encode(basis.result))
+    (records / "zhu-lightweight.regression.training.json").write_bytes(
+        msgspec.json.encode(basis.result)
+    )
     first, second = recorded(tmp_path, records)
     assert (first.source, second.source) == (MODEL, "cnn-elm:age")
     with pytest.raises(BadModel, match="is not there: make it first"):
@@ -151,8 +153,8 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
     words = command_of(second, Path("/data/faces.zip"))
     assert words[words.index("--from") + 1] == str(first.weights)
     assert words[words.index("--data") + 1] == "/data/faces.zip"
-    (records / "z.training.json").write_bytes(b"{}")
-    with pytest.raises(BadData, match=r"z\.training\.json is damaged"):
+    (records / "zhu-lightweight.regression.training.json").write_bytes(b"{}")
+    with pytest.raises(BadData, match=r"regression\.training\.json is damaged"):
         recorded(tmp_path, records)
 
 

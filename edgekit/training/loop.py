@@ -134,7 +134,7 @@ def fit(
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.is_file():
         progress = load_state(checkpoint, run, network, averaged, optimiser)
-    while progress.epoch < recipe.epochs and not _out_of_patience(progress, recipe):
+    while not _ended(progress, recipe):
         torch.manual_seed(_draw(seed, progress.epoch))
         network.train()
         start, seen, total = time.perf_counter(), 0, 0.0
@@ -179,8 +179,10 @@ def fit(
     )
 
 
-def _out_of_patience(progress: Progress, recipe: Recipe) -> bool:
-    return 0 < recipe.patience <= progress.epoch - progress.best_epoch
+def _ended(progress: Progress, recipe: Recipe) -> bool:
+    last = min(recipe.epochs, recipe.stop or recipe.epochs)
+    waited = progress.epoch - progress.best_epoch
+    return progress.epoch >= last or 0 < recipe.patience <= waited
 
 
 def _step(

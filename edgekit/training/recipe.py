@@ -66,6 +66,8 @@ class Recipe:
       turned and zoomed samples stay as sharp as the plainly decoded ones.
     - `dropout`, where given, is the chance of every dropout layer instead of the network's own.
     - `patience` ends a run after so many epochs without a better validation score; 0: never.
+    - `stop` ends a run after that epoch of its schedule, for weights that another run begins from;
+      0: at its end.
     - `teacher_share` is the part of a target that teachers give (`--teacher`), the labels the rest;
       `teacher_views` are how many changed copies of an image a teacher's answer is the mean of.
     """
@@ -87,8 +89,9 @@ class Recipe:
     bfloat16: bool = False
     dropout: Part | None = None
     patience: Annotated[int, Meta(ge=0)] = 0
+    stop: Annotated[int, Meta(ge=0)] = 0
     teacher_share: Part = 0.7
-    teacher_views: Count = 6
+    teacher_views: Count = 4
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 

@@ -40,8 +40,8 @@ class Recorded:
 
     @property
     def source(self) -> str:
-        """The zoo's name of it."""
-        return f"{self.result.model}:{self.result.variant}"
+        """The zoo's name of it; of weights that others begin from, as their file is named."""
+        return self.weights.stem.replace(".", ":", 1)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def recorded(folder: Path, records: Path | None = None) -> tuple[Recorded, ...]:
             result = msgspec.json.decode(path.read_bytes(), type=TrainResult)
         except (OSError, msgspec.DecodeError) as error:
             raise BadData(f"{path} is damaged ({error}): restore it") from None
-        weights = folder / f"{result.model}.{result.variant}.safetensors"
+        weights = folder / f"{path.name.removesuffix('.training.json')}.safetensors"
         found.append(Recorded(result, weights, _hours(result)))
     return tuple(_in_order(found))
 
@@ -136,11 +136,10 @@ def make(one: Recorded, data: Path, quiet: bool) -> None:
             "and run again; it goes on where it was"
         )
     run = _run_folder(one)
+    trained = run / f"{one.result.model}.{one.result.variant}.safetensors"
     write_whole(one.weights.with_suffix(".training.json"), (run / "result.json").read_bytes())
-    write_whole(
-        one.weights.with_suffix(".md"), (run / one.weights.name).with_suffix(".md").read_text()
-    )
-    write_whole(one.weights, (run / one.weights.name).read_bytes())
+    write_whole(one.weights.with_suffix(".md"), trained.with_suffix(".md").read_text())
+    write_whole(one.weights, trained.read_bytes())
     shutil.rmtree(run)
 
 
