@@ -8,8 +8,11 @@ STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
-test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# Brings Debian's packages first: .venv is among what needs them.
+test:
+	PYTHON="$(PYTHON)" tests/system_packages.sh
+	$(MAKE) check
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 # Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
 weights: $(STAMP)

@@ -6,7 +6,7 @@ is first asked for. Paths are strings or `Path`; progress goes to `say`, if one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -22,8 +22,11 @@ from edgekit.errors import BadTarget, UserError, did_you_mean
 from edgekit.evaluation.answer import Answer
 from edgekit.evaluation.evaluate import Evaluation
 from edgekit.measurement.stats import Percentile
-from edgekit.results import RESULTS, EmulationRecord, Measurement, save
-from edgekit.targets import HOST, load_target
+from edgekit.paths import RESULTS
+from edgekit.progress import Say, silent
+from edgekit.results import EmulationRecord, Measurement, save
+from edgekit.runtimes.table import deployed, role_of
+from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
     from edgekit.measurement.bench import BenchRequest
@@ -31,19 +34,11 @@ if TYPE_CHECKING:
 Place = str | Path
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
-Say = Callable[[str, str], None]
-"""Progress: (what is worked on, what happens to it)."""
 
-BACKENDS = ("onnx", "tflite", "openvino")
+BACKENDS = tuple(dict.fromkeys(runtime.backend for runtime in deployed()))
 """What is built where no backend is named."""
-UNSCORED = frozenset({"null", "torch"})
-"""Backends whose artifacts are left out of an evaluation: they answer zeros, or run on no board."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
-
-
-def _silent(step: str, text: str) -> None:
-    """Say nothing."""
 
 
 def convert(
@@ -65,7 +60,7 @@ def convert(
     guard_minutes: float = 5.0,
     evaluation: Place | None = None,
     force: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Conversion:
     """Convert one trained model into artifacts under `output` that are proven equal to it.
 
@@ -82,16 +77,18 @@ def convert(
     from edgekit.conversion.sources import SourceRequest
 
     request = ConvertRequest(
-        SourceRequest(str(source), arch, _text(weights), _text(spec)),
-        tuple(backends),
-        tuple(precisions),
-        Path(output),
-        str(calibration),
-        recipe,
-        _text(images),
-        raw_input,
-        force,
-        min_agreement,
+        source=SourceRequest(
+            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec)
+        ),
+        backends=tuple(backends),
+        precisions=tuple(precisions),
+        output=Path(output),
+        calibration=str(calibration),
+        recipe=recipe,
+        images=_text(images),
+        raw_input=raw_input,
+        force=force,
+        min_agreement=min_agreement,
         evaluation=evaluation_hashes(str(evaluation)) if evaluation else (),
         max_drop=max_drop,
         guard=_text(guard),
@@ -103,7 +100,7 @@ def convert(
 def bench(
     artifacts: Artifacts,
     *,
-    target: str = HOST,
+    target: str | Target = HOST,
     device: str | None = None,
     images: Place | None = None,
     threads: int = 1,
@@ -115,7 +112,7 @@ def bench(
     runtime: str | None = None,
     results: Place = RESULTS,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> list[Measurement]:
     """Time artifacts on a device and return one measurement each, with every raw sample.
 
@@ -146,7 +143,7 @@ def bench(
 def bench_request(
     artifacts: Artifacts,
     *,
-    target: str,
+    target: str | Target,
     images: Place | None,
     threads: int,
     cores: Sequence[int],
@@ -159,19 +156,20 @@ def bench_request(
     command: str,
 ) -> BenchRequest:
     """Return what `bench` is asked for, its artifacts and images found. Raises UserError."""
-    from edgekit.measurement.bench import BenchRequest, entry
+    from edgekit.measurement.bench import BenchRequest
+    from edgekit.session import entry
 
-    profile = load_target(target)
+    profile = _target(target)
     return BenchRequest(
-        tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
-        profile,
-        _images(images),
-        Path(results),
-        threads,
-        tuple(cores),
-        rounds,
-        min_seconds,
-        percentile,
+        entries=tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
+        target=profile,
+        images=_images(images),
+        results=Path(results),
+        threads=threads,
+        cores=tuple(cores),
+        rounds=rounds,
+        min_seconds=min_seconds,
+        percentile=percentile,
         command=command,
         sustained=sustained,
     )
@@ -200,12 +198,12 @@ def measure_on(request: BenchRequest, device: str | None, say: Say) -> list[Meas
 def emulate(
     artifacts: Artifacts,
     *,
-    target: str,
+    target: str | Target,
     images: Place | None = None,
     runtime: str | None = None,
     results: Place | None = RESULTS,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> tuple[EmulationRecord, ...]:
     """Run artifacts on the emulated CPU of a board that is not here; return what that proves.
 
@@ -217,14 +215,14 @@ def emulate(
 
     from edgekit.emulation.emulate import emulate as run
 
-    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend != "torch"]
+    chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
     pictures = _images(images)
     with TemporaryDirectory(prefix="edgekit-") as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
             files[-1].write_bytes(pictures.read(name))
-        profile = load_target(target)
+        profile = _target(target)
         say("emulate", f"{len(chosen)} artifacts on {len(files)} images, on {profile.title}'s CPU")
         records = run(profile, chosen, files, runtime=runtime, command=command)
     say("emulate", "done")
@@ -242,7 +240,7 @@ def evaluate(
     protocol: Protocol | None = None,
     fold: int = 0,
     limit: int | None = None,
-    target: str = HOST,
+    target: str | Target = HOST,
     device: str | None = None,
     runtime: str | None = None,
     workers: int = 2,
@@ -250,7 +248,7 @@ def evaluate(
     reframe: bool = False,
     results: Place | None = None,
     command: str = IN_PYTHON,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> tuple[Evaluation, ...]:
     """Score artifacts on labelled images, in the very runtime that will serve them.
 
@@ -263,23 +261,23 @@ def evaluate(
     from edgekit.evaluation.evaluate import EvaluateRequest, record
     from edgekit.evaluation.evaluate import evaluate as run
 
-    profile = load_target(target)
-    chosen = [a for a in _artifacts(artifacts) if a.manifest.backend not in UNSCORED]
+    profile = _target(target)
+    chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
     _check(SplitName, "split", split)
     if protocol is not None:
         _check(Protocol, "protocol", protocol)
     request = EvaluateRequest(
-        tuple(chosen),
-        str(data),
-        profile,
-        split,
-        SplitPlan(protocol, fold),
-        limit,
-        device or profile.default_device,
-        runtime,
-        workers,
-        executor,
-        reframe,
+        artifacts=tuple(chosen),
+        data=str(data),
+        target=profile,
+        split=split,
+        plan=SplitPlan(protocol, fold),
+        limit=limit,
+        device=device or profile.default_device,
+        runtime=runtime,
+        workers=workers,
+        executor=executor,
+        reframe=reframe,
     )
     evaluations = run(request, say)
     if results is not None:
@@ -305,6 +303,10 @@ def answer(
 def _artifacts(given: Artifacts) -> list[Artifact]:
     several = [given] if isinstance(given, str | Path | Artifact) else given
     return find_artifacts(i if isinstance(i, Artifact) else Path(i) for i in several)
+
+
+def _target(given: str | Target) -> Target:
+    return given if isinstance(given, Target) else load_target(given)
 
 
 def _paths(places: Place | Iterable[Place]) -> list[Path]:

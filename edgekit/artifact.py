@@ -33,7 +33,7 @@ class FileRecord:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SourceRecord:
     """Where the model came from.
 
@@ -49,7 +49,7 @@ class SourceRecord:
     weights: Literal["trained", "random", "given"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationRecord:
     """What an int8 artifact was calibrated on: the recipe and the hash of every sample used."""
 
@@ -61,28 +61,39 @@ class CalibrationRecord:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OutputParity:
     """How far one output is from the torch model's over the parity images.
 
     Distances are absolute, in the output's own unit. `agreement` is the share of images with the
-    same decision, 0 to 1, or None for an output that makes none.
+    same decision, 0 to 1, or None for an output that makes none. `equal` is the share of equal
+    values of an output of integers or booleans. `relative` is the root mean square of a plain
+    tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
+    is the largest `max_abs_diff` that would have passed, where that was judged.
     """
 
     name: str
     max_abs_diff: float
     mean_abs_diff: float
     agreement: float | None
+    equal: float | None = None
+    relative: float | None = None
+    allowed: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParityRecord:
-    """The proof that an artifact computes what the model computes, and the bar it had to pass."""
+    """The proof that an artifact computes what the model computes, and the bar it had to pass.
+
+    `faults` says what did not pass; `doubts`, what these images cannot prove.
+    """
 
     images: tuple[str, ...]
     outputs: tuple[OutputParity, ...]
     bar: str
     passed: bool
+    faults: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def max_abs_diff(self) -> float:
@@ -91,12 +102,12 @@ class ParityRecord:
 
     @property
     def agreement(self) -> float | None:
-        """The smallest agreement of any output that makes a decision."""
-        shares = [output.agreement for output in self.outputs if output.agreement is not None]
-        return min(shares) if shares else None
+        """The smallest agreement of any output that decides, or share of equal integers."""
+        shares = (share for output in self.outputs for share in (output.agreement, output.equal))
+        return min((share for share in shares if share is not None), default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything a stranger needs to run an artifact and to trust it."""
 

@@ -10,25 +10,26 @@
         def artifact(self, tmp_path):
             return load_artifact(...)          # one that `edgekit convert` made
 
-pytest collects the methods; `artifact` and `tmp_path` are fixtures. Every test goes through the
+pytest collects the methods; `artifact` is a fixture. Every test goes through the
 very program that measures the backend's artifacts.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from edgekit.artifact import Artifact
 from edgekit.backends import MEMBERS, backend_names, load_backend
 from edgekit.devices import open_device
-from edgekit.measurement.bench import entry
-from edgekit.session import put_artifact, put_runner, run_job
-from edgekit.targets import load_target
+from edgekit.session import entry, lay_out, noise, put_pixels
+from edgekit.targets import HOST, load_target
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgekit.outputs import Outputs
 
 IMAGES = 6
 
@@ -52,13 +53,11 @@ class BackendConformance:
         assert manifest.precision in load_backend(self.backend).PRECISIONS
         assert artifact.path.is_file()
 
-    def test_outputs_have_the_manifests_names_and_shapes(
-        self, artifact: Artifact, tmp_path: Path
-    ) -> None:
+    def test_outputs_have_the_manifests_names_and_shapes(self, artifact: Artifact) -> None:
         """Every output is there, finite float32, one decision's worth an image."""
         import numpy as np
 
-        outputs = run_outputs(artifact, pixels_for(artifact), tmp_path)
+        outputs = run_outputs(artifact, pixels_for(artifact))
         specs = {output.name: output for output in artifact.manifest.outputs}
         assert set(outputs) == set(specs)
         for name, value in outputs.items():
@@ -69,14 +68,14 @@ class BackendConformance:
             assert size == wanted.get(specs[name].kind, size)
 
     def test_the_same_image_gives_the_same_answer_whatever_came_before(
-        self, artifact: Artifact, tmp_path: Path
+        self, artifact: Artifact
     ) -> None:
         """No state is carried from one image to the next."""
         import numpy as np
 
         pixels = pixels_for(artifact)
-        forward = run_outputs(artifact, pixels, tmp_path)
-        backward = run_outputs(artifact, pixels[::-1], tmp_path)
+        forward = run_outputs(artifact, pixels)
+        backward = run_outputs(artifact, pixels[::-1])
         for name, value in forward.items():
             assert np.array_equal(value, backward[name][::-1])
 
@@ -98,37 +97,14 @@ class BackendConformance:
 
 def pixels_for(artifact: Artifact) -> NDArray[np.uint8]:
     """Return seeded noise at an artifact's input size, uint8 N×H×W×C."""
-    import numpy as np
-
-    spec = artifact.manifest.input
-    shape = (IMAGES, spec.height, spec.width, spec.channels)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return noise(artifact.manifest.input, IMAGES)
 
 
-def run_outputs(artifact: Artifact, pixels: NDArray[np.uint8], folder: Path) -> dict[str, Any]:
-    """Return an artifact's outputs on this machine by name, each (N, …); `folder` is scratch.
+def run_outputs(artifact: Artifact, pixels: NDArray[np.uint8]) -> Outputs:
+    """Return an artifact's outputs on this machine by name, each (N, …).
 
     Raises DeviceError where it does not run.
     """
-    import numpy as np
-
-    item = entry(artifact)
-    device = open_device("local", load_target("host"))
-    try:
-        put_runner(device)
-        put_artifact(device, artifact, "artifact")
-        np.save(folder / "pixels.npy", pixels)
-        device.put(folder / "pixels.npy", "pixels.npy")
-        job = {
-            "task": "outputs",
-            "artifact": "artifact",
-            "runtime": item.runtime,
-            "pixels": "pixels.npy",
-            "save": "outputs.npz",
-        }
-        run_job(device, job, timeout=120, program=item.program)
-        device.fetch("outputs.npz", folder / "outputs.npz")
-        with np.load(folder / "outputs.npz", allow_pickle=False) as saved:
-            return {name: saved[name] for name in saved.files}
-    finally:
-        device.close()
+    with closing(open_device("local", load_target(HOST))) as device:
+        session = lay_out(device, entry(artifact))
+        return session.outputs(put_pixels(device, pixels), len(pixels), timeout=120)[0]

@@ -16,7 +16,8 @@
     ├── ParityFailed           an artifact does not compute what the model computes
     ├── DeviceError            a device could not be reached or did not answer as agreed
     │   ├── DeviceTimeout      ... within the time it was given
-    │   └── DeviceLost         ... any more: the connection ended, and trying again may help
+    │   ├── DeviceLost         ... any more: the connection ended, and trying again may help
+    │   └── JobFailed          the runner there says why its job failed
     └── BuildFailed            a backend's process ended without an artifact
 
 A message is one line: what is wrong, where, and what to do about it.
@@ -108,17 +109,29 @@ class DeviceLost(DeviceError):
     """The connection to a device ended or cannot be made now; trying again may help."""
 
 
+class JobFailed(DeviceError):
+    """The runner did not do its job, in its own words; `kind` names the exception there."""
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class BuildFailed(EdgekitError):
     """A backend's process ended without an artifact."""
 
 
-def did_you_mean(kind: str, given: str, known: list[str]) -> str:
-    """Return `unknown <kind> '<given>'` with the nearest of `known`, or all of them."""
+def did_you_mean(kind: str, given: str, known: list[str], within: str = "") -> str:
+    """Return `unknown <kind> '<given>'` with the nearest of `known`, or all of them.
+
+    Names are written with `within` before them, which counts for none of the nearness.
+    """
     from difflib import get_close_matches
 
-    near = get_close_matches(given, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
-    return f"unknown {kind} '{given}': {hint}"
+    near = [within + name for name in get_close_matches(given, known, n=3, cutoff=0.5)]
+    every = ", ".join(within + name for name in known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {every}"
+    return f"unknown {kind} '{within}{given}': {hint}"
 
 
 def error_of(kind: str, message: str) -> EdgekitError | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 Outputs = dict[str, "NDArray[np.float32]"]
-"""Output name → (N, …) float32."""
+"""Output name → (N, …) float32; the source model's own may be of integers or booleans."""
 
 
 def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs:
@@ -42,7 +42,7 @@ def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs
 def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64] | None:
     """Return the class index of each image, (N,), or None where an output decides nothing.
 
-    `values` is (N, …). A plain tensor of two or more values is read as scores: its argmax.
+    `values` is (N, …). A plain tensor decides nothing: its largest value may be one pixel.
     """
     import numpy as np
 
@@ -52,7 +52,7 @@ def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int
         rounded = np.floor(flat[:, 0] + 0.5)
         index = np.clip(rounded, 0, len(output.labels) - 1).astype(np.int64)
         return index
-    if flat.shape[1] < 2:
+    if output.kind == "tensor":
         return None
     index = flat.argmax(axis=1)
     return index
@@ -69,12 +69,18 @@ def compare_outputs(
         mine, theirs = ours[output.name], reference[output.name]
         if mine.shape != theirs.shape:
             raise ValueError(f"output '{output.name}' is {mine.shape}, the model's {theirs.shape}")
-        distance = np.abs(mine.astype(np.float64) - theirs)
+        with np.errstate(invalid="ignore"):  # inf - inf
+            distance = np.abs(mine.astype(np.float64) - theirs.astype(np.float64))
         decided, expected = decisions(mine, output), decisions(theirs, output)
         agreement = None
         if decided is not None and expected is not None:
             agreement = float((decided == expected).mean())
         records.append(
-            OutputParity(output.name, float(distance.max()), float(distance.mean()), agreement)
+            OutputParity(
+                name=output.name,
+                max_abs_diff=float(distance.max()),
+                mean_abs_diff=float(distance.mean()),
+                agreement=agreement,
+            )
         )
     return tuple(records)

@@ -12,6 +12,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 ONBOARD = PACKAGE / "onboard"
 """Where the programs are that are sent to boards."""
+RESULTS = Path("edgekit-results")
+"""The folder that results are saved to, and read from, where none is named."""
 
 
 def shelf(name: str) -> Path:

@@ -23,7 +23,7 @@ Kind = Literal["backends", "targets", "datasets"]
 KINDS: tuple[Kind, ...] = ("backends", "targets", "datasets")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plugin:
     """One entry point: its name, and the package and version that brought it."""
 
@@ -80,5 +80,7 @@ def plugins(kind: Kind, own: Sequence[str] = ()) -> dict[str, Plugin]:
         dist = entry.dist
         package = f"{dist.name} {dist.version}" if dist else "an unknown package"
         if entry.name not in own:
-            found.setdefault(entry.name, Plugin(kind, entry.name, package, entry))
+            found.setdefault(
+                entry.name, Plugin(kind=kind, name=entry.name, package=package, entry=entry)
+            )
     return found

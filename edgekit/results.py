@@ -1,7 +1,7 @@
 """Saved results: one JSON file a measurement or accuracy record, read back with no model at hand.
 
 edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which all else follows
-edgekit-results/accuracy/<label>.json     an AccuracyRecord
+edgekit-results/accuracy/<label>.json     an AccuracyRecord; its label begins with a model's folder
 edgekit-results/emulation/<label>.json    an EmulationRecord
 edgekit-results/prediction/<label>.json   a PredictionRecord
 """
@@ -20,8 +20,8 @@ from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.targets import DeviceFacts
 
-RESULTS = Path("edgekit-results")
-"""The folder results are saved to where none is named."""
+_USUAL_DATA = ("utkface", "test", "UTKFace mapped to Adience bins, published split")
+"""Dataset, split and protocol that a file's name does not repeat: the zoo is judged on them."""
 
 # 1: the first.
 SCHEMA = 1
@@ -29,7 +29,7 @@ SCHEMA = 1
 Provenance = Literal["measured", "emulated", "predicted", "published"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactFacts:
     """What a measurement keeps of its artifact. `parity_agreement` is a share, 0 to 1."""
 
@@ -46,7 +46,7 @@ class ArtifactFacts:
     parity_passed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """What one fresh process measured: every sample, in seconds and in order.
 
@@ -69,7 +69,7 @@ class Round:
     start_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One artifact on one device: the raw samples of its rounds and all that is needed to judge.
 
@@ -98,7 +98,6 @@ class Measurement:
     command: str
     rounds: tuple[Round, ...] = ()
     error: str | None = None
-    scenario: Literal["single_stream"] = "single_stream"
     kind: Literal["measurement"] = "measurement"
     schema: int = SCHEMA
 
@@ -122,7 +121,7 @@ class Confusion:
     counts: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyRecord:
     """How often a model or artifact was right on one split of a labelled set.
 
@@ -161,12 +160,20 @@ class AccuracyRecord:
 
     @property
     def label(self) -> str:
-        """The stem of its file."""
-        ran = (self.model, self.backend, self.precision, *([self.runtime] if self.runtime else ()))
-        return slug(" ".join((*ran, self.dataset, self.split, self.protocol, self.device)))
+        """Its file under `accuracy/`, without `.json`: `multitask-cnn.age/onnx-int8.local`.
+
+        A runtime stands before the device. Data other than the published test side of UTKFace
+        stand after it, so that no record replaces one of other data.
+        """
+        data = (self.dataset, self.split, self.protocol)
+        parts = [f"{self.backend}-{self.precision}", self.runtime, self.device]
+        if data != _USUAL_DATA:
+            parts.append(" ".join(data))
+        stem = ".".join(slug(part) for part in parts if part)
+        return f"{slug(self.model.replace(':', '.'))}/{stem}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EmulationRecord:
     """What an emulated board proved of one artifact in one runtime. There is no time in it.
 
@@ -207,7 +214,7 @@ class EmulationRecord:
         return slug(" ".join(parts))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionRecord:
     """The latency a model of a board gives for one inference there; nobody measured it.
 
@@ -262,17 +269,17 @@ def artifact_facts(artifact: Artifact) -> ArtifactFacts:
     manifest = artifact.manifest
     compared = bool(manifest.parity.outputs)
     return ArtifactFacts(
-        artifact.sha256,
-        manifest.model,
-        manifest.backend,
-        manifest.precision,
-        artifact.bytes,
-        manifest.source.parameters,
-        manifest.source.macs,
-        manifest.source.weights,
-        manifest.parity.max_abs_diff if compared else None,
-        manifest.parity.agreement,
-        manifest.parity.passed,
+        sha256=artifact.sha256,
+        model=manifest.model,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        bytes=artifact.bytes,
+        parameters=manifest.source.parameters,
+        macs=manifest.source.macs,
+        weights=manifest.source.weights,
+        parity_max_abs_diff=manifest.parity.max_abs_diff if compared else None,
+        parity_agreement=manifest.parity.agreement,
+        parity_passed=manifest.parity.passed,
     )
 
 
@@ -286,7 +293,6 @@ def comparability(measurement: Measurement) -> dict[str, object]:
     return {
         "target": measurement.target,
         "provenance": measurement.provenance,
-        "scenario": measurement.scenario,
         "threads": measurement.threads,
         "pinned cores": measurement.cores,
         "images": measurement.images[:12],
@@ -328,16 +334,6 @@ def load_results(folder: Path) -> tuple[list[Measurement], list[str]]:
 def load_accuracy(folder: Path) -> tuple[list[AccuracyRecord], list[str]]:
     """Return every accuracy record under `folder`, as load_results does measurements."""
     return _records(load_files(folder, AccuracyRecord))
-
-
-def load_emulation(folder: Path) -> tuple[list[EmulationRecord], list[str]]:
-    """Return every emulation record under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, EmulationRecord))
-
-
-def load_predictions(folder: Path) -> tuple[list[PredictionRecord], list[str]]:
-    """Return every prediction under `folder`, as load_results does measurements."""
-    return _records(load_files(folder, PredictionRecord))
 
 
 def load_measurement(path: str | Path) -> Measurement:

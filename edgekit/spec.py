@@ -9,6 +9,7 @@ inherits from its class, and the manifest must hold every field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,8 @@ class InputSpec:
             raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std need {self.channels} values for {self.colour}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError("mean and std must be finite numbers")
         if any(value <= 0 for value in self.std):
             raise ValueError("every std must be above 0 (they divide pixels of 0 to 255)")
         if self.resize_to is not None and self.resize_to < max(self.height, self.width):
@@ -56,27 +59,48 @@ class InputSpec:
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
 
-    `classification`: logits, (1, len(labels)); the decision is the argmax.
+    `classification`: one score a label, (1, len(labels)); the decision is the argmax.
     `regression`: one value on the scale of the label index, (1, 1); the decision is the value
     rounded half up and clipped to the labels (age class, or gender at 0.5).
     `tensor`: no decision is defined; only distances are reported.
+
+    `scores` says what the values of a classification are, so that its confidence can be read off:
+    `logits`, of which the confidence is the softmax, or `probabilities`, which are confidences
+    already (the network ends in a softmax or a sigmoid). None in a spec: the export finds out and
+    writes it into the manifest. None in a manifest, as in older ones: logits. A `tensor` that ends
+    in a softmax or a sigmoid is marked `probabilities` too: all its values share one range.
     """
 
     name: str
     kind: Literal["classification", "regression", "tensor"] = "tensor"
     labels: tuple[str, ...] = ()
+    scores: Literal["logits", "probabilities"] | None = None
 
     def __post_init__(self) -> None:
         if self.kind != "tensor" and len(self.labels) < 2:
             raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
+        if self.kind == "regression" and self.scores is not None:
+            raise ValueError(f"output '{self.name}' is a regression: it has no scores")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A network's input and outputs, in the order its `forward` returns them."""
+    """A network's input and outputs.
+
+    A `forward` that returns a dict is read by its keys, which must be the outputs' names; one that
+    returns a tuple, in the order of the outputs.
+    """
 
     input: InputSpec
     outputs: tuple[OutputSpec, ...]
+
+    def __post_init__(self) -> None:
+        names = [output.name for output in self.outputs]
+        if not names:
+            raise ValueError("a model needs one output or more")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two outputs are named '{name}': give each its own name")
 
 
 def face_spec(input_spec: InputSpec, heads: tuple[tuple[str, str], ...]) -> ModelSpec:

@@ -6,17 +6,16 @@ a target's name only where the two do not contradict each other.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
-from edgekit.errors import BadTarget, DeviceError, did_you_mean
+from edgekit.errors import BadTarget, did_you_mean
 from edgekit.paths import shelf
 from edgekit.plugins import plugins
+from edgekit.toml_files import read_toml
 
 HOST = "host"
 
@@ -27,7 +26,7 @@ Count = Annotated[int, msgspec.Meta(gt=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fact(Generic[T]):
     """One fact about a target and where it comes from; units are in the fact's name.
 
@@ -40,7 +39,7 @@ class Fact(Generic[T]):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Requirements:
     """What a device must report of itself to be measured under a target's name.
 
@@ -55,7 +54,7 @@ class Requirements:
     cores: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hardware:
     """Facts about the silicon.
 
@@ -83,7 +82,7 @@ class Hardware:
     fp16_arithmetic: Fact[bool] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Emulation:
     """How QEMU stands in for a target's core, and what its Linux prints of the core.
 
@@ -115,7 +114,7 @@ class Emulation:
             raise ValueError(f"midr {self.midr} is not its parts' 0x{expected:08x}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Software:
     """What runs on a target; versions as major.minor, `runtimes` by the runner's names."""
 
@@ -126,7 +125,7 @@ class Software:
     runtimes: Fact[tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word."""
 
@@ -144,7 +143,7 @@ class Target:
         return "virtual" if self.emulation else "local"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceFacts:
     """What a device reported of itself (the runner's `probe`); empty or None is 'it did not say'.
 
@@ -199,51 +198,13 @@ def load_target(name_or_path: str) -> Target:
     else:
         known = did_you_mean("target", name_or_path, target_names())
         raise BadTarget(f"{known} (or give a path to your own .toml)")
-    try:
-        return _decode(path.stem, path.read_bytes())
-    except OSError as error:
-        raise BadTarget(f"{path} cannot be read ({error.strerror}): give a target's file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise BadTarget(f"{path}: {_plain(error)}; targets/rpi4.toml shows the shape") from None
-
-
-def _decode(name: str, content: bytes) -> Target:
-    """Return the target a TOML text describes. Raises ValueError for what does not belong."""
-    table = msgspec.toml.decode(content)
-    if "name" in table:
-        raise ValueError("field 'name' does not belong: a target is named by its file")
-    for message in _unknown_fields(table, msgspec.inspect.type_info(Target), ""):
-        raise ValueError(message)
-    return msgspec.convert({**table, "name": name}, Target)
-
-
-def _unknown_fields(value: Any, info: msgspec.inspect.Type, where: str) -> Iterator[str]:
-    """Yield one message per key of `value` that the dataclass `info` has no field for."""
-    if isinstance(info, msgspec.inspect.UnionType):
-        info = next(t for t in info.types if not isinstance(t, msgspec.inspect.NoneType))
-    if not isinstance(info, msgspec.inspect.DataclassType) or not isinstance(value, dict):
-        return
-    fields = {item.name: item.type for item in info.fields}
-    for key, inner in value.items():
-        if key not in fields:
-            yield did_you_mean("field", f"{where}{key}", [f"{where}{name}" for name in fields])
-        else:
-            yield from _unknown_fields(inner, fields[key], f"{where}{key}.")
-
-
-def _plain(error: Exception) -> str:
-    """Return msgspec's message in one line, with the field written as in the file."""
-    return re.sub(r" - at `\$\.?(.*)`", r" at field '\1'", " ".join(str(error).split()))
-
-
-def contradictions(target: Target, facts: Mapping[str, Any]) -> list[str]:
-    """Return `matches` for a runner's raw `probe`. Raises DeviceError where it is not one."""
-    try:
-        return matches(target, msgspec.convert(facts, DeviceFacts))
-    except msgspec.ValidationError as error:
-        raise DeviceError(
-            f"the device's report of itself is not a probe: {_plain(error)}"
-        ) from None
+    return read_toml(
+        path,
+        Target,
+        error=BadTarget,
+        remedy="targets/rpi4.toml shows the shape of a target",
+        given={"name": path.stem},
+    )
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:
@@ -295,10 +256,3 @@ def how_to_reach(target: Target) -> str:
         f"run edgekit on such a machine ({target.title}), "
         "or give one as --device ssh://USER@HOST (measured)"
     )
-
-
-def host_facts() -> DeviceFacts:
-    """Return what this machine reports of itself."""
-    from edgekit.onboard import runner
-
-    return msgspec.convert(runner.probe(), DeviceFacts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def tflite_model(*middle: str) -> bytes:
         made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__[:-1])
         made.builtinOptions = options
         graph.operators.append(made)
-        return made.outputs[0]
+        return int(made.outputs[0])
 
     def conv(source: int, channels: int) -> int:
         options = schema.Conv2DOptionsT()
@@ -159,7 +159,7 @@ def tflite_model(*middle: str) -> bytes:
 
     pixels = last = tensor("image", (1, SIZE, SIZE, 3))
     last = conv(last, 3)
-    parts = {
+    parts: dict[str, Callable[[int], int]] = {
         "LRN": lrn,
         "MUL": lambda s: operator("MUL", schema.MulOptionsT(), [s, constant("gain", CHANNELS)]),
         "ADD": lambda s: operator("ADD", schema.AddOptionsT(), [s, constant("shift", CHANNELS)]),

@@ -5,53 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
+from null_artifacts import null_artifact
 from sshd import Board
 
-from edgekit.artifact import (
-    Artifact,
-    Manifest,
-    OutputParity,
-    ParityRecord,
-    SourceRecord,
-    record_files,
-    write_manifest,
-)
 from edgekit.data.images import open_images
 from edgekit.deployment.bundle import Bundle, BundleRequest, make_bundle
-from edgekit.spec import InputSpec, OutputSpec
-
-APP = "cats"
 
 
-def null_artifact(folder: Path, model: str = APP, content: str = "nothing") -> Artifact:
-    """An artifact that answers zeros: what is measured is the harness."""
-    folder.mkdir(parents=True)
-    (folder / "model.null").write_text(f"{content} of {model}")
-    return write_manifest(
-        folder,
-        Manifest(
-            model,
-            "null",
-            "fp32",
-            record_files(folder, ["model.null"]),
-            SourceRecord("zoo", model, "0" * 64, 1, 1, "random"),
-            InputSpec(8, 8),
-            "uint8",
-            (OutputSpec("age", "classification", ("young", "old")),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
-        ),
-    )
-
-
-def null_bundle(
-    folder: Path, pictures: Path, content: str = "nothing", **options: object
-) -> Bundle:
+def null_bundle(folder: Path, pictures: Path, content: str = "nothing", **options: Any) -> Bundle:
     """A bundle of one, in `folder`; other content makes another version."""
     artifact = null_artifact(folder / "artifact", content=content)
-    request = BundleRequest(artifact, folder / "cats.ekb", open_images(pictures), **options)
+    request = BundleRequest(
+        artifact=artifact, output=folder / "cats.ekb", images=open_images(pictures), **options
+    )
     return make_bundle(request)
 
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from command_line import Cli, run_cli
+from pictures import draw_pictures
 from sshd import Board, accept, new_board, new_key
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def draw_pictures(folder: Path, count: int, seed: int = 0) -> Path:
-    """Write `count` smooth colour pictures, half PNG and half JPEG, of different sizes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    for index in range(count):
-        coarse = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
-        size = (int(rng.integers(70, 200)), int(rng.integers(70, 200)))
-        picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-        picture.save(folder / f"picture-{index:03d}.{'jpg' if index % 2 else 'png'}")
-    return folder
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 48 pictures: enough for calibration and for parity images beside it."""
     return draw_pictures(tmp_path_factory.mktemp("pictures"), 48)
-
-
-def run_cli(
-    *arguments: object, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the `edgekit` command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | environment,
-        timeout=300,
-    )
 
 
 @pytest.fixture
@@ -57,22 +28,33 @@ def cli() -> Cli:
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     """The folder of every artifact of multitask-cnn, converted once by the real command."""
-    folder = tmp_path_factory.mktemp("converted") / "multitask-cnn"
-    done = run_cli(
-        "convert", "multitask-cnn", "--backend", "onnx", "--backend", "tflite", "--backend",
-        "openvino", "--backend", "null", "--calibration", pictures, "-o", folder, "--json",
+    return convert_once(
+        tmp_path_factory, "multitask-cnn", "--backend", "onnx", "--backend", "tflite",
+        "--backend", "openvino", "--backend", "null", "--calibration", pictures,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.fixture(scope="session")
+def small_converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """The folder of six artifacts of user_models:small, converted once by the real command."""
+    return convert_once(tmp_path_factory, "user_models:small", "--calibration", pictures)
+
+
+def convert_once(factory: pytest.TempPathFactory, model: str, *options: object) -> Path:
+    """Return the folder of a conversion that the processes of one test run share.
+
+    The first to need it makes it, the others wait.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "converted" / model.replace(":", "-")
+    with (shared / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            done = run_cli("convert", model, *options, "-o", folder, cwd=Path(__file__).parent)
+            assert done.returncode == 0, done.stderr + done.stdout
     return folder
-
-
-def one_line_error(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
-    """Return the error of a failed command: one line, no traceback, the exit code as agreed."""
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("edgekit: ")]
-    assert len(errors) == 1, done.stderr
-    return errors[0]
 
 
 @pytest.fixture(scope="session")

@@ -18,14 +18,7 @@ from edgekit.artifact import (
     record_files,
     write_manifest,
 )
-from edgekit.results import Measurement, Round, artifact_facts
 from edgekit.spec import InputSpec, OutputSpec
-from edgekit.targets import DeviceFacts
-
-PI4 = DeviceFacts(
-    "aarch64", "0xd08", 4, 4 * 2**30, "3.11.2", "2.36", "Debian 12",
-    cpu_features=("asimd", "crc32"), board="Raspberry Pi 4 Model B Rev 1.4", clock_mhz=1500.0,
-)  # fmt: skip
 
 
 def onnx_artifact(
@@ -59,50 +52,30 @@ def onnx_artifact(
     return write_manifest(
         folder,
         Manifest(
-            model,
-            "onnx",
-            "fp32",
-            record_files(folder, ["model.onnx"]),
-            SourceRecord("factory", model, "0" * 64, 1, None, "random"),
-            InputSpec(size, size),
-            "float32",
-            (OutputSpec("map", "tensor"),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("map", 0.0, 0.0, None),), "none", True),
+            model=model,
+            backend="onnx",
+            precision="fp32",
+            files=record_files(folder, ["model.onnx"]),
+            source=SourceRecord(
+                kind="factory",
+                locator=model,
+                sha256="0" * 64,
+                parameters=1,
+                macs=None,
+                weights="random",
+            ),
+            input=InputSpec(size, size),
+            feed="float32",
+            outputs=(OutputSpec("map", "tensor"),),
+            calibration=None,
+            tools={"edgekit": "0"},
+            parity=ParityRecord(
+                images=("a" * 64,),
+                outputs=(
+                    OutputParity(name="map", max_abs_diff=0.0, mean_abs_diff=0.0, agreement=None),
+                ),
+                bar="none",
+                passed=True,
+            ),
         ),
-    )
-
-
-def measured(artifact: Artifact, seconds: float, threads: int = 1) -> Measurement:
-    """Return what `edgekit bench` saves of an artifact that takes `seconds` on a Raspberry Pi 4."""
-    rounds = []
-    for seed in range(3):
-        noise = np.random.default_rng(seed).normal(1.0, 0.005, 60)
-        samples = tuple(float(value) for value in seconds * noise)
-        rounds.append(
-            Round(
-                0.1, 0.01, samples[:3], samples, samples, True, 50_000_000,
-                (1500.0,) * 4, (50.0,) * 4, ("0x0",) * 4,
-            )
-        )  # fmt: skip
-    return Measurement(
-        label=f"{artifact.manifest.model}-onnx-fp32",
-        run="20261124T000000Z-abc",
-        artifact=artifact_facts(artifact),
-        target="rpi4",
-        device="ssh://pi@board",
-        facts=PI4,
-        provenance="measured",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        threads=threads,
-        cores=(),
-        images="f" * 64,
-        wanted_rounds=3,
-        min_seconds=0.1,
-        min_count=22,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit bench",
-        rounds=tuple(rounds),
     )

@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.artifact import load_artifact
 from edgekit.errors import MissingPackage
+from edgekit.evaluation.evaluate import EvaluateRequest
+from edgekit.targets import load_target
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,14 @@ def refuse(task: Task) -> int:
 def fail(task: Task) -> int:
     """Raise an error that nobody expects."""
     raise ZeroDivisionError(f"task {task.number}")
+
+
+def request(converted: Path, labelled: Path, executor: str) -> EvaluateRequest:
+    artifacts = tuple(load_artifact(converted / f"onnx-{p}") for p in ("fp32", "int8"))
+    return EvaluateRequest(
+        artifacts=artifacts,
+        data=str(labelled),
+        target=load_target("host"),
+        workers=3,
+        executor=executor,
+    )

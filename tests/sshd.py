@@ -174,5 +174,5 @@ def _kill(pid: int) -> None:
 
 def _sshd() -> str:
     found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    assert found, "openssh-server is missing: .ci/run installs it"
+    assert found, "openssh-server is missing: tests/system_packages.sh installs it"
     return found

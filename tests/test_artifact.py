@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,17 +37,26 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_manifest(
         folder,
         Manifest(
-            "model",
-            "null",
-            "fp32",
-            record_files(folder, ["model.null"]),
-            SourceRecord("zoo", "model", "0" * 64, 1, 1, "random"),
-            InputSpec(8, 8),
-            "uint8",
-            (OutputSpec("age", "classification", ("young", "old")),),
-            None,
-            {"edgekit": "0"},
-            ParityRecord(("a" * 64,), (OutputParity("age", 0.0, 0.0, 1.0),), "none", True),
+            model="model",
+            backend="null",
+            precision="fp32",
+            files=record_files(folder, ["model.null"]),
+            source=SourceRecord(
+                kind="zoo", locator="model", sha256="0" * 64, parameters=1, macs=1, weights="random"
+            ),
+            input=InputSpec(8, 8),
+            feed="uint8",
+            outputs=(OutputSpec("age", "classification", ("young", "old")),),
+            calibration=None,
+            tools={"edgekit": "0"},
+            parity=ParityRecord(
+                images=("a" * 64,),
+                outputs=(
+                    OutputParity(name="age", max_abs_diff=0.0, mean_abs_diff=0.0, agreement=1.0),
+                ),
+                bar="none",
+                passed=True,
+            ),
         ),
     )
 
@@ -86,7 +97,9 @@ def test_a_folder_of_artifacts_gives_each_once(artifact: Artifact) -> None:
         (lambda m: m.pop("parity"), "damaged"),
     ],
 )
-def test_a_manifest_that_lies_is_refused(artifact: Artifact, change, complaint: str) -> None:
+def test_a_manifest_that_lies_is_refused(
+    artifact: Artifact, change: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
     path = artifact.folder / MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bundles import APP, null_bundle
+from bundles import null_bundle
+from null_artifacts import APP
 
 import edgekit.onboard.receiver
 from edgekit.deployment.bundle import Bundle

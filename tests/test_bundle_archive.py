@@ -260,7 +260,9 @@ def folder(tmp_path: Path) -> Folder:
 
 @NOT_SERIOUS
 @given(files=FILES, signature=st.none() | st.binary(min_size=1, max_size=700))
-def test_what_is_written_comes_back(folder: Folder, files: dict[str, bytes], signature) -> None:
+def test_what_is_written_comes_back(
+    folder: Folder, files: dict[str, bytes], signature: bytes | None
+) -> None:
     place = folder()
     written = made(files, folder(), signature)
     assert written == made(files, folder(), signature), "equal input gives equal bytes"
@@ -275,7 +277,9 @@ def test_what_is_written_comes_back(folder: Folder, files: dict[str, bytes], sig
 
 @NOT_SERIOUS
 @given(files=FILES, where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-def test_no_byte_can_be_changed(folder: Folder, files: dict[str, bytes], where, flip) -> None:
+def test_no_byte_can_be_changed(
+    folder: Folder, files: dict[str, bytes], where: float, flip: int
+) -> None:
     """Bytes of the index may mean the same in other letters; then the files are still whole."""
     place = folder()
     data = bytearray(made(files, folder()))

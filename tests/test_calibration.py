@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_good_samples_raise_no_warning() -> None:
         (natural(), names(40), ["3", "7"], ("2 of 40 samples are also in the evaluation", "train")),
     ],
 )
-def test_each_fault_is_named_with_its_remedy(pixels, hashes, evaluation, words) -> None:
+def test_each_fault_is_named_with_its_remedy(
+    pixels: np.ndarray, hashes: list[str], evaluation: Sequence[str], words: tuple[str, ...]
+) -> None:
     warnings = lint(pixels, hashes, evaluation)
     assert any(all(word in warning for word in words) for warning in warnings), warnings
 
@@ -86,10 +89,15 @@ def test_unknown_recipe_gives_the_nearest_name() -> None:
 
 def test_choice_depends_on_the_seed_alone(pictures: Path) -> None:
     images = open_images(pictures)
-    recipe = Recipe(10, "random", 0, "minmax")
+    recipe = Recipe(samples=10, pick="random", seed=0, method="minmax")
     assert choose(images, recipe) == choose(images, recipe)
-    assert set(choose(images, recipe)) != set(choose(images, Recipe(10, "random", 1, "minmax")))
-    assert choose(images, Recipe(10, "first", 0, "minmax")) == images.names[:10]
+    assert set(choose(images, recipe)) != set(
+        choose(images, Recipe(samples=10, pick="random", seed=1, method="minmax"))
+    )
+    assert (
+        choose(images, Recipe(samples=10, pick="first", seed=0, method="minmax"))
+        == images.names[:10]
+    )
 
 
 def test_a_zip_gives_the_same_samples_as_its_folder(pictures: Path, tmp_path: Path) -> None:
@@ -145,8 +153,12 @@ def test_synthesised_images_come_nearer_to_the_batch_norms() -> None:
         off = value.mean((0, 2, 3)) - network[1].running_mean
         return float((off.square() / network[1].running_var).mean())
 
-    start, _ = synthesise(network, SPEC, Recipe(16, "synthesise", 0, "minmax", steps=0))
-    moved, warnings = synthesise(network, SPEC, Recipe(16, "synthesise", 0, "minmax", steps=20))
+    start, _ = synthesise(
+        network, SPEC, Recipe(samples=16, pick="synthesise", seed=0, method="minmax", steps=0)
+    )
+    moved, warnings = synthesise(
+        network, SPEC, Recipe(samples=16, pick="synthesise", seed=0, method="minmax", steps=20)
+    )
     assert distance(moved) < distance(start) / 4
     assert moved.dtype == np.uint8 and moved.shape == (16, 16, 16, 3)
     assert "without data" in warnings[0]

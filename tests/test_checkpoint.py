@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,11 @@ WHOLE = {kind: saved(kind) for kind in ("safetensors", "zip", "legacy")}
 def load_whatever(path: Path, content: bytes) -> None:
     """Load bytes that may be anything: the weights come in, or BadModel comes out."""
     path.write_bytes(content)
-    for read in (lambda: checkpoint.load_weights(nn.Linear(3, 2), path), lambda: metadata(path)):
+    reads: tuple[Callable[[], object], ...] = (
+        lambda: checkpoint.load_weights(nn.Linear(3, 2), path),
+        lambda: metadata(path),
+    )
+    for read in reads:
         try:
             read()
         except BadModel as error:

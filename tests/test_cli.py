@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 
 from edgekit import __version__
 from edgekit.cli.output import show

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from conftest import Cli
+from command_line import Cli
 
 from edgekit import cli as command_line
 

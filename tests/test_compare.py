@@ -6,21 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_results import FACTS, make_measurement, make_round
+from records import DESKTOP, a_measurement, a_round
 
+from edgekit.artifact import Precision
 from edgekit.errors import BadResults
 from edgekit.measurement.comparison import compare
 from edgekit.results import Measurement
 
+STEADY = a_measurement(rounds=(a_round(),) * 3)
+"""Every call took 10 ms to the digit."""
 
-def noisy(precision: str, median: float, seed: int, luck: float = 0.01) -> Measurement:
+
+def noisy(precision: Precision, median: float, seed: int, luck: float = 0.01) -> Measurement:
     """Three rounds around `median` seconds; each process has its own luck."""
     rng = np.random.default_rng(seed)
     rounds = tuple(
-        make_round(tuple(median * np.exp(rng.normal(0, luck) + rng.normal(0, 0.03, 60))))
+        a_round(tuple(median * np.exp(rng.normal(0, luck) + rng.normal(0, 0.03, 60))))
         for _ in range(3)
     )
-    return make_measurement(precision, rounds=rounds)
+    return a_measurement("model", precision=precision, rounds=rounds)
 
 
 def test_a_clear_difference_is_said_with_its_doubt_the_faster_first() -> None:
@@ -49,8 +53,8 @@ def test_a_measurement_does_not_differ_from_itself() -> None:
 
 
 def test_samples_without_any_noise_are_still_compared() -> None:
-    fast = make_measurement("int8", rounds=(make_round((0.005,) * 30),) * 3)
-    comparison = compare(make_measurement(), fast)
+    fast = a_measurement(precision="int8", rounds=(a_round((0.005,) * 30),) * 3)
+    comparison = compare(STEADY, fast)
     assert "2.000 ± 0.000" in comparison.sentence
 
 
@@ -63,22 +67,24 @@ def test_two_runs_are_compared_unpaired_and_told_apart() -> None:
 
 
 def test_every_fact_that_differs_is_named_with_both_values() -> None:
-    other = make_measurement("int8", threads=4, facts=replace(FACTS, cpu_model="Another CPU"))
+    other = a_measurement(
+        precision="int8", threads=4, facts=replace(DESKTOP, cpu_model="Another CPU")
+    )
     with pytest.raises(BadResults) as caught:
-        compare(make_measurement(), other)
+        compare(STEADY, other)
     assert "threads (1 and 4)" in str(caught.value)
     assert "CPU model (A CPU and Another CPU)" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_failed_row_is_not_compared() -> None:
-    failed = make_measurement("int8", rounds=(), error="round 1: killed by signal 9")
+    failed = a_measurement(precision="int8", rounds=(), error="round 1: killed by signal 9")
     with pytest.raises(BadResults, match="killed by signal 9"):
-        compare(make_measurement(), failed)
+        compare(STEADY, failed)
 
 
 def test_the_doubts_of_both_stand_beside_the_claim() -> None:
-    unsettled = make_measurement("int8", rounds=(make_round(settled=False),) * 3)
-    comparison = compare(make_measurement(), unsettled)
+    unsettled = a_measurement(precision="int8", rounds=(a_round(settled=False),) * 3)
+    comparison = compare(STEADY, unsettled)
     assert len(comparison.doubts) == 1
     assert "did not settle" in comparison.doubts[0]

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import APP, give_python, null_artifact, null_bundle
-from conftest import one_line_error, run_cli
+from bundles import give_python, null_bundle
+from command_line import one_line_error, run_cli
+from null_artifacts import APP, null_artifact
 from sshd import Board
 
 from edgekit.deployment.bundle import Bundle, read_bundle
-from edgekit.deployment.deploy import DeployRequest, deploy, status, trust
+from edgekit.deployment.deploy import Deployed, DeployRequest, deploy, status, trust
 from edgekit.deployment.keys import sign, trusted_line
 from edgekit.devices.ssh_link.address import parse_address
 from edgekit.errors import BadBundle, DeviceError
@@ -52,13 +53,14 @@ def signed(tmp_path_factory: pytest.TempPathFactory, few: Path, key: Path) -> Bu
     return null_bundle(tmp_path_factory.mktemp("signed"), few, "signed", key=key)
 
 
-def ship(bundle: Bundle, board: Board, **options: Any):
-    return deploy(DeployRequest(bundle, **options), parse_address(board.address))
+def ship(bundle: Bundle, board: Board, **options: Any) -> Deployed:
+    return deploy(DeployRequest(bundle=bundle, **options), parse_address(board.address))
 
 
 def active(board: Board) -> str | None:
     (app,) = status(parse_address(board.address)) or [{"active": None}]
-    return app["active"]
+    found: str | None = app["active"]
+    return found
 
 
 def forged(

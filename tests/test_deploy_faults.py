@@ -15,7 +15,8 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from bundles import APP, give_python, null_bundle
+from bundles import give_python, null_bundle
+from null_artifacts import APP
 from relay import Relay
 from sshd import Board, accept
 
@@ -98,8 +99,8 @@ def disk_full(board: Board) -> Iterator[Scene]:
     files.mkdir()
     rights, enter = ([], []) if os.geteuid() == 0 else (["--map-root-user"], ["--user"])
     mount = 'mount -t tmpfs -o size=2m tmpfs "$0" && echo mounted && exec sleep infinity'
-    command = ["unshare", *rights, "--mount", "sh", "-c", mount, str(files)]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    alone = ["unshare", *rights, "--mount", "sh", "-c", mount, str(files)]
+    holder = subprocess.Popen(alone, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "mounted\n"
     nsenter = ["nsenter", f"--target={holder.pid}", "--mount", *enter, "--preserve-credentials"]
     session = board.folder / "session"
@@ -151,7 +152,7 @@ def strike_at(step: str, strike: Callable[[], object]) -> Callable[[str, str], N
 
 
 def ship(bundle: Bundle, address: str, say: Callable[[str, str], None] = lambda *_: None) -> None:
-    deploy(DeployRequest(bundle, keep=1, wait=20), parse_address(address), say)
+    deploy(DeployRequest(bundle=bundle, keep=1, wait=20), parse_address(address), say)
 
 
 def strike_every_step(
@@ -236,7 +237,7 @@ def test_two_deploys_at_once_at_every_step(board: Board, versions: list[Bundle])
 
         def second(refused: list[str] = refused) -> None:
             try:
-                deploy(DeployRequest(other, keep=1, wait=0), parse_address(at.address))
+                deploy(DeployRequest(bundle=other, keep=1, wait=0), parse_address(at.address))
             except DeviceError as error:
                 refused.append(str(error))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_gone
 
 from edgekit.devices import Device, open_device
 from edgekit.errors import BadTarget, DeviceError, DeviceTimeout
@@ -39,20 +40,6 @@ def work_folder(device: Device) -> Path:
     return Path(
         device.run(["-c", "import os; print(os.getcwd())"], timeout=30).stdout.decode()[:-1]
     )
-
-
-def wait_gone(pid: int, seconds: float = 5) -> bool:
-    """Tell whether a process ends in that time; one that is dead but unreaped has ended."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize("text", ["locl", "serial://dev", "", "../local", "__init__"])

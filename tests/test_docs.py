@@ -10,6 +10,7 @@ cannot run here is marked in the page, with the reason, and counted below.
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import runpy
@@ -21,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import draw_pictures
+from pictures import draw_pictures
 from sshd import Board, accept, new_board
 
-from edgekit.cli import EXIT_CODES, bench, bench_emulated
+from edgekit.cli import EXIT_CODES, bench_emulated
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 ROOT = Path(__file__).parent.parent
@@ -197,7 +198,7 @@ def test_every_message_of_the_troubleshooting_page_is_one_of_ours() -> None:
 
 def test_every_column_a_terminal_shows_is_explained() -> None:
     page = (ROOT / "docs" / "read-the-numbers.md").read_text()
-    shown = {*sys.modules[bench.__module__].SHOWN, *bench_emulated.SHOWN}
+    shown = {*importlib.import_module("edgekit.cli.bench").SHOWN, *bench_emulated.SHOWN}
     unexplained = {name for name in shown if f"`{name}`" not in page}
     assert not unexplained
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, draw_pictures, one_line_error
+from command_line import Cli, one_line_error
+from pictures import draw_pictures
 from sshd import Board
 
 from edgekit.artifact import load_artifact
@@ -52,6 +53,7 @@ def expected(artifact_folder: Path, labelled: Path) -> dict[str, float]:
         for output, value, label in zip(manifest["outputs"], values, (age, gender), strict=True):
             if label:
                 decision = runner.decide(value, output)
+                assert decision is not None
                 hits[output["name"]].append(decision["label"] == label)
     return {name: 100 * float(np.mean(values)) for name, values in hits.items()}
 

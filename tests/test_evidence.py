@@ -19,16 +19,17 @@ from edgekit.latency_model.operators import readers, workload_of
 from edgekit.latency_model.workload import convolution
 
 FOLDER = evidence.folder()
+SCRIPTS = FOLDER.parent / "scripts"
 
 
 @pytest.fixture(scope="module")
 def networks() -> ModuleType:
     """The script that counts networks, as it is run."""
-    sys.path.insert(0, str(FOLDER))
+    sys.path.insert(0, str(SCRIPTS))
     try:
         return importlib.import_module("networks")
     finally:
-        sys.path.remove(str(FOLDER))
+        sys.path.remove(str(SCRIPTS))
 
 
 def test_every_row_names_its_source_and_filters_find_it() -> None:

@@ -7,94 +7,39 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bad_models
 import numpy as np
-import onnx
 import pytest
-from conftest import Cli, one_line_error
+from bad_artifacts import (
+    onnx_dynamic,
+    onnx_fp32,
+    onnx_int8,
+    openvino_int8,
+    tflite_fp32,
+    tflite_int8,
+)
+from command_line import Cli, one_line_error
 
 import edgekit.explain
 from edgekit.artifact import (
     Artifact,
-    Manifest,
-    ParityRecord,
-    SourceRecord,
     load_artifact,
-    record_files,
-    write_manifest,
 )
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import DeviceError, UserError
-from edgekit.explain import PROFILER, Explanation, explain
+from edgekit.explain import Explanation, explain
 from edgekit.explain.findings import Case, judge
 from edgekit.explain.operators import read_operators
-from edgekit.onboard import runner
 from edgekit.paths import ONBOARD
-from edgekit.spec import InputSpec, OutputSpec
+from edgekit.session import PROFILER
 from edgekit.targets import load_target
 
-FILES = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model.xml"}
 HOST = load_target("host")
-
-
-def artifact(folder: Path, backend: str, precision: str = "int8", feed: str = "uint8") -> Artifact:
-    """Return what is in `folder` behind a manifest."""
-    names = [FILES[backend], *(["model.bin"] if backend == "openvino" else [])]
-    return write_manifest(
-        folder,
-        Manifest(
-            "bad",
-            backend,
-            precision,  # type: ignore[arg-type]
-            record_files(folder, tuple(names)),
-            SourceRecord("factory", "bad", "0" * 64, 1, None, "random"),
-            InputSpec(bad_models.SIZE, bad_models.SIZE, layout="NHWC"),
-            feed,  # type: ignore[arg-type]
-            (OutputSpec("animal"),),
-            None,
-            {},
-            ParityRecord((), (), "none", True),
-        ),
-    )
-
-
-def onnx_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
-    bad_models.onnx_int8(bad_models.onnx_model(middle), folder / "model.onnx", exclude)
-    return artifact(folder, "onnx")
-
-
-def onnx_fp32(folder: Path, middle=None) -> Artifact:
-    onnx.save(bad_models.onnx_model(middle), str(folder / "model.onnx"))
-    return artifact(folder, "onnx", "fp32")
-
-
-def onnx_dynamic(folder: Path) -> Artifact:
-    bad_models.onnx_dynamic(bad_models.onnx_model(), folder / "model.onnx")
-    return artifact(folder, "onnx")
-
-
-def tflite_fp32(folder: Path, *middle: str) -> Artifact:
-    (folder / "model.tflite").write_bytes(bad_models.tflite_model(*middle))
-    return artifact(folder, "tflite", "fp32", "float32")
-
-
-def tflite_int8(folder: Path, *middle: str, static: bool = True, keep_float: str = "") -> Artifact:
-    content = bad_models.tflite_model(*middle)
-    model = folder / "model.tflite"
-    bad_models.tflite_quantized(content, model, static=static, keep_float=keep_float)
-    return artifact(folder, "tflite", feed="int8" if static else "float32")
-
-
-def openvino_int8(folder: Path, middle=None, exclude: tuple[str, ...] = ()) -> Artifact:
-    import openvino as ov
-
-    source = folder.parent / f"{folder.name}.onnx"
-    bad_models.onnx_int8(bad_models.onnx_model(middle), source, exclude)
-    ov.save_model(ov.convert_model(source), folder / "model.xml")
-    return artifact(folder, "openvino")
 
 
 def warnings(result: Explanation) -> list[str]:
@@ -102,7 +47,7 @@ def warnings(result: Explanation) -> list[str]:
 
 
 TWO_CONVS = ("conv-2", "conv-3")
-BAD = {
+BAD: dict[str, tuple[Callable[[Path], Artifact], str]] = {
     "onnx: two layers left in float": (
         lambda f: onnx_int8(f, exclude=TWO_CONVS),
         "2 of 4 convolutions and matrix products of this int8 artifact ran in float",
@@ -172,7 +117,9 @@ def test_what_was_made_bad_is_found(name: str, tmp_path: Path) -> None:
     [onnx_int8, onnx_fp32, tflite_fp32, tflite_int8, openvino_int8],
     ids=lambda make: make.__name__,
 )
-def test_the_same_models_left_good_are_clean(make, tmp_path: Path) -> None:
+def test_the_same_models_left_good_are_clean(
+    make: Callable[[Path], Artifact], tmp_path: Path
+) -> None:
     folder = tmp_path / "good"
     folder.mkdir()
     result = explain(make(folder), HOST, count=20)
@@ -200,7 +147,9 @@ def test_a_board_without_dot_product_is_told_for_int8_only(tmp_path: Path) -> No
         assert sum(f.severity == "board" for f in result.findings) == told
         assert not any(
             f.severity == "board"
-            for f in judge(Case(result.operators, "int8", "rpi5", dot_product=True))
+            for f in judge(
+                Case(operators=result.operators, precision="int8", target="rpi5", dot_product=True)
+            )
         )
 
 
@@ -258,7 +207,6 @@ def test_the_profiler_needs_nothing_of_edgekit_but_the_runner(tmp_path: Path) ->
     assert loaded == "set()", done.stderr
     assert [o["kind"] for o in json.loads(event)["operators"]] == ["CONV_2D"] * 3
     ast.parse((ONBOARD / PROFILER).read_text(), feature_version=(3, 9))
-    assert set(edgekit.explain.TIMED_BY) == set(runner.RUNTIMES) - {"null"}
 
 
 UNTRUE = {"name": "a", "kind": "Conv", "place": "", "inputs": [], "outputs": []}
@@ -274,7 +222,7 @@ UNTRUE = {"name": "a", "kind": "Conv", "place": "", "inputs": [], "outputs": []}
         [UNTRUE | {"seconds": float("nan")}],
     ],
 )
-def test_what_a_device_tells_is_not_trusted(told: list) -> None:
+def test_what_a_device_tells_is_not_trusted(told: list[Any]) -> None:
     with pytest.raises(DeviceError):
         read_operators(told)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import bad_models
 import numpy as np
 import pytest
+from bad_artifacts import onnx_fp32, openvino_int8, tflite_fp32
 from PIL import Image
-from test_explain import HOST, onnx_fp32, openvino_int8, tflite_fp32
 
 import edgekit.explain
 from edgekit.artifact import Artifact
@@ -24,9 +25,14 @@ from edgekit.explain.instructions import counted
 from edgekit.explain.operators import Operator
 from edgekit.targets import load_target
 
+HOST = load_target("host")
+
 
 def operators(*milliseconds: float) -> list[Operator]:
-    return [Operator(f"o{i}", "Conv", "", (), (), ms / 1e3) for i, ms in enumerate(milliseconds)]
+    return [
+        Operator(name=f"o{i}", kind="Conv", place="", inputs=(), outputs=(), seconds=ms / 1e3)
+        for i, ms in enumerate(milliseconds)
+    ]
 
 
 def write_looks(folder: Path, *calls: list[tuple[int, float]]) -> None:
@@ -107,7 +113,9 @@ def on_rpi4(made: Artifact, runtime: str | None = None) -> Explanation:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [onnx_fp32, openvino_int8])
-def test_a_runtimes_own_profile_is_counted_on_the_virtual_board(make, tmp_path: Path) -> None:
+def test_a_runtimes_own_profile_is_counted_on_the_virtual_board(
+    make: Callable[[Path], Artifact], tmp_path: Path
+) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     made = make(folder)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from bundles import APP, give_python, null_artifact, null_bundle
-from conftest import one_line_error, run_cli
+from bundles import give_python, null_bundle
+from command_line import one_line_error, run_cli
+from null_artifacts import APP, null_artifact
 from sshd import Board, accept, new_board
 
 from edgekit.deployment.inventory import Host, read_inventory
-from edgekit.deployment.rollout import Plan, Say, roll_out
+from edgekit.deployment.rollout import Outcome, Plan, roll_out
 from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, EdgekitError, UserError
+from edgekit.progress import Say
 from edgekit.results import load_results
 
 FLEET = """
@@ -82,7 +85,7 @@ def test_an_unknown_group_or_file_is_one_line(tmp_path: Path) -> None:
         read_inventory(tmp_path / "missing.toml")
 
 
-HOSTS = [Host(Address(f"board-{number}")) for number in range(20)]
+HOSTS = [Host(address=Address(f"board-{number}")) for number in range(20)]
 
 
 class Boards:
@@ -108,7 +111,7 @@ class Boards:
         return "fine"
 
 
-def counts(outcomes: list) -> tuple[int, int, int]:
+def counts(outcomes: Sequence[Outcome[Any]]) -> tuple[int, int, int]:
     """Return how many went well, failed, and were not begun."""
     return (
         sum(outcome.result is not None for outcome in outcomes),
@@ -205,7 +208,7 @@ def test_fifty_boards_deploy_with_one_that_fails(
         tables = [(name, json.dumps([board.address for board in groups[name]])) for name in names]
         path.write_text("".join(f"[groups.{name}]\nhosts = {text}\n" for name, text in tables))
 
-    def deploy(*options: str) -> tuple[Counter[str], list[dict]]:
+    def deploy(*options: str) -> tuple[Counter[str], list[dict[str, Any]]]:
         done = run_cli("deploy", bundle.path, "--inventory", path, "--json", *options)
         assert "Traceback" not in done.stderr, done.stderr
         rows = json.loads(done.stdout)["rows"]

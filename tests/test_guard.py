@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 
 from edgekit.artifact import load_artifact
 from edgekit.conversion.guard import drop, guard_int8

@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, one_line_error
-from test_measure import few, null_artifact
-from test_results import make_measurement, make_round
+from command_line import Cli, one_line_error
+from null_artifacts import null_artifact
+from pictures import few
+from records import a_measurement, a_round
 
+from edgekit.artifact import Precision
 from edgekit.devices import open_device
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.heat_curve import heat_curve, heat_notes
 from edgekit.results import Measurement, load_results, save
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 HOST = load_target("host")
 
 
-def sustained(precision: str, milliseconds: list[float], **changes: Any) -> Measurement:
+def sustained(precision: Precision, milliseconds: list[float], **changes: Any) -> Measurement:
     """A run whose rounds have these medians, each with a little of its own noise."""
     rounds = tuple(
-        make_round(
+        a_round(
             tuple(value / 1000 * (1 + 0.001 * (i % 7)) for i in range(30)),
             start_s=30.0 * number,
             temperature_c=(50.0 + number, None, 51.0 + number, 50.5 + number),
@@ -31,7 +34,7 @@ def sustained(precision: str, milliseconds: list[float], **changes: Any) -> Meas
         )
         for number, value in enumerate(milliseconds)
     )
-    return make_measurement(precision, rounds=rounds, **changes)
+    return a_measurement("model", precision=precision, rounds=rounds, **changes)
 
 
 def test_the_curve_has_a_row_a_round_with_each_artifacts_time() -> None:
@@ -50,8 +53,8 @@ def test_the_curve_has_a_row_a_round_with_each_artifacts_time() -> None:
 
 
 def test_a_board_that_does_not_tell_leaves_gaps_not_zeros() -> None:
-    silent = make_round(clock_mhz=(None,) * 4, temperature_c=(None,) * 4, throttled=(None,) * 4)
-    (row,) = heat_curve([make_measurement(rounds=(silent,))])
+    silent = a_round(clock_mhz=(None,) * 4, temperature_c=(None,) * 4, throttled=(None,) * 4)
+    (row,) = heat_curve([a_measurement(rounds=(silent,))])
     assert row["p50_ms"] == pytest.approx(10)
     assert (row["minute"], row["temperature_c"], row["clock_mhz"]) == (None, None, None)
 
@@ -87,7 +90,7 @@ def test_rounds_go_on_for_the_time_and_an_interrupted_run_gets_only_the_rest(
 ) -> None:
     entries = tuple(entry(null_artifact(tmp_path / name, name)) for name in ("one", "two"))
     request = BenchRequest(
-        entries, HOST, few(pictures), tmp_path / "results",
+        entries=entries, target=HOST, images=few(pictures), results=tmp_path / "results",
         min_seconds=0.0, warmup_max_seconds=0.1, sustained=1.0,
     )  # fmt: skip
     now = [0.0]

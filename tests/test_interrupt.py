@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import draw_pictures, run_cli
-from test_measure import null_artifact
+from command_line import run_cli
+from null_artifacts import null_artifact
+from pictures import draw_pictures
 
 from edgekit.results import load_results
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS

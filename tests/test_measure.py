@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import null_artifact
-from conftest import run_cli
-from test_results import make_measurement, make_round
+from command_line import run_cli
+from null_artifacts import null_artifact
+from pictures import few
+from records import a_measurement, a_round
 
 from edgekit.artifact import find_artifacts
-from edgekit.data.images import ImageSet, open_images
+from edgekit.data.images import open_images
 from edgekit.devices import Completed, open_device
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadTarget, DeviceError, UserError
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import summary_row, verdict, was_throttled
-from edgekit.results import Measurement, load_results, save
+from edgekit.results import load_results, save
+from edgekit.runtimes.table import Environment
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 COLUMNS = [
@@ -37,11 +40,6 @@ COLUMNS = [
 
 
 WARM_UP_S = 0.1
-
-
-def few(pictures: Path) -> ImageSet:
-    """Two images: decoding is not what is tested here."""
-    return replace(open_images(pictures), names=open_images(pictures).names[:2])
 
 
 @pytest.fixture
@@ -56,10 +54,10 @@ def request_(tmp_path: Path, pictures: Path) -> BenchRequest:
     """Two null artifacts, three short rounds."""
     artifacts = [null_artifact(tmp_path / name, name) for name in ("one", "two")]
     return BenchRequest(
-        tuple(entry(artifact) for artifact in artifacts),
-        load_target("host"),
-        few(pictures),
-        tmp_path / "results",
+        entries=tuple(entry(artifact) for artifact in artifacts),
+        target=load_target("host"),
+        images=few(pictures),
+        results=tmp_path / "results",
         min_seconds=0.0,
         warmup_max_seconds=WARM_UP_S,
         command="edgekit bench one two",
@@ -126,14 +124,19 @@ from pathlib import Path
 from edgekit.artifact import load_artifact
 from edgekit.devices import open_device
 from edgekit.data.images import ImageSet, open_images
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
+from edgekit.runtimes.table import Environment
+from edgekit.session import entry
 from edgekit.targets import load_target
 
 one, two, pictures, results = map(Path, sys.argv[1:])
 target = load_target("host")
 entries = tuple(entry(load_artifact(path)) for path in (one, two))
 images = replace(open_images(pictures), names=open_images(pictures).names[:2])
-request = BenchRequest(entries, target, images, results, min_seconds=0.2, warmup_max_seconds=0.1)
+request = BenchRequest(
+    entries=entries, target=target, images=images, results=results, min_seconds=0.2,
+    warmup_max_seconds=0.1,
+)
 bench(request, open_device("local", target))
 """
 
@@ -210,11 +213,13 @@ class Unplugged(LocalDevice):
         super().__init__()
         self.runs = runs
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
         self.runs -= 1
         if self.runs < 0:
             raise DeviceError("local: connection lost")
-        return super().run(arguments, timeout=timeout)
+        return super().run(arguments, timeout=timeout, environment=environment)
 
 
 def test_a_lost_device_fails_no_row_and_the_bench_can_be_continued(
@@ -301,12 +306,12 @@ def test_the_threads_and_cores_asked_for_are_the_runners(
 
 
 def test_a_summary_row_has_its_columns_in_milliseconds() -> None:
-    row = summary_row(make_measurement())
+    row = summary_row(a_measurement(rounds=(ROUND,) * 3))
     assert list(row) == COLUMNS
     assert row["p50_ms"] == pytest.approx(10.0)
     assert row["p90_ms"] == pytest.approx(10.0)
     assert row["p99_ms"] is None
-    assert row["end_to_end_p50_ms"] == pytest.approx(12.0)
+    assert row["end_to_end_p50_ms"] == pytest.approx(20.0)
     assert row["load_ms"] == pytest.approx(200.0)
     assert row["peak_memory_mb"] == pytest.approx(50.0)
     assert row["samples"] == 90
@@ -314,7 +319,7 @@ def test_a_summary_row_has_its_columns_in_milliseconds() -> None:
     assert row["provenance"] == "measured"
 
 
-ROUND = make_round()
+ROUND = a_round()
 
 
 @pytest.mark.parametrize(
@@ -322,13 +327,13 @@ ROUND = make_round()
     [
         ((ROUND, replace(ROUND, settled=False), ROUND), "round 2 did not settle"),
         ((ROUND, ROUND, replace(ROUND, throttled=("0x0", "0x4", "0x0"))), "round 3 throttled"),
-        ((make_round(tuple(0.01 + 0.0002 * i for i in range(60))), ROUND, ROUND), "round 1 drif"),
-        ((ROUND, make_round((0.012,) * 30), ROUND), "20% apart"),
+        ((a_round(tuple(0.01 + 0.0002 * i for i in range(60))), ROUND, ROUND), "round 1 drif"),
+        ((ROUND, a_round((0.012,) * 30), ROUND), "20% apart"),
         ((ROUND, ROUND), "2 of 3 rounds"),
     ],
 )
 def test_every_doubt_is_said_and_no_sample_dropped(rounds: tuple[Any, ...], doubt: str) -> None:
-    measurement: Measurement = make_measurement(rounds=rounds)
+    measurement = a_measurement(rounds=rounds)
     assert verdict(measurement).startswith("inconclusive: ")
     assert doubt in verdict(measurement)
     assert summary_row(measurement)["samples"] == sum(len(r.invoke_s) for r in rounds)
@@ -364,7 +369,12 @@ def test_real_artifacts_and_torch_eager_are_measured_side_by_side(
     assert done.returncode == 0, done.stderr
     entries = tuple(entry(artifact) for artifact in find_artifacts([converted, folder]))
     request = BenchRequest(
-        entries, load_target("host"), open_images(pictures), tmp_path / "results", min_seconds=0.1
+        entries=entries,
+        target=load_target("host"),
+        images=open_images(pictures),
+        results=tmp_path / "results",
+        min_seconds=0.1,
+        warmup_max_seconds=1.0,
     )
     rows = {row.label: summary_row(row) for row in bench(request, device)}
     assert not [row["verdict"] for row in rows.values() if "failed" in row["verdict"]]

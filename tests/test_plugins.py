@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 from PIL import Image
-from test_report import a_measurement
+from records import a_measurement
 
 from edgekit.backends import backend_names, load_backend
 from edgekit.data import is_dataset, open_dataset
@@ -128,7 +129,7 @@ def test_a_name_of_our_own_is_never_taken_over(
         "[edgekit.backends]\nonnx = evil\n[edgekit.targets]\nrpi4 = evil\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert load_backend("onnx").__name__ == "edgekit.backends.onnx"
+    assert load_backend("onnx") is importlib.import_module("edgekit.backends.onnx")
     assert load_target("rpi4").title == "Raspberry Pi 4 Model B"
     assert backend_names().count("onnx") == target_names().count("rpi4") == 1
 

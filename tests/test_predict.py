@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from conftest import Cli, one_line_error
-from priced_models import measured, onnx_artifact
+from command_line import Cli, one_line_error
+from priced_models import onnx_artifact
+from records import measured_on_pi4
 
 from edgekit.artifact import Artifact
 from edgekit.errors import BadArtifact, BadTarget, UserError
@@ -29,7 +30,7 @@ from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
 from edgekit.latency_model.workload import Workload
 from edgekit.report import build_tables
-from edgekit.results import load_predictions, save
+from edgekit.results import PredictionRecord, load_files, save
 from edgekit.targets import load_target
 
 MOBILENET = "mobilenet-v1-1.0-224-quantized"
@@ -56,7 +57,7 @@ def mobilenet() -> Workload:
 def setting(
     runtime: str = "ruy", threads: int = 4, clock: float = 1500.0, target: str = "rpi4"
 ) -> Setting:
-    return Setting(load_target(target), runtime, threads, clock)
+    return Setting(target=load_target(target), runtime=runtime, threads=threads, clock_mhz=clock)
 
 
 def accuracy(rebuilt: Rebuilt, runtime: str, dtype: str, board: str) -> Accuracy:
@@ -211,7 +212,9 @@ def test_a_board_outside_the_evidence_is_refused(
     core = replace(rpi4.hardware.core, value="Cortex-A55")  # type: ignore[type-var]
     other = replace(rpi4, hardware=replace(rpi4.hardware, core=core))
     with pytest.raises(UserError, match=r"no evidence on Cortex-A55: .* Cortex-A53"):
-        analytic.price(mobilenet, "fp32", Setting(other, "ncnn", 1, 1500.0))
+        analytic.price(
+            mobilenet, "fp32", Setting(target=other, runtime="ncnn", threads=1, clock_mhz=1500.0)
+        )
     with pytest.raises(UserError, match="5 threads, but rpi4 has 4 cores"):
         predict(rpi4, [artifact], analytic, threads=(5,))
     with pytest.raises(UserError, match="did you mean ncnn"):
@@ -279,7 +282,7 @@ def test_a_refit_learns_a_board_and_says_by_how_much(
         for threads in (1, 4):
             at = setting("onnxruntime", threads)
             truth = 1.8 * analytic.predict(artifact, at).seconds
-            rows.append(measured(artifact, truth, threads))
+            rows.append(measured_on_pi4(artifact, truth, threads))
     own, left = own_observations(rows, works, rpi4, analytic)
     assert not left
     merged, (change,) = refit(analytic, own, command="a test")
@@ -298,8 +301,9 @@ def test_a_refit_that_learns_nothing_says_so_and_keeps_nothing(
     """Each model is off by its own luck, half of them either way: others teach nothing of it."""
     works = {artifact.sha256: workload_of(artifact) for artifact in chains}
     luck = (1.0, 0.7, 1.4, 1.4, 0.7)
+    at = setting("onnxruntime", 1)
     rows = [
-        measured(artifact, factor * analytic.predict(artifact, setting("onnxruntime", 1)).seconds)
+        measured_on_pi4(artifact, factor * analytic.predict(artifact, at).seconds)
         for artifact, factor in zip(chains, luck, strict=True)
     ]
     own, _ = own_observations(rows, works, load_target("rpi4"), analytic)
@@ -318,8 +322,8 @@ def test_the_command_refits_saves_and_says_whose_numbers_it_uses(
     home, results = tmp_path / "home", tmp_path / "results"
     for artifact in chains:
         truth = 1.8 * analytic.predict(artifact, setting("onnxruntime", 1)).seconds
-        save(measured(artifact, truth), results)
-    save(replace(measured(chains[0], 1.0), target="rpi5", label="elsewhere"), results)
+        save(measured_on_pi4(artifact, truth), results)
+    save(replace(measured_on_pi4(chains[0], 1.0), target="rpi5", label="elsewhere"), results)
     ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--json")
     before = json.loads(cli(*ask, XDG_CONFIG_HOME=str(home)).stdout)
     done = cli(*ask, "--refit", results, XDG_CONFIG_HOME=str(home))
@@ -347,7 +351,8 @@ def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(
     done = cli("predict-latency", tmp_path / "art", "--results", results, XDG_CONFIG_HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert "uncalibrated" in done.stdout
-    records, problems = load_predictions(results)
+    found, problems = load_files(results, PredictionRecord)
+    records = [record for _, record in found]
     assert not problems
     assert {(r.artifact.sha256 == ours.sha256, r.threads) for r in records} == {
         (mine, threads) for mine in (True, False) for threads in (1, 2, 3, 4)
@@ -379,9 +384,10 @@ def test_the_command_refuses_what_it_cannot_do(cli: Cli, tmp_path: Path) -> None
 
 
 def test_check_prints_every_predictor_s_table(cli: Cli, rebuilt: Rebuilt) -> None:
-    done = cli("predict-latency", "--check", "--method", "analytic", "--json")
-    said = json.loads(done.stdout)
-    assert "analytic" in METHODS
-    assert len(said["rows"]) == len(rebuilt.rows)
+    said = json.loads(cli("predict-latency", "--check", "--json").stdout)
+    assert {row["method"] for row in said["rows"]} == set(METHODS)
+    analytic = [row for row in said["rows"] if row["method"] == "analytic"]
+    for shown, computed in zip(analytic, rebuilt.rows, strict=True):
+        assert shown == pytest.approx(asdict(computed))
     assert any(note.startswith("threads, ncnn fp32 on Cortex-A72") for note in said["notes"])
     assert any(note.startswith("clock, ncnn fp16 on Raspberry Pi 5") for note in said["notes"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_virtual import MARK, program, run_program
+from arm_programs import MARK, program, run_program
 
 from edgekit.artifact import load_artifact
 from edgekit.devices.emulator import counting
@@ -137,7 +137,16 @@ def test_work_adds_up_blocks_by_what_bounds_them() -> None:
 
 
 def test_threads_share_the_cycles_but_not_the_memory() -> None:
-    work = Work(0, 8e6, 0, 0, 0, shared=1000, memory=600, written_back=100)
+    work = Work(
+        instructions=0,
+        float_cycles=8e6,
+        integer_cycles=0,
+        other_cycles=0,
+        refilled=0,
+        shared=1000,
+        memory=600,
+        written_back=100,
+    )
     one, four = (dict(zip(TERMS, terms(work, 32, n, 1000), strict=True)) for n in (1, 4))
     assert one["float_cycles"] == pytest.approx(8e-3) == 4 * four["float_cycles"]
     assert one["memory_line"] == four["memory_line"] == pytest.approx(700e-9), "one memory"
@@ -207,7 +216,9 @@ def open_predictor_path() -> Path:
 
 
 def test_a_board_without_constants_or_tables_is_refused(tmp_path: Path) -> None:
-    setting = Setting(load_target("rpi3"), "ai_edge_litert", 1, 1200)
+    setting = Setting(
+        target=load_target("rpi3"), runtime="ai_edge_litert", threads=1, clock_mhz=1200
+    )
     with pytest.raises(UserError, match=r"knows only Cortex-A72.*use analytic"):
         open_predictor().predict(None, setting)  # type: ignore[arg-type]
     with pytest.raises(BadTarget, match="no issue table for the core cortex-a53"):
@@ -286,7 +297,10 @@ def test_an_artifact_is_run_once_and_timed_for_any_threads_and_clock(
     predictor = open_predictor()
 
     def predicted(threads: int, clock_mhz: float) -> Prediction:
-        return predictor.predict(artifact, Setting(target, "ai_edge_litert", threads, clock_mhz))
+        return predictor.predict(
+            artifact,
+            Setting(target=target, runtime="ai_edge_litert", threads=threads, clock_mhz=clock_mhz),
+        )
 
     one = predicted(1, 1500)
     (kept,) = (tmp_path / "executed").iterdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ensurepip
 import shutil
 import sys
-import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from raspberry_pi4 import PI4
 from sshd import Board
-from test_ssh import appears
-from test_targets import A_PI4
+from waiting import appears, in_the_background
 
 from edgekit.devices import open_device
 from edgekit.devices.ssh_link.address import parse_address
@@ -23,15 +22,15 @@ from edgekit.devices.ssh_link.environment import environments, lock_for
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.devices.ssh_link.provision import Provisioned, provision
 from edgekit.errors import DeviceError, DeviceLost, UserError
+from edgekit.onboard import runner
 from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.session import probe, put_runner
-from edgekit.targets import DeviceFacts, host_facts, load_target
+from edgekit.targets import DeviceFacts, load_target
 
 MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",
     "tflite_runtime": "tflite_runtime/interpreter.py",
 }  # fmt: skip
-PI4 = msgspec.convert(A_PI4, DeviceFacts)
 PI = Interpreter("3.11.2", "aarch64", 64, "2.36", "aarch64", "", "/usr/bin/dash")
 
 
@@ -64,9 +63,16 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def probe_of_this_machine() -> DeviceFacts:
+    return msgspec.convert(runner.probe(), DeviceFacts)
+
+
 def give(board: Board, **options: Any) -> Provisioned:
     (made,) = provision(
-        parse_address(board.address), host_facts(), runtimes=("onnxruntime",), **options
+        parse_address(board.address),
+        probe_of_this_machine(),
+        runtimes=("onnxruntime",),
+        **options,
     )
     return made
 
@@ -126,8 +132,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing_in_use_and_the_next_run_c
     board: Board, index: Path, tmp_path: Path
 ) -> None:
     folder = board.home / ".edgekit/env"
-    cutter = threading.Thread(target=lambda: (appears(folder, "main-*/pyvenv.cfg"), board.cut()))
-    cutter.start()
+    cutter = in_the_background(lambda: appears(folder, "main-*/pyvenv.cfg"), board.cut)
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         give(board, wheelhouse=tmp_path / "wheels")
     cutter.join()

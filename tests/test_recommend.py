@@ -6,68 +6,67 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report import PI4, a_measurement, an_accuracy
+from raspberry_pi4 import PI4
+from records import a_measurement, a_prediction, an_accuracy, an_emulation
 
 from edgekit.errors import UserError
-from edgekit.recommend import recommend
+from edgekit.recommend import Recommendation, recommend
 from edgekit.recommend.candidates import collect
 from edgekit.recommend.limits import (
     LATENCY,
+    Limit,
     accuracy_limit,
     latency_limit,
     named_accuracy_limit,
     size_limit,
 )
 from edgekit.report.records import Saved
-from edgekit.results import EmulationRecord, PredictionRecord, save
+from edgekit.results import AccuracyRecord, Measurement, PredictionRecord, save
 
-# sha, backend, ms, bytes, age per cent
+System = tuple[str, str, float, int, float]
+"""First letter of the hash, backend, ms, bytes, age in per cent."""
 FAST = ("a", "tflite", 2.0, 900_000, 61.0)
 ACCURATE = ("b", "onnx", 4.0, 950_000, 68.0)
 LARGE = ("c", "openvino", 3.0, 3_500_000, 69.0)
 
 
-def measured(sha: str, backend: str, ms: float, size: int, *_: object, **changes: object):
-    row = a_measurement(median_ms=ms, backend=backend, target="rpi4", facts=PI4, **changes)
+def measured(sha: str, backend: str, ms: float, size: int, *_: object) -> Measurement:
+    row = a_measurement(median_ms=ms, backend=backend, target="rpi4", facts=PI4, runtime=backend)
     facts = replace(row.artifact, sha256=sha * 64, bytes=size, weights="trained")
-    return replace(row, artifact=facts, runtime=backend)
+    return replace(row, artifact=facts)
 
 
-def accuracy(sha: str, backend: str, _ms: float, _size: int, age: float, **changes: object):
-    record = an_accuracy(backend=backend, artifact=sha * 64, age_accuracy=age)
-    ends = {"age_accuracy_low": age - 2, "age_accuracy_high": age + 2}
-    return replace(record, **(ends | changes))
+def accuracy(sha: str, backend: str, _ms: float, _size: int, age: float) -> AccuracyRecord:
+    return an_accuracy(
+        backend=backend,
+        artifact=sha * 64,
+        age_accuracy=age,
+        age_accuracy_low=age - 2,
+        age_accuracy_high=age + 2,
+    )
 
 
-def predicted(sha: str, backend: str, ms: float, size: int, *_: object, **changes: object):
-    made = PredictionRecord(
-        measured(sha, backend, ms, size).artifact,
-        target="rpi4",
+def predicted(
+    sha: str, backend: str, ms: float, size: int, *_: object, **changes: Any
+) -> PredictionRecord:
+    return a_prediction(
+        artifact=measured(sha, backend, ms, size).artifact,
         runtime=backend,
-        runtime_version="1",
-        threads=1,
-        clock_mhz=1500,
         seconds=ms / 1e3,
         low=0.5 * ms / 1e3,
         high=2 * ms / 1e3,
-        coverage=0.9,
-        method="analytic",
-        calibrated=True,
-        why="",
-        coefficients="0" * 64,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit predict-latency",
+        **changes,
     )
-    return replace(made, **changes)
 
 
-def saved(*systems, **others) -> Saved:
-    everything = {
+def saved(*systems: System, **others: Any) -> Saved:
+    everything: dict[str, Any] = {
         "measurements": tuple(measured(*s) for s in systems),
         "accuracy": tuple(accuracy(*s) for s in systems),
         "emulations": (),
@@ -78,7 +77,7 @@ def saved(*systems, **others) -> Saved:
     return Saved(**(everything | others))
 
 
-def picked(result) -> str | None:
+def picked(result: Recommendation) -> str | None:
     return result.pick.candidate.artifact.backend if result.pick else None
 
 
@@ -91,7 +90,7 @@ def picked(result) -> str | None:
         ([latency_limit("3.5ms"), size_limit("2MB")], "tflite"),
     ],
 )
-def test_the_fastest_that_holds_every_limit_is_picked(limits, backend: str) -> None:
+def test_the_fastest_that_holds_every_limit_is_picked(limits: list[Limit], backend: str) -> None:
     assert picked(recommend(saved(FAST, ACCURATE, LARGE), "rpi4", limits)) == backend
 
 
@@ -178,10 +177,8 @@ def test_another_machines_time_is_never_the_targets() -> None:
 
 
 def test_what_the_emulated_board_could_not_run_is_not_offered() -> None:
-    dead = EmulationRecord(
-        measured(*FAST).artifact, "rpi4", "virtual:rpi4", "tflite", "1", "illegal instruction", 8,
-        False, None, None, 0, 0, None, None, None, None, None, "", "", "",
-    )  # fmt: skip
+    artifact = measured(*FAST).artifact
+    dead = an_emulation(artifact=artifact, runtime="tflite", failure="illegal instruction")
     (candidate,) = collect(saved(FAST, ACCURATE, emulations=(dead,)), "rpi4")
     assert candidate.artifact.backend == "onnx"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,13 +28,19 @@ SHIPPED = (
     "edgekit/_shelf/targets/rpi4.toml",
     "edgekit/_shelf/targets/locks/rpi4.json",
     "edgekit/_shelf/calibration/default.toml",
-    "edgekit/_shelf/benchmarks/accuracy/utkface-split.json",
+    "edgekit/_shelf/benchmarks/training/utkface-split.json",
+    "edgekit/_shelf/benchmarks/training/multitask-cnn.classification/training.json",
+    "edgekit/_shelf/benchmarks/records/accuracy/multitask-cnn.classification/onnx-int8.local.json",
+    "edgekit/_shelf/benchmarks/evidence/analytic.json",
+    "edgekit/_shelf/benchmarks/evidence/executed/rpi4.json",
 )
 
 
 def run(*command: object, cwd: Path) -> str:
+    # What is installed there is tried, not the checkout that this run may have been pointed to.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=600
+        list(map(str, command)), capture_output=True, text=True, cwd=cwd, env=clean, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -13,105 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raspberry_pi4 import PI4
+from records import a_measurement, an_accuracy
 
 from edgekit import zoo
 from edgekit.errors import BadResults, UserError
 from edgekit.report import FORMATS, Table, build_tables, write_report
-from edgekit.results import AccuracyRecord, ArtifactFacts, Measurement, Round, save
-from edgekit.targets import DeviceFacts
-
-DESKTOP = DeviceFacts("x86_64", "Some CPU", 2, 8 * 2**30, "3.11.2", "2.36", "Debian 12")
-PI4 = DeviceFacts(
-    "aarch64",
-    "0xd08",
-    4,
-    4 * 2**30,
-    "3.11.2",
-    "2.36",
-    "Debian 12",
-    cpu_features=("asimd", "crc32"),
-    board="Raspberry Pi 4 Model B Rev 1.4",
-)
-
-
-def a_round(median_ms: float, seed: int, count: int = 60) -> Round:
-    noise = np.random.default_rng(seed).normal(1.0, 0.01, count)
-    samples = tuple(float(value) for value in median_ms / 1000 * noise)
-    return Round(
-        load_s=0.1 + seed / 1000,
-        first_s=0.01,
-        warmup_s=samples[:3],
-        invoke_s=samples,
-        end_to_end_s=tuple(2 * value for value in samples),
-        settled=True,
-        peak_memory_bytes=50_000_000 + seed,
-        clock_mhz=(None,),
-        temperature_c=(None,),
-        throttled=(None,),
-    )
-
-
-def a_measurement(
-    model: str = "multitask-cnn:classification",
-    median_ms: float = 2.0,
-    backend: str = "onnx",
-    **changes: object,
-) -> Measurement:
-    artifact = ArtifactFacts(
-        sha256="a" * 64,
-        model=model,
-        backend=backend,
-        precision="fp32",
-        bytes=3_500_000,
-        parameters=871_178,
-        macs=47_619_072,
-        weights="random",
-        parity_max_abs_diff=2.5e-6,
-        parity_agreement=1.0,
-        parity_passed=True,
-    )
-    made = Measurement(
-        label=re.sub(r"\W+", "-", f"{model} {backend}"),
-        run="20261124T000000Z-abc",
-        artifact=artifact,
-        target="host",
-        device="local",
-        facts=DESKTOP,
-        provenance="measured",
-        runtime="onnxruntime",
-        runtime_version="1.0",
-        threads=1,
-        cores=(),
-        images="f" * 64,
-        wanted_rounds=3,
-        min_seconds=1.0,
-        min_count=22,
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit bench",
-        rounds=tuple(a_round(median_ms, seed) for seed in range(3)),
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
-
-
-def an_accuracy(**changes: object) -> AccuracyRecord:
-    made = AccuracyRecord(
-        model="multitask-cnn:classification",
-        backend="torch",
-        precision="fp32",
-        artifact=None,
-        dataset="UTKFace mapped to Adience bins (a test's)",
-        dataset_sha256="d" * 64,
-        split="test",
-        protocol="a test's",
-        images=1000,
-        provenance="measured",
-        created="2026-11-24T00:00:00+00:00",
-        command="edgekit evaluate",
-        age_accuracy=61.25,
-        age_accuracy_low=58.0,
-        age_accuracy_high=64.5,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
+from edgekit.results import AccuracyRecord, Measurement, save
 
 
 def tables_of(folder: Path, *records: Measurement | AccuracyRecord) -> dict[str, Table]:
@@ -141,7 +49,7 @@ def test_an_artifact_row_is_its_raw_samples(tmp_path: Path) -> None:
         "provenance": "measured",
         "target": "host",
         "threads": 1,
-        "machine": "Some CPU, 2 cores, x86_64",
+        "machine": "A CPU, 2 cores, x86_64",
         "instructions_per_inference": None,
     }
     assert {name: row[name] for name in wanted} == wanted
@@ -232,6 +140,14 @@ def test_an_unknown_target_is_shown_as_unchecked(tmp_path: Path) -> None:
     assert any("my-board" in note and "unchecked" in note for note in artifacts.notes)
 
 
+def test_of_two_files_of_one_evaluation_the_newer_counts(tmp_path: Path) -> None:
+    """Whatever their names: files saved by edgekit before had others."""
+    path = save(an_accuracy(age_accuracy=60.0, created="2026-11-23T00:00:00+00:00"), tmp_path)
+    path.rename(tmp_path / "accuracy" / "zoo-of-before.json")
+    rows = tables_of(tmp_path, an_accuracy())["table-2-accuracy"].rows
+    assert [row["age_accuracy"] for row in rows if row["protocol"] == "a test's"] == [61.25]
+
+
 def test_accuracy_shows_its_data_and_the_papers_beside_it(tmp_path: Path) -> None:
     int8 = an_accuracy(backend="onnx", precision="int8", artifact="a" * 64, age_accuracy=60.5)
     table = tables_of(tmp_path, an_accuracy(artifact="b" * 64), int8)["table-2-accuracy"]
@@ -300,7 +216,7 @@ def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    table = Table("t", "T", ("a",), ())
+    table = Table(name="t", title="T", columns=("a",), rows=())
     with pytest.raises(UserError, match="did you mean markdown"):
         write_report([table], tmp_path / "out", ["csv", "markdwon"])
     assert not (tmp_path / "out").exists()
@@ -308,7 +224,7 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path)
 
 def test_a_row_that_lacks_a_column_is_no_table() -> None:
     with pytest.raises(ValueError, match="a row of 'T'"):
-        Table("t", "T", ("a", "b"), ({"a": 1},))
+        Table(name="t", title="T", columns=("a", "b"), rows=({"a": 1},))
 
 
 # Formats
@@ -335,7 +251,13 @@ def any_tables(draw: st.DrawFn) -> Table:
     columns = tuple(draw(st.lists(AWKWARD, min_size=1, max_size=4, unique=True)))
     cells = st.tuples(*(CELLS | AWKWARD for _ in columns))
     rows = tuple(dict(zip(columns, row, strict=True)) for row in draw(st.lists(cells, max_size=4)))
-    return Table("t", draw(AWKWARD), columns, rows, tuple(draw(st.lists(AWKWARD, max_size=2))))
+    return Table(
+        name="t",
+        title=draw(AWKWARD),
+        columns=columns,
+        rows=rows,
+        notes=tuple(draw(st.lists(AWKWARD, max_size=2))),
+    )
 
 
 def render(name: str, table: Table) -> str:
@@ -394,7 +316,13 @@ def test_latex_is_balanced(table: Table) -> None:
 
 
 def test_people_read_rounded_numbers_and_programs_all_digits() -> None:
-    table = Table("t", "T", ("n", "p"), ({"n": 1234567, "p": 0.123456789},), ("note",))
+    table = Table(
+        name="t",
+        title="T",
+        columns=("n", "p"),
+        rows=({"n": 1234567, "p": 0.123456789},),
+        notes=("note",),
+    )
     assert "| 1,234,567 | 0.1235 |" in render("markdown", table)
     assert "1234567,0.123456789" in render("csv", table)
     assert "- note" in render("markdown", table)

@@ -11,104 +11,53 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records import DESKTOP, a_measurement, a_round, an_accuracy
 
 from edgekit.errors import BadResults
 from edgekit.results import (
-    AccuracyRecord,
-    ArtifactFacts,
-    Measurement,
-    Round,
     comparability,
     load_accuracy,
     load_measurement,
     load_results,
     save,
 )
-from edgekit.targets import DeviceFacts
-
-FACTS = DeviceFacts("x86_64", "A CPU", 2, 8_000_000_000, "3.11.7", "2.36", "Debian 12")
-
-
-def make_round(invoke: tuple[float, ...] = (0.010,) * 30, **changes: Any) -> Round:
-    whole = Round(
-        load_s=0.2,
-        first_s=0.02,
-        warmup_s=(0.011,) * 10,
-        invoke_s=invoke,
-        end_to_end_s=tuple(value + 0.002 for value in invoke),
-        settled=True,
-        peak_memory_bytes=50_000_000,
-        clock_mhz=(1500.0,) * 4,
-        temperature_c=(40.0, None, 41.0, 41.5),
-        throttled=("0x0",) * 4,
-    )
-    return replace(whole, **changes)
-
-
-def make_measurement(precision: Any = "fp32", **changes: Any) -> Measurement:
-    """Return a whole, quiet measurement of three rounds."""
-    whole = Measurement(
-        label=f"model-onnx-{precision}-onnxruntime",
-        run="20260101T000000.000000Z-0123456789ab",
-        artifact=ArtifactFacts(
-            "a" * 64, "model", "onnx", precision, 1000, 250, 4000, "random", 1e-6, 1.0, True
-        ),
-        target="host",
-        device="local",
-        facts=FACTS,
-        provenance="measured",
-        runtime="onnxruntime",
-        runtime_version="1.20",
-        threads=1,
-        cores=(),
-        images="c" * 64,
-        wanted_rounds=3,
-        min_seconds=1.0,
-        min_count=22,
-        created="2026-01-01T00:00:00+00:00",
-        command="edgekit bench out",
-        rounds=(make_round(), make_round(), make_round()),
-    )
-    return replace(whole, **changes)
-
-
-ACCURACY = AccuracyRecord(
-    "model", "onnx", "int8", "a" * 64, "UTKFace", "b" * 64, "test", "group-disjoint", 4000,
-    "measured", "2026-01-01T00:00:00+00:00", "edgekit accuracy out", 55.0, 53.5, 56.5,
-)  # fmt: skip
 
 
 def test_a_measurement_comes_back_with_every_sample(tmp_path: Path) -> None:
-    measurement = make_measurement(error="round 3: it died")
+    measurement = a_measurement(error="round 3: it died")
     path = save(measurement, tmp_path)
-    assert path == tmp_path / measurement.run / "model-onnx-fp32-onnxruntime.json"
+    assert (
+        path
+        == tmp_path / measurement.run / "multitask-cnn-classification-onnx-fp32-onnxruntime.json"
+    )
     assert load_measurement(path) == measurement
     assert load_results(tmp_path) == ([measurement], [])
 
 
 def test_the_file_holds_its_schema_and_raw_samples_but_no_verdict(tmp_path: Path) -> None:
-    written = json.loads(save(make_measurement(), tmp_path).read_text())
+    measurement = a_measurement()
+    written = json.loads(save(measurement, tmp_path).read_text())
     assert written["schema"] == 1
     assert written["kind"] == "measurement"
-    assert len(written["rounds"][0]["invoke_s"]) == 30
+    assert written["rounds"][0]["invoke_s"] == list(measurement.rounds[0].invoke_s)
     assert "verdict" not in written
 
 
 def test_measurements_and_accuracy_live_side_by_side(tmp_path: Path) -> None:
-    save(make_measurement(), tmp_path)
-    path = save(ACCURACY, tmp_path)
-    assert load_accuracy(tmp_path) == ([ACCURACY], [])
-    assert load_results(tmp_path) == ([make_measurement()], [])
+    save(a_measurement(), tmp_path)
+    path = save(an_accuracy(), tmp_path)
+    assert load_accuracy(tmp_path) == ([an_accuracy()], [])
+    assert load_results(tmp_path) == ([a_measurement()], [])
     written = json.loads(path.read_text())
     assert {"age_accuracy", "age_1off", "gender_accuracy"} <= set(written)
-    assert written["age_accuracy"] == 55.0
+    assert written["age_accuracy"] == 61.25
     assert written["gender_accuracy"] is None
 
 
 def test_a_damaged_file_is_named_and_the_others_load(tmp_path: Path) -> None:
-    good = make_measurement("int8")
+    good = a_measurement(precision="int8")
     save(good, tmp_path)
-    cut = save(make_measurement(), tmp_path)
+    cut = save(a_measurement(), tmp_path)
     cut.write_bytes(cut.read_bytes()[:400])
     newer = cut.with_name("newer.json")
     newer.write_text(json.dumps({"kind": "measurement", "schema": 2, "other": "shape"}))
@@ -132,7 +81,7 @@ def test_a_missing_folder_is_the_users_mistake(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(cut=st.integers(0, 4000), noise=st.binary(max_size=8))
 def test_no_damage_ends_in_a_traceback(tmp_path: Path, cut: int, noise: bytes) -> None:
-    whole = msgspec.json.encode(make_measurement())
+    whole = msgspec.json.encode(a_measurement(rounds=(a_round(),) * 3))
     path = tmp_path / "damaged.json"
     path.write_bytes(whole[:cut] + noise + whole[cut + 1 :])
     found, problems = load_results(tmp_path)
@@ -141,7 +90,7 @@ def test_no_damage_ends_in_a_traceback(tmp_path: Path, cut: int, noise: bytes) -
 
 
 def test_a_label_cannot_leave_its_folder(tmp_path: Path) -> None:
-    record = replace(ACCURACY, model="../../etc/passwd", split="a/b")
+    record = replace(an_accuracy(), model="../../etc/passwd", split="a/b")
     assert save(record, tmp_path).parent == tmp_path / "accuracy"
 
 
@@ -153,15 +102,17 @@ def test_a_label_cannot_leave_its_folder(tmp_path: Path) -> None:
         {"cores": (1,)},
         {"provenance": "predicted"},
         {"images": "d" * 64},
-        {"facts": replace(FACTS, cpu_model="Another")},
-        {"facts": replace(FACTS, governor="powersave")},
+        {"facts": replace(DESKTOP, cpu_model="Another")},
+        {"facts": replace(DESKTOP, governor="powersave")},
     ],
 )
 def test_what_makes_two_measurements_incomparable(changes: dict[str, Any]) -> None:
-    one, other = comparability(make_measurement()), comparability(make_measurement(**changes))
+    one, other = comparability(a_measurement()), comparability(a_measurement(**changes))
     assert sum(one[name] != other[name] for name in one) == 1
 
 
 def test_models_and_runtimes_may_differ() -> None:
-    other = make_measurement("int8", runtime="openvino", runtime_version="9", device="ssh://a@b")
-    assert comparability(make_measurement()) == comparability(other)
+    other = a_measurement(
+        precision="int8", runtime="openvino", runtime_version="9", device="ssh://a@b"
+    )
+    assert comparability(a_measurement()) == comparability(other)

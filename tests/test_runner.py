@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from PIL import Image
 from edgekit.onboard import runner
 
 
-def run_alone(tmp_path: Path, *arguments: str, text: str | None = None):
+def run_alone(
+    tmp_path: Path, *arguments: str, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a copy of runner.py in an isolated Python that cannot see the checkout."""
     shutil.copy(runner.__file__, tmp_path / "runner.py")
     return subprocess.run(
@@ -31,7 +34,8 @@ def run_alone(tmp_path: Path, *arguments: str, text: str | None = None):
 
 
 def test_it_imports_neither_torch_nor_the_rest_of_edgekit(tmp_path: Path, converted: Path) -> None:
-    job = {"task": "bench", "artifact": str(converted / "null-fp32"), "runtime": "null"}
+    job: dict[str, Any] = {"task": "bench", "artifact": str(converted / "null-fp32")}
+    job["runtime"] = "null"
     picture = tmp_path / "a.png"
     Image.new("RGB", (80, 70), "red").save(picture)
     job |= {"images": [str(picture)], "min_seconds": 0, "min_count": 3, "warmup_max_seconds": 1}
@@ -85,7 +89,9 @@ def test_serve_answers_one_line_per_path(tmp_path: Path, converted: Path, pictur
         {"task": "outputs", "runtime": "null"},
     ],
 )
-def test_a_job_that_fails_is_one_json_line_and_exit_code_3(tmp_path: Path, job: dict) -> None:
+def test_a_job_that_fails_is_one_json_line_and_exit_code_3(
+    tmp_path: Path, job: dict[str, str]
+) -> None:
     (tmp_path / "job.json").write_text(json.dumps(job))
     done = run_alone(tmp_path, "job.json")
     (line,) = done.stdout.splitlines()
@@ -94,7 +100,7 @@ def test_a_job_that_fails_is_one_json_line_and_exit_code_3(tmp_path: Path, job: 
     assert "Traceback" not in done.stderr
 
 
-def encode(pixels: np.ndarray, **options: object) -> bytes:
+def encode(pixels: np.ndarray, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, **({"format": "PNG"} | options))
     return buffer.getvalue()
@@ -107,11 +113,13 @@ def encode(pixels: np.ndarray, **options: object) -> bytes:
     mode=st.sampled_from(["RGB", "L", "RGBA", "P", "CMYK"]),
     grey=st.booleans(),
 )
-def test_every_picture_becomes_the_asked_shape(size, target, mode, grey) -> None:
+def test_every_picture_becomes_the_asked_shape(
+    size: tuple[int, int], target: tuple[int, int], mode: str, grey: bool
+) -> None:
     image = Image.effect_noise(size, 50).convert("RGB").convert(mode)
     buffer = io.BytesIO()
     image.save(buffer, "TIFF")
-    pixels = runner.decode(buffer.getvalue(), *target, grey=grey)
+    pixels = runner.decode(buffer.getvalue(), target[0], target[1], grey=grey)
     assert pixels.shape == (*target, 1 if grey else 3)
     assert pixels.dtype == np.uint8
 

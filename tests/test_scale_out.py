@@ -10,22 +10,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli, draw_pictures, one_line_error
+from command_line import Cli, one_line_error
+from pictures import draw_pictures
 from PIL import Image
-from scale_out_work import Task, fail, refuse, square
+from scale_out_work import Task, fail, refuse, request, square
+from waiting import until
 
 from edgekit.artifact import load_artifact
 from edgekit.data import SplitPlan, open_dataset
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import BadArtifact, BadData, EdgekitError, MissingPackage, UserError
-from edgekit.evaluation.evaluate import EvaluateRequest, evaluate
+from edgekit.evaluation.evaluate import evaluate
 from edgekit.evaluation.shards import Shard, run_shard, run_shards, shard_count, shards_of
 from edgekit.executors import open_executor
 from edgekit.executors.dask import DaskExecutor
@@ -35,15 +37,6 @@ from edgekit.training.folds import train_alone
 from edgekit.training.run import TrainOptions
 
 TESTS = Path(__file__).parent
-
-
-def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
-    """Look for a file or port that another process makes; fail where it does not come."""
-    end = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        assert process is None or process.poll() is None, "the process ended before"
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -242,13 +235,6 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def request(converted: Path, labelled: Path, executor: str) -> EvaluateRequest:
-    artifacts = tuple(load_artifact(converted / f"onnx-{p}") for p in ("fp32", "int8"))
-    return EvaluateRequest(
-        artifacts, str(labelled), load_target("host"), workers=3, executor=executor
-    )
-
-
 def test_a_worker_killed_in_an_evaluation_changes_nothing(
     cluster: Cluster, workers: list[int], converted: Path, labelled: Path
 ) -> None:
@@ -270,7 +256,6 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_scale_out import request
 from edgekit.evaluation.evaluate import evaluate
 
 def say(step, text):
@@ -412,10 +397,10 @@ def test_two_runs_of_one_folder_wait_for_each_other(adience: Path, tmp_path: Pat
     )
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     options = TrainOptions(
-        "multitask-cnn",
-        str(adience),
-        tmp_path,
-        SplitPlan("folds"),
+        model="multitask-cnn",
+        data=str(adience),
+        output=tmp_path,
+        plan=SplitPlan("folds"),
         changes=("epochs=1",),
         threads=1,
     )

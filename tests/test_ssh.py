@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sshd import Board, children, new_key
-from test_devices import wait_gone
+from waiting import appears, in_the_background, wait_gone
 
 from edgekit.devices.ssh_link import process
 from edgekit.devices.ssh_link.address import Address, parse_address
@@ -215,8 +214,7 @@ def test_a_time_limit_ends_the_whole_group_there(there: Connection, board: Board
 
 def test_a_lost_connection_ends_what_ran_there(there: Connection, board: Board) -> None:
     pid = board.home / "pid"
-    cutter = threading.Thread(target=lambda: (appears(pid), board.cut()))
-    cutter.start()
+    cutter = in_the_background(lambda: appears(pid), board.cut)
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         there.run(["sh", "-c", "echo $$ >pid.new; mv pid.new pid; sleep 60"], timeout=50)
     cutter.join()
@@ -231,10 +229,9 @@ def test_a_board_that_hangs_is_given_up(
     monkeypatch.setattr("edgekit.devices.ssh_link.handshake.KEEPALIVE_S", 0.3)
     hung = connect(parse_address(board.address))
     (serving,) = board.connections()
-    stopper = threading.Thread(
-        target=lambda: (appears(board.home / "begun"), os.kill(serving, signal.SIGSTOP))
+    stopper = in_the_background(
+        lambda: appears(board.home / "begun"), lambda: os.kill(serving, signal.SIGSTOP)
     )
-    stopper.start()
     with pytest.raises(DeviceLost, match=r"^[^\n]*\Z"):
         hung.run(["sh", "-c", "touch begun; sleep 60"], timeout=50)
     stopper.join()
@@ -306,8 +303,7 @@ def test_a_copy_that_is_cut_leaves_the_old_file(
     source = tmp_path / "model"
     with source.open("wb") as file:
         file.truncate(1 << 28)
-    cutter = threading.Thread(target=lambda: (appears(board.home, ".*.partial"), board.cut()))
-    cutter.start()
+    cutter = in_the_background(lambda: appears(board.home, ".*.partial"), board.cut)
     with pytest.raises(DeviceLost):
         there.put(source, "model")
     cutter.join()
@@ -369,11 +365,3 @@ def descendants(pids: list[int]) -> list[int]:
 
 def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text()
-
-
-def appears(path: Path, pattern: str = "") -> None:
-    """Wait until a file is there, or one of the pattern in a folder."""
-    end = time.monotonic() + 60
-    while not (any(path.glob(pattern)) if pattern else path.exists()):
-        assert time.monotonic() < end, f"{path} does not appear"
-        time.sleep(0.01)

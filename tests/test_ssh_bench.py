@@ -13,19 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Cli, one_line_error
+from command_line import Cli, one_line_error
+from null_artifacts import null_artifact
+from pictures import few
 from sshd import Board, children
-from test_devices import wait_gone
-from test_measure import few, null_artifact
+from waiting import wait_gone
 
 from edgekit.devices import open_device
 from edgekit.devices import ssh as ssh_device
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import BadTarget, DeviceError, DeviceLost
-from edgekit.measurement.bench import BenchRequest, bench, entry
+from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import verdict
 from edgekit.results import Measurement, load_results
-from edgekit.session import probe, put_runner
+from edgekit.session import entry, probe, put_runner
 from edgekit.targets import load_target
 
 HOST = load_target("host")
@@ -52,7 +53,12 @@ def request_(tmp_path: Path, pictures: Path) -> BenchRequest:
     entries = tuple(entry(null_artifact(tmp_path / name, name)) for name in ("one", "two"))
     results = tmp_path / "results"
     return BenchRequest(
-        entries, HOST, few(pictures), results, min_seconds=0.0, warmup_max_seconds=0.1
+        entries=entries,
+        target=HOST,
+        images=few(pictures),
+        results=results,
+        min_seconds=0.0,
+        warmup_max_seconds=0.1,
     )
 
 
@@ -185,8 +191,8 @@ def test_a_bare_board_can_be_probed_and_its_bench_names_the_remedy(
 
 def test_ctrl_c_leaves_nothing_running_and_nothing_lying(ready: Board, tmp_path: Path) -> None:
     null_artifact(tmp_path / "model")
-    command = [sys.executable, "-m", "edgekit", "bench", tmp_path / "model"]
-    command += ["--device", ready.address, "--min-seconds", "60", "--rounds", "3"]
+    command = [sys.executable, "-m", "edgekit", "bench", str(tmp_path / "model")]
+    command += ["--device", str(ready.address), "--min-seconds", "60", "--rounds", "3"]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -248,7 +254,7 @@ def test_a_bench_on_an_emulated_cpu_measures_nothing(ready: Board, request_: Ben
 def test_edgekits_own_folder_is_all_it_touches(ready: Board, cli: Cli, tmp_path: Path) -> None:
     null_artifact(tmp_path / "model")
     before = {path.name for path in ready.home.iterdir()}
-    done = cli("bench", tmp_path / "model", "--device", ready.address, "--min-seconds", "0",
+    done = cli("bench", tmp_path / "model", "--device", str(ready.address), "--min-seconds", "0",
                "--json", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["rows"]

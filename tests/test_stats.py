@@ -144,3 +144,10 @@ def test_samples_of_no_time_at_all_break_nothing() -> None:
     found = stats.interval([np.zeros(20), np.zeros(20)], "p50")
     assert found is not None
     assert found.value <= stats.TICK_S * 1.001
+
+
+def test_an_interval_holds_its_estimate_to_the_last_digit() -> None:
+    """Equal samples: no width, and the logarithm rounds."""
+    for tick in (5.999982022331087e-08, 1e-10, 0.1, 3.0):
+        found = stats.interval([[tick] * 30] * 3, "p50")
+        assert found is not None and found.value == tick and found.holds(tick)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_training import INPUT, RECIPE, SPEC, Tiny
 from torch import nn
 
 from edgekit import zoo
@@ -32,7 +33,7 @@ from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.kernels import ByteDropout, accelerate, with_dropout
 from edgekit.training.label_targets import age_distribution, class_targets, scale_targets
-from edgekit.training.loop import fit
+from edgekit.training.loop import Told, fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
@@ -41,29 +42,6 @@ from edgekit.training.run import TrainOptions, TrainResult, begin_from, train
 from edgekit.training.teachers import lessons_of, mixed, points
 from edgekit.zoo.checkpoint import save_weights
 from edgekit.zoo.heads import JointHeads
-
-INPUT = InputSpec(16, 16, mean=(127.5,) * 3, std=(127.5,) * 3)
-SPEC = ModelSpec(INPUT, (OutputSpec("shade", "classification", ("dark", "light")),))
-RECIPE = Recipe(epochs=4, batch=8, average=0.5)
-
-
-class Tiny(nn.Module):
-    """Dropout and batch normalisation, so that a resumed run needs both restored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 4, 3, stride=4),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Flatten(),
-            nn.Linear(64, 2),
-        )
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.layers(image),)
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +87,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import torch
-from test_training import RECIPE, SPEC, Tiny
+from tiny_training import RECIPE, SPEC, Tiny
 from edgekit.data import open_dataset
 from edgekit.training.loop import fit
 torch.set_num_threads(1)
@@ -187,7 +165,7 @@ def test_without_labels_there_is_nothing_to_train(shades: Path, tmp_path: Path) 
 
 
 def test_an_epoch_leaves_out_images_without_any_label(shades: Path, tmp_path: Path) -> None:
-    told = []
+    told: list[Told] = []
     fit(Tiny(), SPEC, open_dataset(str(shades)), RECIPE, tmp_path, tell=told.append)
     assert {one.images for one in told} == {36}  # 4 of the 40 on the train side have no label
     assert [one.done for one in told if one.epoch == 2] == [8, 16, 24, 32, 36]
@@ -200,7 +178,7 @@ def test_unlabelled_images_give_no_gradient() -> None:
     logits = torch.randn(3, 4, requires_grad=True)
     targets = torch.eye(4)[[0, 1, 2]]
     loss = masked_cross_entropy(logits, targets, torch.tensor([1.0, 0.0, 1.0]))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad[1].any() and logits.grad[0].any()
     labelled = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 2]))
@@ -210,12 +188,12 @@ def test_unlabelled_images_give_no_gradient() -> None:
 def test_a_batch_without_labels_has_no_loss() -> None:
     values = torch.randn(2, 1, requires_grad=True)
     loss = masked_squared_error(values, torch.zeros(2, 1), torch.zeros(2))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0 and values.grad is not None and not values.grad.any()
 
 
 def sample(age: int, years: float | None = None) -> Sample:
-    return Sample("", "", {"age": age}, years)
+    return Sample(name="", sha256="", labels={"age": age}, years=years)
 
 
 AGE = OutputSpec("age", "classification", ADIENCE_AGE_LABELS)
@@ -274,7 +252,22 @@ def test_mirroring_mirrors_some_and_shifting_moves() -> None:
 
 
 def test_every_change_stays_in_range_and_differs_per_image() -> None:
-    how = Augmentation(True, 0.2, 0.5, 0.1, 0.1, 20, 0.5, 0.5, 0.5, 0.2, 1.0, 0.5, 0.5, 0.5)
+    how = Augmentation(
+        mirror=True,
+        zoom=0.2,
+        wider=0.5,
+        stretch=0.1,
+        shift=0.1,
+        rotate=20,
+        light=0.5,
+        contrast=0.5,
+        colour=0.5,
+        grey=0.2,
+        erase=1.0,
+        blur=0.5,
+        coarse=0.5,
+        jpeg=0.5,
+    )
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8).repeat(8, 1, 1, 1)
     changed = augment(pixels, INPUT, how)
     assert changed.min() >= 0 and changed.max() <= 255
@@ -285,7 +278,7 @@ def test_every_change_stays_in_range_and_differs_per_image() -> None:
 def test_what_loses_detail_changes_its_share_of_the_images_and_keeps_the_mean(change: str) -> None:
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (64, 16, 16, 3), dtype=torch.uint8)
-    lossy = augment(pixels, INPUT, replace(STILL, **{change: 0.5}))
+    lossy = augment(pixels, INPUT, msgspec.convert(asdict(STILL) | {change: 0.5}, Augmentation))
     straight = plain(pixels, INPUT)
     changed = (lossy - straight).abs().amax((1, 2, 3)) > 1
     assert 0.3 < changed.float().mean() < 0.7
@@ -365,9 +358,17 @@ def test_a_regression_ends_on_the_scale_of_its_decisions() -> None:
     spec = ModelSpec(InputSpec(2, 2, mean=(0.0,) * 3, std=(255.0,) * 3), (age, gender))
     classes = np.repeat(np.arange(8), 5)
     samples = tuple(
-        Sample(f"{i}", "", {"age": int(c), "gender": i % 2}) for i, c in enumerate(classes)
+        Sample(name=f"{i}", sha256="", labels={"age": int(c), "gender": i % 2})
+        for i, c in enumerate(classes)
     )
-    dataset = Dataset("d", "", {"age": age.labels}, samples, FolderStore(Path()), Decisions())
+    dataset = Dataset(
+        name="d",
+        protocol="",
+        labels={"age": age.labels},
+        samples=samples,
+        store=FolderStore(Path()),
+        decisions=Decisions(),
+    )
     pixels = np.zeros((len(classes), 2, 2, 3), np.uint8) + (classes * 36)[:, None, None, None]
     images = Decoded(dataset, pixels.astype(np.uint8), ())
     network = Joint().eval()
@@ -433,10 +434,10 @@ def faces(tmp_path: Path) -> Path:
 
 def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> None:
     options = TrainOptions(
-        "multitask-cnn:regression",
-        str(faces),
-        tmp_path / "run",
-        SplitPlan("random"),
+        model="multitask-cnn:regression",
+        data=str(faces),
+        output=tmp_path / "run",
+        plan=SplitPlan("random"),
         changes=("epochs=1", "batch=16"),
         threads=1,
     )
@@ -462,7 +463,9 @@ def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> No
 def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_file({"nothing.alike": torch.zeros(1)}, start)
-    options = TrainOptions("multitask-cnn", str(faces), tmp_path / "run", start=start, threads=1)
+    options = TrainOptions(
+        model="multitask-cnn", data=str(faces), output=tmp_path / "run", start=start, threads=1
+    )
     with pytest.raises(BadModel, match="no tensor in common"):
         train(options)
     start.write_bytes(b"cut")
@@ -473,7 +476,9 @@ def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) ->
 def test_an_extreme_learning_machine_is_fitted_to_given_features(
     faces: Path, tmp_path: Path
 ) -> None:
-    options = TrainOptions("cnn-elm:gender", str(faces), tmp_path / "run", threads=1)
+    options = TrainOptions(
+        model="cnn-elm:gender", data=str(faces), output=tmp_path / "run", threads=1
+    )
     with pytest.raises(BadModel, match="--from"):
         train(options)
     start = tmp_path / "adiencenet.gender.safetensors"
@@ -492,14 +497,18 @@ def test_an_extreme_learning_machine_is_fitted_to_given_features(
 
 
 def test_all_folds_are_runs_of_their_own(tmp_path: Path) -> None:
-    runs = fold_runs(TrainOptions("multitask-cnn", "adience", tmp_path), range(5))
+    runs = fold_runs(TrainOptions(model="multitask-cnn", data="adience", output=tmp_path), range(5))
     assert [run.output.name for run in runs] == [f"fold-{fold}" for fold in range(5)]
     assert "--protocol folds --fold 4" in runs[4].command()
 
 
 def test_folds_are_summed_up_by_mean_and_deviation(faces: Path, tmp_path: Path) -> None:
     options = TrainOptions(
-        "multitask-cnn", str(faces), tmp_path, changes=("epochs=1", "batch=16"), threads=1
+        model="multitask-cnn",
+        data=str(faces),
+        output=tmp_path,
+        changes=("epochs=1", "batch=16"),
+        threads=1,
     )
     plans = [SplitPlan("random", seed=seed) for seed in (1, 2)]
     runs = [train(replace(options, plan=plan, output=tmp_path / str(plan.seed))) for plan in plans]
@@ -549,10 +558,10 @@ def test_targets_are_shared_by_labels_and_teachers() -> None:
 
 def test_a_network_learns_from_its_teacher_what_no_label_says(faces: Path, tmp_path: Path) -> None:
     options = TrainOptions(
-        "multitask-cnn",
-        str(faces),
-        tmp_path / "run",
-        SplitPlan("random"),
+        model="multitask-cnn",
+        data=str(faces),
+        output=tmp_path / "run",
+        plan=SplitPlan("random"),
         changes=("epochs=3", "batch=8", "teacher_share=1", "dropout=0"),
         threads=1,
         teachers=(teacher(tmp_path, True),),
@@ -653,7 +662,7 @@ def test_a_start_may_be_the_file_of_an_installed_package(
     start = Path("brings_weights/models/w.pth")
     begin_from(network, start)
     assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
-    options = TrainOptions("multitask-cnn", "d", tmp_path, start=start)
+    options = TrainOptions(model="multitask-cnn", data="d", output=tmp_path, start=start)
     assert "--from brings_weights/models/w.pth" in options.command()
     with pytest.raises(BadModel, match="no such weights file"):
         begin_from(network, Path("brings_nothing/w.pth"))

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from arm_programs import MARK, RETURN, SDOT, program, run_program
+from command_line import Cli
 from PIL import Image
 
 from edgekit.artifact import Artifact, load_artifact
@@ -31,9 +32,6 @@ from edgekit.session import probe, put_artifact, put_runner, run_job
 from edgekit.targets import check_device, load_target
 
 pytestmark = pytest.mark.slow
-
-SDOT = 0x4E829420  # sdot v0.4s, v1.16b, v2.16b: not in Armv8.0
-RETURN = 0xD65F03C0
 
 
 def board(name: str) -> Sysroot:
@@ -134,22 +132,6 @@ def write(device: VirtualDevice, code: str) -> Path:
 # The counting plugin and the crash report, on programs of a few instructions
 
 
-def program(*words: int) -> bytes:
-    """Return a static aarch64 ELF program that runs `words` and then exits with 0."""
-    code = [*words, 0xD2800000, 0xD2800BA8, 0xD4000001]  # mov x0, 0; mov x8, 93; svc 0
-    size, base = 120 + 4 * len(code), 0x400000
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, base + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
-    return header + segment + struct.pack(f"<{len(code)}I", *code)
-
-
-def run_program(rpi4: Sysroot, cpu: str, elf: Path, *options: str) -> int:
-    command = [*rpi4.qemu.command, *options, "-cpu", cpu, str(elf)]
-    return subprocess.run(command, capture_output=True, cwd=elf.parent).returncode
-
-
-MARK = (0xD28015A8, 0xD4000001)  # mov x8, 173; svc 0
 VECTOR_MACS = (
     0x4E22CC20,  # fmla v0.4s, v1.4s, v2.4s
     0x4F821020,  # fmla v0.4s, v1.4s, v2.s[0]
@@ -355,7 +337,7 @@ def test_tflite_runtime_has_its_own_numpy(
     rpi4: Sysroot, artifacts: dict[str, Artifact], images: list[Path]
 ) -> None:
     chosen = [artifacts["tflite-fp32"]]
-    proof = emulated.verify(rpi4, chosen, images, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, images, runtime="tflite_runtime")[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
     assert max(output.max_abs_diff for output in proof.outputs) < 1e-5
     assert any(name.startswith("numpy-1.26.4") for name, _ in proof.footprint.wheels)
@@ -370,7 +352,7 @@ def test_int8_with_local_response_normalisation_runs_in_tflite_runtime(
     assert done.returncode == 0, done.stderr
     chosen = [load_artifact(tmp_path / "tflite-int8")]
     seen = sorted(pictures.iterdir())[:4]
-    proof = emulated.verify(rpi4, chosen, seen, runtimes={"tflite": "tflite_runtime"})[0]
+    proof = emulated.verify(rpi4, chosen, seen, runtime="tflite_runtime")[0]
     assert (proof.failure, proof.runtime_version) == ("", "2.14.0")
 
 

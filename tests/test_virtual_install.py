@@ -27,7 +27,7 @@ import sys
 from edgekit.errors import EdgekitError
 from edgekit.targets import load_target
 from edgekit.devices.emulator.profile import board_of
-from edgekit.devices.emulator.sysroot import install
+from edgekit.devices.emulator.install import install
 try:
     install(board_of(load_target("rpi3")), progress=lambda *step: print(*step, flush=True))
 except EdgekitError as error:
@@ -67,7 +67,7 @@ def lock() -> Lock:
 
 
 def run_install(
-    cache_home: Path, prefix: tuple[str, ...] = (), code: str = INSTALL, **environment: str
+    cache_home: Path, *prefix: str, code: str = INSTALL, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*prefix, sys.executable, "-c", code],
@@ -191,7 +191,7 @@ def test_a_full_disk_is_one_line_that_says_so(
 ) -> None:
     """It fills up in different steps."""
     disk = tmp_path / "disk"
-    done = run_install(disk, on_a_disk_of(megabytes, disk))
+    done = run_install(disk, *on_a_disk_of(megabytes, disk))
     assert f"no space left on the disk of {disk}/edgekit/virtual" in one_line(done)
 
 
@@ -200,7 +200,7 @@ def test_apt_that_waits_for_ever_is_ended(tmp_path: Path) -> None:
     limits = "from edgekit.devices.emulator import apt\napt.LISTS_BYTES = apt.FULL_BYTES = 0\n"
     disk = tmp_path / "disk"
     done = run_install(
-        disk, on_a_disk_of(16, disk), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"
+        disk, *on_a_disk_of(16, disk), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"
     )
     assert "apt-get update has written nothing for 4 s" in one_line(done)
 

@@ -16,7 +16,11 @@ from edgekit.runtimes import wheels
 from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.targets import load_target
 
-TRIXIE = 'ID=debian\nVERSION_CODENAME=trixie\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n'
+TRIXIE = {
+    "ID": "debian",
+    "VERSION_CODENAME": "trixie",
+    "PRETTY_NAME": "Debian GNU/Linux 13 (trixie)",
+}
 DEB822 = """\
 # a comment
 Types: deb deb-src
@@ -47,12 +51,11 @@ deb-src http://mirror.example/debian trixie main
 """
 
 
-def sources(folder: Path, release: str, **files: str) -> str:
+def sources(folder: Path, release: dict[str, str], **files: str) -> str:
     (folder / "sources.list.d").mkdir()
-    (folder / "os-release").write_text(release)
     for name, text in files.items():
         (folder / "sources.list.d" / name.replace("_", ".")).write_text(text)
-    return apt.debian_sources(folder, folder / "os-release", "bookworm")
+    return apt.debian_sources(folder, release, "bookworm")
 
 
 def test_a_later_debian_gives_the_boards_release_from_its_own_mirror(tmp_path: Path) -> None:
@@ -73,7 +76,7 @@ def test_one_line_sources_keep_their_key_and_lose_their_architecture(tmp_path: P
 
 
 def test_a_host_that_is_not_debian_is_told_what_would_do(tmp_path: Path) -> None:
-    ubuntu = 'ID=ubuntu\nVERSION_CODENAME=noble\nPRETTY_NAME="Ubuntu 24.04"\n'
+    ubuntu = {"ID": "ubuntu", "VERSION_CODENAME": "noble", "PRETTY_NAME": "Ubuntu 24.04"}
     with pytest.raises(DeviceError, match=r"Ubuntu 24\.04 has no Debian .*ssh://") as raised:
         sources(tmp_path, ubuntu, ubuntu_sources=DEB822.replace("trixie", "noble"))
     assert "\n" not in str(raised.value)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from conftest import one_line_error, run_cli
+from command_line import one_line_error, run_cli
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -51,14 +51,18 @@ def benchmarks(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
     options = TrainOptions(
-        MODEL, str(faces), run, SplitPlan("random"), changes=("epochs=1", "batch=16"), threads=1
+        model=MODEL,
+        data=str(faces),
+        output=run,
+        plan=SplitPlan("random"),
+        changes=("epochs=1", "batch=16"),
+        threads=1,
     )
     train(options)
     patch.undo()
-    (root / "accuracy").mkdir()
-    (root / "accuracy" / f"{Path(FILE).stem}.training.json").write_bytes(
-        (run / "result.json").read_bytes()
-    )
+    record = root / "training" / Path(FILE).stem / "training.json"
+    record.parent.mkdir(parents=True)
+    record.write_bytes((run / "result.json").read_bytes())
     return root
 
 
@@ -84,7 +88,7 @@ def test_the_recorded_command_gives_the_recorded_weights_once(
     assert fresh.weights_sha256 == one.result.weights_sha256
     assert sorted(path.suffix for path in own().iterdir()) == [".json", ".md", ".safetensors"]
 
-    loaded = load_module(SourceRequest(MODEL), "zoo")
+    loaded = load_module(SourceRequest(locator=MODEL), "zoo")
     assert loaded.weights == "trained"
 
     monkeypatch.setattr("edgekit.training.recorded.subprocess", None)  # nothing may be trained now
@@ -136,15 +140,14 @@ def test_a_training_that_fails_is_told_and_leaves_no_weights(
 
 def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    records.mkdir()
+    for name in ("cnn-elm.age", Path(FILE).stem):
+        (records / name).mkdir(parents=True)
     (basis,) = recorded(tmp_path)
     record = msgspec.to_builtins(basis.result)
     record |= {"model": "cnn-elm", "variant": "age", "start": FILE}
     record["command"] = f"edgekit train cnn-elm:age --data utkface.zip --from {FILE} --seed 0"
-    (records / "cnn-elm.age.training.json").write_bytes(msgspec.json.encode(record))
-    (records / "zhu-lightweight.regression.training.json").write_bytes(
-        msgspec.json.encode(basis.result)
-    )
+    (records / "cnn-elm.age" / "training.json").write_bytes(msgspec.json.encode(record))
+    (records / Path(FILE).stem / "training.json").write_bytes(msgspec.json.encode(basis.result))
     first, second = recorded(tmp_path, records)
     assert (first.source, second.source) == (MODEL, "cnn-elm:age")
     with pytest.raises(BadModel, match="is not there: make it first"):
@@ -153,14 +156,13 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
     words = command_of(second, Path("/data/faces.zip"))
     assert words[words.index("--from") + 1] == str(first.weights)
     assert words[words.index("--data") + 1] == "/data/faces.zip"
-    (records / "zhu-lightweight.regression.training.json").write_bytes(b"{}")
-    with pytest.raises(BadData, match=r"regression\.training\.json is damaged"):
+    (records / Path(FILE).stem / "training.json").write_bytes(b"{}")
+    with pytest.raises(BadData, match=r"regression/training\.json is damaged"):
         recorded(tmp_path, records)
 
 
 def test_what_a_network_learned_from_is_trained_first(shelved: Path, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    records.mkdir()
     (basis,) = recorded(tmp_path)
     plain = msgspec.to_builtins(basis.result)
     command = "edgekit train {} --data utkface.zip {} --seed 0"
@@ -179,7 +181,8 @@ def test_what_a_network_learned_from_is_trained_first(shelved: Path, tmp_path: P
     }.items():
         model, variant = name.split(".")
         record = plain | {"model": model, "variant": variant} | changes
-        (records / f"{name}.training.json").write_bytes(msgspec.json.encode(record))
+        (records / name).mkdir(parents=True)
+        (records / name / "training.json").write_bytes(msgspec.json.encode(record))
     first, second = known = recorded(tmp_path, records)
     assert (first.source, second.source) == (
         "multitask-cnn:teacher",
@@ -212,7 +215,7 @@ def test_what_ships_is_trained_again_when_asked(
 
 def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) -> None:
     (basis,) = recorded(tmp_path)
-    trained = []
+    trained: list[Recorded] = []
     for seed, variant in enumerate(("age", "gender")):
         result = msgspec.convert(
             msgspec.to_builtins(basis.result) | {"model": "cnn-elm", "variant": variant},
@@ -223,7 +226,7 @@ def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) 
         save_weights(zoo.build("cnn-elm", variant, seed), one.weights, {})
         trained.append(one)
     (path,) = join_pairs(trained)
-    pair = load_module(SourceRequest("cnn-elm:pair", weights=str(tmp_path)), "zoo").module
+    pair = load_module(SourceRequest(locator="cnn-elm:pair", weights=str(tmp_path)), "zoo").module
     image = torch.randn(1, 3, 227, 227)
     with torch.inference_mode():
         age, gender = pair(image)
@@ -234,4 +237,4 @@ def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) 
 
 def test_a_folder_without_the_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="has no weights of cnn-elm:pair"):
-        load_module(SourceRequest("cnn-elm:pair", weights=str(tmp_path)), "zoo")
+        load_module(SourceRequest(locator="cnn-elm:pair", weights=str(tmp_path)), "zoo")

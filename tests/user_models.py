@@ -62,7 +62,8 @@ class Spectrum(nn.Module):
     """Singular values: no backend has them."""
 
     def forward(self, value: Tensor) -> Tensor:
-        return torch.linalg.svd(value)[1].flatten(1)[:, :3]
+        singular: Tensor = torch.linalg.svd(value)[1]
+        return singular.flatten(1)[:, :3]
 
 
 class Branching(nn.Module):
@@ -112,3 +113,22 @@ def crash() -> nn.Module:
 
 
 not_a_function = 7
+
+
+class Shades(nn.Module):
+    """A grey network, not square, of three scores that depend on the pixels' brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores: Tensor = 10 * self.head(self.features(image).flatten(1))
+        return scores
+
+
+def grey() -> tuple[nn.Module, ModelSpec]:
+    spec = InputSpec(20, 12, (127.5,), (127.5,), colour="GREY")
+    return Shades(), ModelSpec(spec, (OutputSpec("shade", "classification", LABELS),))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from edgekit.artifact import Feed, Precision
 from edgekit.errors import UserError, did_you_mean
 from edgekit.plugins import plugins
+from edgekit.runtimes.table import RUNTIMES, runtimes_of
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
@@ -83,13 +84,12 @@ def runtime_for(backend: str, wanted: str | None) -> str:
 
     Another backend's `wanted`, or None, gives the default. Raises UserError for an unknown one.
     """
-    from edgekit.onboard.runner import BACKEND_RUNTIMES
-
-    known = [runtime for runtimes in BACKEND_RUNTIMES.values() for runtime in runtimes]
-    if wanted is not None and wanted not in known:
-        raise UserError(did_you_mean("runtime", wanted, known))
-    if wanted in BACKEND_RUNTIMES.get(backend, []):
-        return str(wanted)
+    if wanted is not None:
+        known = [runtime.name for runtime in RUNTIMES if runtime.role != "reference"]
+        if wanted not in known:
+            raise UserError(did_you_mean("runtime", wanted, known))
+        if wanted in {runtime.name for runtime in runtimes_of(backend)}:
+            return wanted
     return load_backend(backend).RUNTIME
 
 

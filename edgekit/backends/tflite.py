@@ -30,7 +30,7 @@ PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
 PROGRAM = ""
 FLOAT_ONLY = ("DIV", "SQRT")
 """Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
-the model. LiteRT has, and takes more instructions by them: benchmarks/latency/README.md."""
+the model. LiteRT has, and takes more instructions by them: benchmarks/records/README.md."""
 
 _WEIGHTED = {
     "CONV_2D": (0, 1, 2, 0),

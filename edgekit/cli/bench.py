@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from edgekit.cli import completion
+from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
+    from edgekit.measurement.bench import BenchRequest
     from edgekit.results import Measurement
-
-RESULTS = Path("edgekit-results")
+    from edgekit.targets import Target
 
 SHOWN = (
     "model", "backend", "precision", "p50_ms", "p50_low_ms", "p50_high_ms", "p90_ms", "load_ms",
@@ -74,33 +75,35 @@ def bench(
     latency with its interval; no time is measured.
     Example: edgekit bench out/mtc --target host --threads 1
     """
-    import shlex
-    import sys
-
-    from edgekit.api import bench_request, measure_on
-    from edgekit.cli.bench_emulated import emulated
-    from edgekit.cli.bench_fleet import bench_boards
-    from edgekit.cli.output import progress, show
-    from edgekit.errors import UserError
-    from edgekit.measurement.summary import summary_row
-    from edgekit.targets import HOST, load_target
+    from edgekit.api import bench_request
+    from edgekit.cli.output import command_line
+    from edgekit.targets import load_target
 
     profile = load_target(target)
-    if device and inventory:
-        raise UserError("which boards? give --device or --inventory, not both")
-    if not inventory and (device or profile.default_device) == "virtual":
-        if sustained:
-            raise UserError("an emulated board does not get warm: give --sustained a real one")
-        emulated(
-            target, artifacts, images, runtime, results, gate, max_increase, write_baseline,
-            as_json, quiet,
-        )  # fmt: skip
+    where = _where(profile, device, inventory)
+    _check(where, sustained=sustained, gated=bool(gate or write_baseline))
+    if where == "emulated":
+        from edgekit.cli.bench_emulated import EmulatedBench, bench_emulated
+
+        bench_emulated(
+            EmulatedBench(
+                artifacts=artifacts,
+                target=profile,
+                images=images,
+                runtime=runtime,
+                results=results,
+                gate=gate,
+                max_increase=max_increase,
+                baseline=write_baseline,
+                command=command_line(),
+            ),
+            as_json=as_json,
+            quiet=quiet,
+        )
         return
-    if gate or write_baseline:
-        raise UserError("the gate counts instructions: give it --device virtual and a board")
     request = bench_request(
         artifacts,
-        target=target,
+        target=profile,
         images=images,
         threads=threads,
         cores=_core_numbers(cores),
@@ -110,20 +113,55 @@ def bench(
         percentile=percentile,  # type: ignore[arg-type]
         runtime=runtime,
         results=results,
-        command=shlex.join(["edgekit", *sys.argv[1:]]),
+        command=command_line(),
     )
     if inventory:
-        bench_boards(request, inventory, group or (), SHOWN, as_json, quiet)
-        return
+        from edgekit.cli.bench_fleet import bench_boards
+
+        bench_boards(request, inventory, group or (), columns=SHOWN, as_json=as_json, quiet=quiet)
+    else:
+        _bench_here(request, device, as_json=as_json, quiet=quiet)
+
+
+def _where(
+    target: Target, device: str | None, inventory: Path | None
+) -> Literal["one device", "fleet", "emulated"]:
+    """Return what the options ask for. Raises UserError where they ask for two of them."""
+    from edgekit.errors import UserError
+
+    if device and inventory:
+        raise UserError("which boards? give --device or --inventory, not both")
+    if inventory:
+        return "fleet"
+    return "emulated" if (device or target.default_device) == "virtual" else "one device"
+
+
+def _check(where: str, *, sustained: float, gated: bool) -> None:
+    """Raise UserError for an option that means nothing there."""
+    from edgekit.errors import UserError
+
+    if where == "emulated" and sustained:
+        raise UserError("an emulated board does not get warm: give --sustained a real one")
+    if where != "emulated" and gated:
+        raise UserError("the gate counts instructions: give it --device virtual and a board")
+
+
+def _bench_here(request: BenchRequest, device: str | None, *, as_json: bool, quiet: bool) -> None:
+    """Measure on one device and print a row an artifact. Exits with 1 where a row failed."""
+    from edgekit.api import measure_on
+    from edgekit.cli.output import progress, show
+    from edgekit.measurement.summary import summary_row
+    from edgekit.targets import HOST
+
     with progress(quiet or as_json) as say:
         rows = measure_on(request, device, say)
     table = [summary_row(row) for row in rows]
     # The host's title is `this machine`, which another one is not.
-    itself = profile.name != HOST or rows[0].device == "local"
-    place = profile.title if itself else rows[0].device
-    title = f"{place}: {rows[0].facts.title}, {threads} thread{'s' * (threads > 1)}"
-    lines = notes(rows, results)
-    if sustained:
+    itself = request.target.name != HOST or rows[0].device == "local"
+    place = request.target.title if itself else rows[0].device
+    title = f"{place}: {rows[0].facts.title}, {request.threads} thread{'s' * (request.threads > 1)}"
+    lines = notes(rows, request.results)
+    if request.sustained:
         from edgekit.measurement.heat_curve import heat_curve, heat_notes
 
         for row, cells in zip(rows, table, strict=True):
@@ -148,10 +186,13 @@ def _core_numbers(text: str) -> tuple[int, ...]:
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
     """Return what a reader of the table must know."""
+    from edgekit.runtimes.table import role_of
+
     lines = ["p50, p90: one inference, milliseconds; low and high: 95 % interval of the p50"]
-    if any(row.artifact.backend == "null" for row in rows):
+    roles = {role_of(row.artifact.backend) for row in rows}
+    if "harness" in roles:
         lines.append("null answers zeros: its time is the harness's own")
-    if any(row.artifact.backend == "torch" for row in rows):
+    if "reference" in roles:
         lines.append("torch is the reference in PyTorch eager; no board runs it")
     if any(row.artifact.weights == "random" for row in rows):
         lines.append("random weights: the times hold, accuracy would mean nothing")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +20,26 @@ SHOWN = (
 )  # fmt: skip
 
 
-def emulated(
-    board: str,
-    artifacts: Sequence[Path],
-    images: Path | None,
-    runtime: str | None,
-    results: Path,
-    gate: Path | None,
-    max_increase: float,
-    baseline: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EmulatedBench:
+    """What to run on a virtual board, and the costs to hold it to.
+
+    `gate` is a file of accepted costs and `max_increase` what it allows, in per cent of the
+    instructions; `baseline` is the file to write the costs to.
+    """
+
+    artifacts: Sequence[Path]
+    target: Target
+    images: Path | None
+    runtime: str | None
+    results: Path
+    gate: Path | None
+    max_increase: float
+    baseline: Path | None
+    command: str
+
+
+def bench_emulated(request: EmulatedBench, *, as_json: bool, quiet: bool) -> None:
     """Print and save what the virtual board proves, and the latency that is predicted for it.
 
     Exits with 1 where an artifact died or the gate fails.
@@ -46,20 +53,18 @@ def emulated(
     from edgekit.emulation.emulate import row
     from edgekit.latency_model.records import row as predicted_row
     from edgekit.results import save
-    from edgekit.targets import load_target
 
-    target = load_target(board)
-    accepted = read_baseline(gate) if gate else None
-    found = find_artifacts(artifacts)
-    command = shlex.join(["edgekit", *sys.argv[1:]])
+    target = request.target
+    accepted = read_baseline(request.gate) if request.gate else None
+    found = find_artifacts(request.artifacts)
     with progress(quiet or as_json) as say:
         records = emulate(
             found,
-            target=board,
-            images=images,
-            runtime=runtime,
-            results=results,
-            command=command,
+            target=target,
+            images=request.images,
+            runtime=request.runtime,
+            results=request.results,
+            command=request.command,
             say=say,
         )
     notes = [
@@ -74,16 +79,17 @@ def emulated(
         *sorted({r.not_counted for r in records if r.not_counted}),
     ]
     failed = any(record.failure for record in records)
-    for verdict in hold(records, accepted, max_increase) if accepted is not None else []:
+    for verdict in hold(records, accepted, request.max_increase) if accepted is not None else []:
         failed |= verdict.passed is False
         state = {True: "passed", False: "FAILED", None: "no baseline"}[verdict.passed]
         change = "" if verdict.change_percent is None else f", {verdict.change_percent:+.2f} %"
         notes.append(f"gate {state}: {verdict.label}{change}")
-    if baseline is not None:
-        notes.append(f"{write_baseline(baseline, records)} costs written to {baseline}")
-    predictions, origin = _predicted(target, found, runtime, command, notes)
+    if request.baseline is not None:
+        written = write_baseline(request.baseline, records)
+        notes.append(f"{written} costs written to {request.baseline}")
+    predictions, origin = _predicted(request, found, notes)
     for prediction in predictions:
-        save(prediction, results)
+        save(prediction, request.results)
     emulated_rows = [row(record) for record in records]
     if as_json:
         both = [*emulated_rows, *map(predicted_row, predictions)]
@@ -98,11 +104,7 @@ def emulated(
 
 
 def _predicted(
-    target: Target,
-    artifacts: Sequence[Artifact],
-    runtime: str | None,
-    command: str,
-    notes: list[str],
+    request: EmulatedBench, artifacts: Sequence[Artifact], notes: list[str]
 ) -> tuple[Sequence[PredictionRecord], Sequence[str]]:
     """Return the predicted latencies and whose coefficients they are; `notes` gain why none are.
 
@@ -115,8 +117,15 @@ def _predicted(
 
     priced = [artifact for artifact in artifacts if artifact.manifest.backend in readers()]
     try:
-        predictor, origin = open_for(target)
-        return predict(target, priced, predictor, runtime=runtime, command=command), origin
+        predictor, origin = open_for(request.target)
+        records = predict(
+            request.target,
+            priced,
+            predictor,
+            runtime=request.runtime,
+            command=request.command,
+        )
+        return records, origin
     except UserError as error:
         notes.append(f"no latency predicted: {error}")
         return (), ()

@@ -16,6 +16,7 @@ def bench_boards(
     request: BenchRequest,
     inventory: Path,
     groups: Sequence[str],
+    *,
     columns: Sequence[str],
     as_json: bool,
     quiet: bool,

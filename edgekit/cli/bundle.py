@@ -44,14 +44,14 @@ def bundle(
 
     made = make_bundle(
         BundleRequest(
-            load_artifact(artifact),
-            output,
-            open_images(images) if images else sample_images(),
-            name,
-            wheelhouse,
-            max_p90,
-            sign,
-            force,
+            artifact=load_artifact(artifact),
+            output=output,
+            images=open_images(images) if images else sample_images(),
+            name=name,
+            wheelhouse=wheelhouse,
+            max_p90_ms=max_p90,
+            key=sign,
+            force=force,
         )
     )
     row = {

@@ -138,13 +138,15 @@ def _status(artifact: Artifact | None) -> str:
 
 
 def notes(conversion: Conversion, output: Path) -> list[str]:
-    """Return what a reader of the table must know: errors, random weights, calibration warnings."""
+    """Return what a reader of the table must know: errors, random weights, doubts, calibration."""
     graph = conversion.graph
     lines = [f"{r.backend} {r.precision}: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
         lines.append("random weights: good for timing, meaningless for accuracy")
     if graph.calibration:
         lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
+    doubts = (doubt for a in conversion.artifacts for doubt in a.manifest.parity.doubts)
+    lines += [f"parity: {doubt}" for doubt in dict.fromkeys(doubts)]
     lines += [
         f"{artifact.manifest.backend} {artifact.manifest.precision}: {note}"
         for artifact in conversion.artifacts

@@ -55,7 +55,8 @@ def deploy(
     from edgekit.deployment.bundle import read_bundle
     from edgekit.deployment.deploy import Deployed, DeployRequest
     from edgekit.deployment.deploy import deploy as run
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     read = read_bundle(bundle)
 
@@ -63,7 +64,17 @@ def deploy(
         limits = [limit for limit in (max_p90, host.max_p90_ms) if limit is not None]
         signed = require_signature or host.require_signature
         limit = min(limits, default=None)
-        return run(DeployRequest(read, host.python, limit, signed, keep), host.address, say)
+        return run(
+            DeployRequest(
+                bundle=read,
+                python=host.python,
+                max_p90_ms=limit,
+                require_signature=signed,
+                keep=keep,
+            ),
+            host.address,
+            say,
+        )
 
     def row(result: Deployed) -> dict[str, Any]:
         return {
@@ -75,7 +86,7 @@ def deploy(
         }
 
     hosts = hosts_of(to, inventory, group, python)
-    plan = Plan(canary, at_once, max_failures)
+    plan = Plan(canary=canary, at_once=at_once, max_failures=max_failures)
     rows, notes = on_all(hosts, action, plan, row, quiet or as_json)
     finish(f"{read.name} {read.sha256[:12]}", rows, notes, as_json)
 
@@ -95,7 +106,8 @@ def rollback(
     Example: edgekit rollback multitask-cnn-classification --to ssh://pi@raspberrypi.local
     """
     from edgekit.deployment.deploy import Deployed, roll_back
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     def action(host: Host, say: Say) -> Deployed:
         say(str(host.address), "rollback")
@@ -106,7 +118,9 @@ def rollback(
         return {"result": "rolled back", "version": result.version[:12], "before": before}
 
     hosts = hosts_of(to, inventory, group, python)
-    rows, notes = on_all(hosts, action, Plan(0, at_once, 1.0), row, quiet or as_json)
+    rows, notes = on_all(
+        hosts, action, Plan(canary=0, at_once=at_once, max_failures=1.0), row, quiet or as_json
+    )
     finish(f"Rollback of {app}", rows, notes, as_json)
 
 
@@ -125,7 +139,8 @@ def status(
     """
     from edgekit.cli.output import progress, show
     from edgekit.deployment.deploy import status as run
-    from edgekit.deployment.rollout import Plan, Say, roll_out
+    from edgekit.deployment.rollout import Plan, roll_out
+    from edgekit.progress import Say
 
     def action(host: Host, say: Say) -> list[dict[str, Any]]:
         say(str(host.address), "status")
@@ -133,7 +148,7 @@ def status(
 
     hosts = hosts_of(to, inventory, group, python)
     with progress(quiet or as_json) as say:
-        outcomes = roll_out(hosts, action, Plan(0, at_once, 1.0), say)
+        outcomes = roll_out(hosts, action, Plan(canary=0, at_once=at_once, max_failures=1.0), say)
     rows = []
     notes = [outcome.error for outcome in outcomes if outcome.error]
     for outcome in outcomes:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli import completion
+from edgekit.paths import RESULTS
 
 HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_lowest_recall")
 """Endings of the columns that only --json prints; the intervals would crowd a terminal."""
@@ -54,11 +55,8 @@ def evaluate(
 
     Example: edgekit evaluate out/mtc --data utkface.zip --split test
     """
-    import shlex
-    import sys
-
     from edgekit.api import evaluate as run
-    from edgekit.cli.output import column_names, progress, show
+    from edgekit.cli.output import column_names, command_line, progress, show
     from edgekit.evaluation.evaluate import row
 
     with progress(quiet or as_json) as say:
@@ -76,7 +74,7 @@ def evaluate(
             executor=executor,
             reframe=reframe,
             results=results,
-            command=shlex.join(["edgekit", *sys.argv[1:]]),
+            command=command_line(),
             say=say,
         )
     notes = [
@@ -88,7 +86,7 @@ def evaluate(
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
     if results is None:
-        notes.append("not saved: --results edgekit-results keeps these for `edgekit report`")
+        notes.append(f"not saved: --results {RESULTS} keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]
     columns = [name for name in column_names(rows) if not name.endswith(HIDDEN)]
     show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, columns=columns)

@@ -56,7 +56,8 @@ def trust(
     """
     from edgekit.deployment.deploy import trust as run
     from edgekit.deployment.keys import trusted_line
-    from edgekit.deployment.rollout import Plan, Say
+    from edgekit.deployment.rollout import Plan
+    from edgekit.progress import Say
 
     line = trusted_line(public)
 
@@ -66,7 +67,7 @@ def trust(
         return line.split()[0]
 
     hosts = hosts_of(to, inventory, group, python)
-    plan = Plan(0, at_once, 1.0)
+    plan = Plan(canary=0, at_once=at_once, max_failures=1.0)
     rows, notes = on_all(
         hosts, action, plan, lambda name: {"result": "trusted", "signer": name}, True
     )

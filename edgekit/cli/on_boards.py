@@ -34,7 +34,7 @@ def hosts_of(
     if inventory is not None:
         return read_inventory(inventory, groups or ())
     addresses = dict.fromkeys(parse_address(text) for text in to or ())
-    return [Host(address, python=python) for address in addresses]
+    return [Host(address=address, python=python) for address in addresses]
 
 
 def on_all(

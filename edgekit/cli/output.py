@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.conversion.pipeline import Say
+    from edgekit.progress import Say
 
 Rows = Sequence[dict[str, Any]]
 
@@ -49,6 +51,11 @@ def show(
         console.print(Text(f"  {note}"))
 
 
+def command_line() -> str:
+    """Return the command as it was typed, for the records that it makes."""
+    return shlex.join(["edgekit", *sys.argv[1:]])
+
+
 def column_names(rows: Rows) -> list[str]:
     """Return the keys of all rows, in order: models with other outputs have other columns."""
     return list(dict.fromkeys(name for row in rows for name in row))
@@ -72,7 +79,9 @@ def _cell(value: object) -> str:
 def progress(quiet: bool) -> Iterator[Say]:
     """Yield a function (step, text) that keeps one line a step up to date on standard error."""
     if quiet:
-        yield lambda step, text: None
+        from edgekit.progress import silent
+
+        yield silent
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

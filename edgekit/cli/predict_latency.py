@@ -65,14 +65,13 @@ def predict_latency(
     Nothing runs: the artifact's operators are priced by published measurements.
     Example: edgekit predict-latency out/mtc --target rpi4 --threads 1,4
     """
-    import shlex
-    import sys
-
     from edgekit.artifact import find_artifacts
+    from edgekit.cli.output import command_line
     from edgekit.errors import UserError, did_you_mean
     from edgekit.latency_model import METHODS
     from edgekit.latency_model.records import predict
     from edgekit.results import save
+    from edgekit.runtimes.table import role_of
     from edgekit.targets import load_target
 
     if method is not None and method not in METHODS:
@@ -83,8 +82,8 @@ def predict_latency(
     profile = load_target(target)
     if not artifacts:
         raise UserError("no artifact given: name some that `edgekit convert` made, or --check")
-    found = [a for a in find_artifacts(artifacts) if a.manifest.backend not in {"torch", "null"}]
-    command = shlex.join(["edgekit", *sys.argv[1:]])
+    found = [a for a in find_artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
+    command = command_line()
     if refit is not None:
         _refit(found, profile, refit, command, as_json=as_json)
         return

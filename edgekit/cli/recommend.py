@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.paths import RESULTS
+
 if TYPE_CHECKING:
     from edgekit.recommend import Recommendation
 
@@ -31,9 +33,7 @@ def recommend(
     min_accuracy: Annotated[
         list[str] | None, typer.Option(help="Least accuracy of any output: OUTPUT=PERCENT.")
     ] = None,
-    results: Annotated[Path, typer.Option(help="Folder of saved results.")] = Path(
-        "edgekit-results"
-    ),
+    results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Pick the artifact to ship from saved results, and say why, or what is out of reach.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.paths import RESULTS
+
 if TYPE_CHECKING:
     from edgekit.report.records import Saved
 
 
 def report(
-    results: Annotated[Path, typer.Option(help="Folder of saved results.")] = Path(
-        "edgekit-results"
-    ),
+    results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the files; none: print only.")
     ] = None,

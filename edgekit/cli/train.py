@@ -94,9 +94,19 @@ def train(
         raise BadData(f"--protocol {protocol} --fold {fold}: {error}") from error
     name, _ = zoo.resolve(model)
     options = TrainOptions(
-        model, data, output, plan, recipe or default_recipe(name), tuple(changes or ()),
-        start, seed, threads, workers, tuple(teachers or ()), device,
-    )  # fmt: skip
+        model=model,
+        data=data,
+        output=output,
+        plan=plan,
+        recipe=recipe or default_recipe(name),
+        changes=tuple(changes or ()),
+        start=start,
+        seed=seed,
+        threads=threads,
+        workers=workers,
+        teachers=tuple(teachers or ()),
+        device=device,
+    )
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
     results = _spread(runs, open_executor(executor, workers=1), quiet or as_json)
     if as_json:

@@ -21,11 +21,12 @@ from edgekit.conversion.parity import artifact_outputs, judge
 from edgekit.conversion.steps import Report
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
-from edgekit.outputs import Outputs, compare_outputs
+from edgekit.outputs import Outputs
+from edgekit.runtimes.table import role_of
 from edgekit.version import __version__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """Which precisions of which backend to build from a graph, and the folder that takes them."""
 
@@ -124,37 +125,36 @@ def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Bui
         str(folder / built.files[0]), loader(backend), built.feed, graph.spec, graph.parity_pixels()
     )
     try:
-        records = compare_outputs(ours, reference, graph.spec.outputs)
+        parity = judge(
+            ours,
+            reference,
+            graph.spec.outputs,
+            precision,
+            graph.parity_images,
+            request.min_agreement,
+            noise=graph.noise,
+            random_weights=graph.source.weights == "random",
+        )
     except ValueError as error:
         raise ParityFailed(f"{request.backend} {precision}: {error}") from None
-    parity = judge(
-        records,
-        reference,
-        precision,
-        graph.parity_images,
-        request.min_agreement,
-        random_weights=graph.source.weights == "random",
-    )
-    if not parity.passed and request.backend != "null":
+    if not parity.passed and role_of(request.backend) != "harness":
         raise ParityFailed(
-            f"{request.backend} {precision} does not compute the model: "
-            f"max abs difference {parity.max_abs_diff:.3g}, "
-            f"agreement {'-' if parity.agreement is None else format(parity.agreement, '.1%')} "
-            f"on {len(parity.images)} images; the bar is {parity.bar}"
+            f"{request.backend} {precision} does not compute the model on "
+            f"{len(parity.images)} images: {'; '.join(parity.faults)}"
         )
     return Manifest(
-        graph.model,
-        request.backend,
-        precision,
-        record_files(folder, built.files),
-        graph.source,
-        graph.spec.input,
-        built.feed,
-        graph.spec.outputs,
-        graph.calibration if precision == "int8" else None,
-        tool_versions(backend.PACKAGES),
-        parity,
-        built.notes,
+        model=graph.model,
+        backend=request.backend,
+        precision=precision,
+        files=record_files(folder, built.files),
+        source=graph.source,
+        input=graph.spec.input,
+        feed=built.feed,
+        outputs=graph.spec.outputs,
+        calibration=graph.calibration if precision == "int8" else None,
+        tools=tool_versions(backend.PACKAGES),
+        parity=parity,
+        notes=built.notes,
     )
 
 

@@ -23,7 +23,7 @@ ENOUGH_SAMPLES = 32
 """Below this many the linter warns: ranges of rare activations are then seen by chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """How calibration samples are chosen and what the quantizer does with them.
 
@@ -55,7 +55,7 @@ def recipe_names() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """Return a recipe from the shelf by name, or from a TOML file by path; BadData otherwise."""
-    import msgspec
+    from edgekit.toml_files import read_toml
 
     path = Path(name) if name.endswith(".toml") else shelf("calibration") / f"{name}.toml"
     if not path.is_file():
@@ -64,10 +64,8 @@ def load_recipe(name: str) -> Recipe:
                 f"no calibration recipe at {path}: give one of {recipe_names()} or a file"
             )
         raise BadData(did_you_mean("calibration recipe", name, recipe_names()))
-    try:
-        recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"calibration recipe {path}: {error}; see calibration/default.toml") from None
+    remedy = "calibration/default.toml shows the shape of a recipe"
+    recipe = read_toml(path, Recipe, error=BadData, remedy=remedy)
     if recipe.samples < 1:
         raise BadData(f"calibration recipe {path}: samples must be 1 or more")
     return replace(recipe, name=path.stem)

@@ -16,11 +16,18 @@ import msgspec
 from edgekit.artifact import CalibrationRecord, SourceRecord
 from edgekit.conversion.calibration import DATA_FREE, Recipe, choose, load_samples
 from edgekit.conversion.guard_images import save_guard_set
+from edgekit.conversion.reference import (
+    broken_weights,
+    check_answers,
+    torch_answers,
+    torch_noise,
+)
 from edgekit.conversion.sources import (
     LoadedModule,
     SourceRequest,
     complete_spec,
     load_module,
+    numbered,
     read_spec,
     source_kind,
 )
@@ -28,7 +35,8 @@ from edgekit.conversion.steps import Report
 from edgekit.data.images import content_hash, decode_image, open_images
 from edgekit.data.sample_images import sample_images
 from edgekit.errors import BadData, BadModel, UnsupportedModel, first_line
-from edgekit.graph import ExportedGraph
+from edgekit.graph import ExportedGraph, Noise
+from edgekit.graph.scores import with_scores
 from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -40,7 +48,7 @@ PARITY_IMAGES = 64
 """One decision in 64 is 1.6 points of agreement: fewer images judge int8 by chance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportRequest:
     """What to export, from where the images come, and the folder that takes the result.
 
@@ -80,32 +88,45 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     folder = Path(request.folder)
     np.save(folder / "parity.npy", parity)
     say("running the reference model")
-    np.savez(folder / "reference.npz", **source.reference(parity))  # type: ignore[arg-type]
+    reference = source.reference(parity)
+    check_answers(source.name, reference, source.reference(parity[:1]), source.broken)
+    noise = source.noise(parity, reference)
+    np.savez(folder / "reference.npz", **reference)  # type: ignore[arg-type]
     say("preparing calibration")
     calibration = _calibrate(request, source, folder)
     if request.guard is not None:
         say("running the reference model for the guard")
         save_guard_set(request.guard, source.spec, source.reference, folder / "guard.npz")
     say("exporting")
-    source.save(folder)
+    spec = with_scores(source.spec, source.save(folder), reference)
     record = SourceRecord(
-        kind, request.source.locator, source.sha256, source.parameters, source.macs, source.weights
+        kind=kind,
+        locator=request.source.locator,
+        sha256=source.sha256,
+        parameters=source.parameters,
+        macs=source.macs,
+        weights=source.weights,
     )
     return ExportedGraph(
-        folder,
-        source.format,
-        source.name,
-        record,
-        source.spec,
-        request.raw_input,
-        parity_names,
-        calibration,
+        folder=folder,
+        format=source.format,
+        model=source.name,
+        source=record,
+        spec=spec,
+        raw_input=request.raw_input,
+        parity_images=parity_names,
+        calibration=calibration,
+        noise=noise,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A loaded source, whatever its format: how to run it, calibrate it and save its graph."""
+    """A loaded source, whatever its format: how to run it, calibrate it and save its graph.
+
+    `broken` says which weights hold NaN, `noise` how far the answers are from float64's, and
+    `save` of each output whether it ends in a softmax or a sigmoid.
+    """
 
     format: Any
     name: str
@@ -114,9 +135,11 @@ class _Source:
     parameters: int
     macs: int | None
     weights: Any
-    reference: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+    broken: list[str]
+    reference: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.generic]]]
+    noise: Callable[[NDArray[np.uint8], dict[str, NDArray[np.generic]]], dict[str, Noise]]
     synthesise: Callable[[Recipe], tuple[NDArray[np.uint8], tuple[str, ...]]]
-    save: Callable[[Path], None]
+    save: Callable[[Path], tuple[bool, ...]]
 
 
 def _load_torch(request: ExportRequest) -> _Source:
@@ -125,44 +148,40 @@ def _load_torch(request: ExportRequest) -> _Source:
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, reference_input
     from edgekit.graph.rewrites import rewrite
+    from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 
     torch.manual_seed(0)
     kind = source_kind(request.source)
     loaded = load_module(request.source, kind)
-    network = Flat(loaded.module).eval()
     spec = loaded.spec
+    network = Flat(loaded.module, [output.name for output in spec.outputs]).eval()
     example = reference_input(
         torch.full((1, spec.input.height, spec.input.width, spec.input.channels), 128), spec.input
     )
     macs = _check_forward(network, loaded, example)
+    stored = [*loaded.module.named_parameters(), *loaded.module.named_buffers()]
 
-    def reference(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        with torch.inference_mode():
-            rows = [
-                network(reference_input(torch.from_numpy(image[None]), spec.input))
-                for image in pixels
-            ]
-        columns = (torch.cat(column).float().numpy() for column in zip(*rows, strict=True))
-        return dict(zip((output.name for output in spec.outputs), columns, strict=True))
-
-    def save(folder: Path) -> None:
+    def save(folder: Path) -> tuple[bool, ...]:
         # After the reference was taken: it is the user's model, the graph may be the faster form.
         with torch.no_grad():
             program = _export(rewrite(network, example), example)
         torch.export.save(program, folder / "graph.pt2")
+        return torch_endings(program)
 
     return _Source(
-        "pt2",
-        loaded.name,
-        spec,
-        loaded.sha256,
-        count_parameters(loaded.module),
-        macs,
-        loaded.weights,
-        reference,
-        lambda recipe: synthesise(network, spec.input, recipe),
-        save,
+        format="pt2",
+        name=loaded.name,
+        spec=spec,
+        sha256=loaded.sha256,
+        parameters=count_parameters(loaded.module),
+        macs=macs,
+        weights=loaded.weights,
+        broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
+        reference=lambda pixels: torch_answers(network, spec, pixels),
+        noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
+        synthesise=lambda recipe: synthesise(network, spec.input, recipe),
+        save=save,
     )
 
 
@@ -181,11 +200,12 @@ def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torc
         raise BadModel(
             f"{loaded.name} does not run on a {tuple(example.shape)} input: {first_line(error)}"
         ) from None
-    if len(outputs) != len(loaded.spec.outputs):
-        raise BadModel(
-            f"{loaded.name} gives {len(outputs)} outputs, its spec names {len(loaded.spec.outputs)}"
-        )
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
+        if value.ndim < 1 or value.shape[0] != 1:
+            raise BadModel(
+                f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)} for one "
+                "image: its first dimension must be the batch, 1 (add it with [None])"
+            )
         width = {"classification": len(output.labels), "regression": 1}.get(output.kind)
         if width is not None and tuple(value.shape) != (1, width):
             raise BadModel(
@@ -219,18 +239,20 @@ def _load_onnx(request: ExportRequest) -> _Source:
         raise BadModel(
             f"{path} does not say what its input means: give --spec FILE.toml, or --raw-input"
         )
-    spec = complete_spec(given, shape, outputs, str(path))
+    spec = complete_spec(given, shape, numbered(outputs), str(path))
     return _Source(
-        "onnx",
-        path.stem,
-        spec,
-        onnx_source.content_hash(model),
-        onnx_source.count_parameters(model),
-        None,
-        "given",
-        lambda pixels: onnx_source.reference(path, pixels, spec),
-        lambda recipe: onnx_source.no_statistics(recipe, spec),
-        lambda folder: onnx_source.save(model, folder / "graph.onnx"),
+        format="onnx",
+        name=path.stem,
+        spec=spec,
+        sha256=onnx_source.content_hash(model),
+        parameters=onnx_source.count_parameters(model),
+        macs=None,
+        weights="given",
+        broken=broken_weights(onnx_source.weights(model)),
+        reference=lambda pixels: onnx_source.reference(path, pixels, spec),
+        noise=lambda pixels, answers: {},
+        synthesise=lambda recipe: onnx_source.no_statistics(recipe, spec),
+        save=lambda folder: onnx_source.save(model, folder / "graph.onnx"),
     )
 
 
@@ -281,10 +303,10 @@ def _calibrate(request: ExportRequest, source: _Source, folder: Path) -> Calibra
         pixels, hashes, warnings = samples.pixels, samples.hashes, samples.warnings
     np.save(folder / "calibration.npy", pixels)
     return CalibrationRecord(
-        recipe.name,
-        recipe.method,
-        recipe.seed,
-        request.calibration == DATA_FREE,
-        hashes,
-        warnings,
+        recipe=recipe.name,
+        method=recipe.method,
+        seed=recipe.seed,
+        data_free=request.calibration == DATA_FREE,
+        samples=hashes,
+        warnings=warnings,
     )

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.data.images import content_hash, decode_image, open_images
-from edgekit.errors import BadData
-from edgekit.outputs import Outputs
+from edgekit.errors import BadData, BadModel
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -24,14 +23,20 @@ GUARD_IMAGES = 1000
 def save_guard_set(
     text: str,
     spec: ModelSpec,
-    reference: Callable[[NDArray[np.uint8]], Outputs],
+    reference: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.generic]]],
     path: Path,
 ) -> None:
     """Write guard.npz (see graph.py) from a dataset's validation split, or from plain images.
 
-    Raises BadData where there are no readable images.
+    Raises BadData where there are no readable images, BadModel where no output decides anything.
     """
     import numpy as np
+
+    if all(output.kind == "tensor" for output in spec.outputs):
+        raise BadModel(
+            "--max-drop counts decisions, and every output of the spec is a plain tensor: "
+            "leave it out, or declare a classification or a regression"
+        )
 
     encoded, labels = _labelled(text, spec) if is_dataset(text) else (_plain(text), [])
     kept, pixels = [], []

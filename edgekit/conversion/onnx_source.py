@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,16 @@ def count_parameters(model: Any) -> int:
     return sum(math.prod(tensor.dims) for tensor in stored)
 
 
+def weights(model: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Yield the name and values of each tensor that is stored in the graph."""
+    from onnx import numpy_helper
+
+    return ((tensor.name, numpy_helper.to_array(tensor)) for tensor in model.graph.initializer)
+
+
 def reference(
     path: Path, pixels: NDArray[np.uint8], spec: ModelSpec
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, NDArray[np.generic]]:
     """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised."""
     import msgspec
     import numpy as np
@@ -95,12 +103,18 @@ def no_statistics(recipe: Recipe, spec: ModelSpec) -> tuple[NDArray[np.uint8], t
     return synthesise(nn.Identity(), spec.input, recipe)
 
 
-def save(model: Any, path: Path) -> None:
-    """Write the graph with its batch fixed at 1, so that every backend sees one static shape."""
+def save(model: Any, path: Path) -> tuple[bool, ...]:
+    """Write the graph with its batch fixed at 1, so that every backend sees one static shape.
+
+    Returns of each output whether it ends in a softmax or a sigmoid.
+    """
     import onnx
+
+    from edgekit.graph.scores import onnx_endings
 
     for value in (*model.graph.input, *model.graph.output):
         dimensions = value.type.tensor_type.shape.dim
         if dimensions and dimensions[0].dim_value < 1:
             dimensions[0].dim_value = 1
     onnx.save(model, str(path))
+    return onnx_endings(model)

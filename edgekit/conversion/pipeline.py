@@ -10,7 +10,6 @@ Each heavy arrow runs in a process of its own (steps.py).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +28,10 @@ from edgekit.conversion.steps import Children, run_step
 from edgekit.errors import EdgekitError, UserError, did_you_mean
 from edgekit.files import folder_whole
 from edgekit.graph import ExportedGraph
-
-Say = Callable[[str, str], None]
-"""Progress: (step, what it is doing), for instance ('onnx', 'building int8')."""
+from edgekit.progress import Say, silent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConvertRequest:
     """What `edgekit convert` was asked for.
 
@@ -60,7 +57,7 @@ class ConvertRequest:
     guard_minutes: float = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """What became of one artifact: its parity and folder, or the error that cost it."""
 
@@ -81,7 +78,7 @@ class Conversion:
     artifacts: tuple[Artifact, ...]
 
 
-def convert(request: ConvertRequest, say: Say = lambda step, text: None) -> Conversion:
+def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
     """Turn one model into artifacts that are proven equal to it.
 
     Failed rows cost nothing but themselves. Where every row failed no folder is left.
@@ -138,14 +135,14 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
     data_free = request.calibration == DATA_FREE
     recipe = load_recipe(request.recipe or (DATA_FREE if data_free else "default"))
     asked = ExportRequest(
-        request.source,
-        str(scratch),
-        request.raw_input,
-        request.images,
-        request.calibration if "int8" in request.precisions else None,
-        recipe,
-        request.evaluation,
-        request.guard if request.max_drop is not None else None,
+        source=request.source,
+        folder=str(scratch),
+        raw_input=request.raw_input,
+        images=request.images,
+        calibration=request.calibration if "int8" in request.precisions else None,
+        recipe=recipe,
+        evaluation=request.evaluation,
+        guard=request.guard if request.max_drop is not None else None,
     )
     reply = run_step(
         "edgekit.conversion.export",
@@ -181,20 +178,29 @@ def build(
 
     while left:
         asked = BuildRequest(
-            graph,
-            backend,
-            tuple(left),
-            str(output),
-            request.min_agreement,
-            request.max_drop,
-            request.guard_minutes,
+            graph=graph,
+            backend=backend,
+            precisions=tuple(left),
+            output=str(output),
+            min_agreement=request.min_agreement,
+            max_drop=request.max_drop,
+            guard_minutes=request.guard_minutes,
         )
         log = graph.folder / f"{backend}.log"
         try:
             wanted = msgspec.to_builtins(asked, enc_hook=str)
             run_step("edgekit.conversion.build", wanted, log, on_event, 1, children)
         except EdgekitError as error:
-            rows.append(Row(backend, left.pop(0), 0.0, None, str(error), type(error).__name__))
+            rows.append(
+                Row(
+                    backend=backend,
+                    precision=left.pop(0),
+                    seconds=0.0,
+                    parity=None,
+                    error=str(error),
+                    kind=type(error).__name__,
+                )
+            )
     say(backend, "done")
     return rows
 

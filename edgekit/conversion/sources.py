@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
 from edgekit.errors import BadModel, did_you_mean
@@ -23,7 +23,7 @@ SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SourceRequest:
     """What the user named: a source, and what the source itself may not say.
 
@@ -69,7 +69,7 @@ def source_kind(request: SourceRequest) -> SourceKind:
     raise BadModel(did_you_mean("model", locator, list(zoo.systems())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedModule:
     """A torch module ready to export, with its contract, name and where its weights came from."""
 
@@ -90,16 +90,10 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 def read_spec(path: str) -> ModelSpec:
     """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise."""
-    import msgspec
+    from edgekit.toml_files import read_toml
 
-    try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=ModelSpec)
-    except OSError as error:
-        raise BadModel(f"cannot read the spec {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadModel(
-            f"spec {path}: {error}; it needs [input] height, width, mean, std and [[outputs]]"
-        ) from None
+    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy)
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
@@ -120,7 +114,13 @@ def _zoo(request: SourceRequest) -> LoadedModule:
     if weights is not None:
         load_weights(module, weights)
         kind = "trained" if given is None else "given"
-    return LoadedModule(module, zoo.spec(name, variant), f"{name}:{variant}", kind, _hash(module))
+    return LoadedModule(
+        module=module,
+        spec=zoo.spec(name, variant),
+        name=f"{name}:{variant}",
+        weights=kind,
+        sha256=_hash(module),
+    )
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
@@ -133,13 +133,15 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
         raise BadModel(
             f"{path} holds weights but no network: name it with --arch (zoo name or module:factory)"
         )
-    network = SourceRequest(arch, spec=request.spec)
+    network = SourceRequest(locator=arch, spec=request.spec)
     kind = source_kind(network)
     if kind not in {"zoo", "factory"}:
         raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
     base = _zoo(network) if kind == "zoo" else _factory(network)
     load_weights(base.module, path)
-    return LoadedModule(base.module, base.spec, base.name, "given", sha256(path))
+    return LoadedModule(
+        module=base.module, spec=base.spec, name=base.name, weights="given", sha256=sha256(path)
+    )
 
 
 def _pt2(request: SourceRequest) -> LoadedModule:
@@ -160,12 +162,30 @@ def _pt2(request: SourceRequest) -> LoadedModule:
         raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
     shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
     spec = read_spec(request.spec) if request.spec else None
-    spec = complete_spec(spec, shape, len(program.graph_signature.user_outputs), str(path))
+    spec = complete_spec(spec, shape, _output_names(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
     setattr(module, "eval", lambda: module)  # noqa: B010
-    return LoadedModule(module, spec, path.stem, "given", sha256(path))
+    return LoadedModule(
+        module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
+    )
+
+
+def _output_names(program: Any) -> tuple[str, ...]:
+    """Return the keys of an exported program's dict, or a name by place for each of its outputs."""
+    from torch.utils import _pytree
+
+    count = len(program.graph_signature.user_outputs)
+    answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
+    if isinstance(answer, dict):
+        return tuple(map(str, answer))
+    return numbered(len(answer) if isinstance(answer, tuple | list) else 1)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Return names for outputs that have none."""
+    return tuple(f"output_{index}" for index in range(count))
 
 
 def _factory(request: SourceRequest) -> LoadedModule:
@@ -198,16 +218,19 @@ def _factory(request: SourceRequest) -> LoadedModule:
     weights: Literal["random", "given"] = "given"
     if request.weights:
         load_weights(module, Path(request.weights))
-    return LoadedModule(module, spec, attribute, weights, _hash(module))
+    return LoadedModule(
+        module=module, spec=spec, name=attribute, weights=weights, sha256=_hash(module)
+    )
 
 
 def complete_spec(
-    spec: ModelSpec | None, shape: tuple[int, ...], outputs: int, where: str
+    spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
 ) -> ModelSpec:
     """Return `spec` checked against a graph's input shape, or one read off the shape alone.
 
     Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
-    are plain tensors. Raises BadModel where the shape is no image's or contradicts the spec.
+    are plain tensors called `outputs`. Raises BadModel where the shape is no image's or contradicts
+    the spec.
     """
     if len(shape) != 4:
         raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
@@ -226,13 +249,13 @@ def complete_spec(
                 colour="RGB" if channels == 3 else "GREY",
                 layout="NCHW" if nchw else "NHWC",
             ),
-            tuple(OutputSpec(f"output_{index}") for index in range(outputs)),
+            tuple(OutputSpec(name) for name in outputs),
         )
     given = (spec.input.height, spec.input.width, spec.input.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    if len(spec.outputs) != outputs:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {outputs}")
+    if len(spec.outputs) != len(outputs):
+        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
     return spec
 
 

@@ -73,7 +73,9 @@ def open_adience(
         title = f"Adience ({subset}), random split by image (subjects on both sides), seed"
         title = f"{title} {plan.seed}"
     labels = {"age": ADIENCE_AGE_LABELS, "gender": GENDER_LABELS}
-    return Dataset(name, title, labels, chosen, store, decisions)
+    return Dataset(
+        name=name, protocol=title, labels=labels, samples=chosen, store=store, decisions=decisions
+    )
 
 
 def age_class(text: str) -> tuple[int, str]:
@@ -128,4 +130,6 @@ def _row(line: str, where: str, root: str, images: Images, decisions: Decisions)
         return None
     file = f"{PREFIXES[images]}.{fields['face_id']}.{fields['original_image']}"
     path = f"{root}{images}/{fields['user_id']}/{file}"
-    return Sample(path, "", {"age": age, "gender": gender}, group=fields["user_id"])
+    return Sample(
+        name=path, sha256="", labels={"age": age, "gender": gender}, group=fields["user_id"]
+    )

@@ -24,7 +24,7 @@ BROKEN = "image left out: cannot be decoded"
 """The decision made on an image whose bytes are there and are no image, or are too many pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One image and what is known of it.
 
@@ -67,7 +67,7 @@ class Decisions:
         return lines
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Labelled images under one protocol.
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Pixels = TypeVar("Pixels", "NDArray[np.uint8]", "Tensor")
 
 CHUNK = 512
+DECODE = 2
+"""Raised whenever `runner.decode` changes the pixels of any kind of file."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
     """Return every image decoded at `frame`, from the cache where it is there.
 
     `workers` threads decode at once (Pillow releases the interpreter lock). The cache's key is
-    the images' hashes, the frame and Pillow's version. Broken images are noted in the dataset's
-    decisions. Raises BadData where no image can be decoded, or one has changed since it was hashed.
+    the images' hashes, the frame, DECODE and Pillow's version. Broken images are noted in the
+    dataset's decisions. Raises BadData where no image can be decoded, or one has changed since it
+    was hashed.
     """
     images = decode_readable(dataset, frame, workers)
     if not images.samples:
@@ -142,7 +145,8 @@ def _fill(
 
 
 def _key(dataset: Dataset, frame: Frame) -> str:
-    digest = hashlib.sha256(f"{frame} Pillow {metadata.version('Pillow')}".encode())
+    text = f"{frame} decode {DECODE} Pillow {metadata.version('Pillow')}"
+    digest = hashlib.sha256(text.encode())
     for sample in dataset.samples:
         digest.update(f"{sample.sha256} {sample.name}\n".encode())
     return f"{frame.width}x{frame.height}-{digest.hexdigest()[:24]}"

@@ -72,7 +72,14 @@ def open_labelled_folder(
     else:
         present = list(random_split(present, plan.seed))
         title = f"{name}, random split by group, seed {plan.seed}"
-    return Dataset(name, title, known, tuple(present), store, decisions)
+    return Dataset(
+        name=name,
+        protocol=title,
+        labels=known,
+        samples=tuple(present),
+        store=store,
+        decisions=decisions,
+    )
 
 
 def _labels_file(names: list[str]) -> str | None:
@@ -131,4 +138,11 @@ def _sample(
     if side and side not in get_args(SplitName):
         decisions.note(f"unknown split '{side}': on no side", file)
         side = ""
-    return Sample(file, "", indices, years, row.get("group", ""), split=side)  # type: ignore[arg-type]
+    return Sample(
+        name=file,
+        sha256="",
+        labels=indices,
+        years=years,
+        group=row.get("group", ""),
+        split=side,  # type: ignore[arg-type]
+    )

@@ -94,7 +94,9 @@ def open_utkface(name: str, store: ImageStore, plan: SplitPlan) -> Dataset:
     if not chosen:
         raise BadData(f"no file of {name} is in the published split: use --protocol random")
     labels = {"age": ADIENCE_AGE_LABELS, "gender": GENDER_LABELS}
-    return Dataset(name, title, labels, chosen, store, decisions)
+    return Dataset(
+        name=name, protocol=title, labels=labels, samples=chosen, store=store, decisions=decisions
+    )
 
 
 def group_by_look(
@@ -127,7 +129,7 @@ def _published(
 
 def published_path() -> Path:
     """Return where the published split is."""
-    return shelf("benchmarks") / "accuracy" / "utkface-split.json"
+    return shelf("benchmarks") / "training" / "utkface-split.json"
 
 
 def published_split() -> PublishedSplit:
@@ -167,4 +169,4 @@ def _sample(file: str, decisions: Decisions) -> Sample | None:
     age = strict_age_class(years)
     if age == UNLABELLED:
         decisions.note("age outside the eight groups: gender kept, age not scored", file)
-    return Sample(file, "", {"age": age, "gender": gender}, years=float(years))
+    return Sample(name=file, sha256="", labels={"age": age, "gender": gender}, years=float(years))

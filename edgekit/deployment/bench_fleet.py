@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.deployment.inventory import Host
-from edgekit.deployment.rollout import AT_ONCE, Outcome, Plan, Say, roll_out
+from edgekit.deployment.rollout import AT_ONCE, Outcome, Plan, roll_out
 from edgekit.devices import open_device
 from edgekit.measurement.bench import BenchRequest, bench
+from edgekit.progress import Say, silent
 from edgekit.results import Measurement, slug
 from edgekit.targets import load_target
 
@@ -17,7 +18,7 @@ def bench_fleet(
     request: BenchRequest,
     hosts: Sequence[Host],
     at_once: int = AT_ONCE,
-    say: Say = lambda board, text: None,
+    say: Say = silent,
 ) -> list[Outcome[list[Measurement]]]:
     """Measure the request's entries on all boards, as their own target where they name one.
 

@@ -31,10 +31,8 @@ from edgekit.paths import ONBOARD
 from edgekit.session import RUNNER
 from edgekit.version import __version__
 
-SUFFIX = ".ekb"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BundleRequest:
     """What goes into a bundle.
 

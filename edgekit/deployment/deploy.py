@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,10 @@ from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.errors import DeviceError, DeviceLost
 from edgekit.paths import ONBOARD
+from edgekit.progress import Say, silent
 
 if TYPE_CHECKING:
     from edgekit.devices.ssh_link.talk import Talk
-
-Say = Callable[[str, str], None]
-"""Progress: (board, step that begins); 'done' at the end of one that went well."""
 
 STEPS = (
     "connect", "open", "receive", "upload", "verify", "unpack", "environment", "golden", "latency",
@@ -43,7 +41,7 @@ WAIT_S = 5.0
 """How long to wait for another deploy's lock: enough for the end of one that was cut."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeployRequest:
     """What to deploy and what it has to meet.
 
@@ -60,7 +58,7 @@ class DeployRequest:
     wait: float = WAIT_S
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deployed:
     """How a deploy ended on one board; versions are bundles' hashes, `before` None at the first."""
 
@@ -112,9 +110,7 @@ def reached(address: Address, python: str = "python3") -> Iterator[Board]:
         connection.close()
 
 
-def deploy(
-    request: DeployRequest, address: Address, say: Say = lambda board, step: None
-) -> Deployed:
+def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deployed:
     """Bring a board to serve the bundle and return how; nothing is done where it does already.
 
     Raises DeviceError in one line with what the board refused, DeviceLost where the connection
@@ -131,7 +127,7 @@ def deploy(
         if place["serving"] and not request.require_signature:
             board.ask("prune", keep=request.keep)  # the run before may have ended just there
             say(name, "done")
-            return Deployed(name, app, version, before, already=True)
+            return Deployed(device=name, app=app, version=version, before=before, already=True)
         say(name, "upload")
         _upload(board, bundle.path, str(place["path"]))
         say(name, "verify")
@@ -152,7 +148,13 @@ def deploy(
         board.ask("prune", keep=request.keep)
     say(name, "done")
     return Deployed(
-        name, app, version, before, signed_by=seen["signed_by"], python=python, p90_ms=p90_ms
+        device=name,
+        app=app,
+        version=version,
+        before=before,
+        signed_by=seen["signed_by"],
+        python=python,
+        p90_ms=p90_ms,
     )
 
 
@@ -161,7 +163,9 @@ def roll_back(app: str, address: Address, python: str = "python3") -> Deployed:
     with reached(address, python) as board:
         board.ask("open", app=app, wait=WAIT_S)
         answer = board.ask("roll_back")
-    return Deployed(str(address), app, str(answer["active"]), answer["before"])
+    return Deployed(
+        device=str(address), app=app, version=str(answer["active"]), before=answer["before"]
+    )
 
 
 def status(address: Address, python: str = "python3") -> list[dict[str, Any]]:

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend
 from edgekit.conversion.parity import (
-    FP16_RELATIVE,
-    FP32_MAX_ABS_DIFF,
-    FP32_RELATIVE,
+    EQUAL_VALUES,
+    FP16_OF_LARGEST,
+    FP16_SPREAD,
+    FP32_UNMEASURED,
     INT8_AGREEMENT,
-    INT8_RELATIVE,
+    INT8_SPREAD,
 )
 from edgekit.data.images import ImageSet
 from edgekit.devices import open_device
-from edgekit.errors import BadData, DeviceError, MissingPackage
+from edgekit.errors import BadData
 from edgekit.files import write_whole
-from edgekit.outputs import Outputs, read_outputs
-from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.outputs import Outputs
+from edgekit.session import OUTPUTS, entry, lay_out, put_images
 from edgekit.targets import HOST, load_target
 
 if TYPE_CHECKING:
@@ -57,21 +58,35 @@ def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
     write_whole(folder / "golden.json", json.dumps(record, indent=1) + "\n")
 
 
+FP32_BOARD_SPREAD = 0.01
+"""Of a plain tensor's slices: ten times parity's, since a board's kernels round for themselves."""
+
+
 def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str, Any]:
     """Return how far another machine may be from these answers: parity's bars, by precision.
 
-    int8 of random weights decides nothing, and is only held to finite answers.
+    A float artifact may differ from itself on another machine by as much as it was allowed to
+    differ from the model. int8 of random weights decides nothing, and is only held to finite
+    answers.
     """
     manifest, largest = artifact.manifest, float(abs(answers[output.name]).max())
-    if manifest.precision == "fp32":
-        return {"max_abs_diff": min(FP32_MAX_ABS_DIFF, FP32_RELATIVE * largest)}
-    if manifest.precision == "fp16":
-        return {"max_abs_diff": FP16_RELATIVE * largest}
-    if manifest.source.weights == "random":
+    int8 = manifest.precision == "int8"
+    if int8 and manifest.source.weights == "random":
         return {}
-    if output.kind == "tensor":
-        return {"max_abs_diff": INT8_RELATIVE * largest}
-    return {"min_agreement": INT8_AGREEMENT}
+    proven = {record.name: record for record in manifest.parity.outputs}.get(output.name)
+    if proven is not None and proven.equal is not None:
+        return {"min_equal": INT8_AGREEMENT if int8 else EQUAL_VALUES}
+    if int8:
+        if output.kind == "tensor":
+            return {"max_relative": INT8_SPREAD}
+        return {"min_agreement": INT8_AGREEMENT}
+    fallback, spread = {
+        "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
+        "fp16": (FP16_OF_LARGEST, FP16_SPREAD),
+    }[manifest.precision]
+    allowed = proven.allowed if proven is not None else None
+    limits = {"max_abs_diff": fallback * largest if allowed is None else allowed}
+    return limits | ({"max_relative": spread} if output.kind == "tensor" else {})
 
 
 def _as_shown(data: bytes, spec: InputSpec) -> bytes:
@@ -89,25 +104,9 @@ def _as_shown(data: bytes, spec: InputSpec) -> bytes:
 
 def _answers(artifact: Artifact, folder: Path, names: list[str]) -> Outputs:
     """Return what the artifact answers on this machine, and keep the file of it in `folder`."""
-    backend = load_backend(artifact.manifest.backend)
-    device = open_device("local", load_target(HOST))
-    try:
-        put_runner(device)
-        put_artifact(device, artifact, "artifact")
-        device.put(folder, "golden")
-        job = {
-            "task": "outputs",
-            "artifact": "artifact",
-            "runtime": backend.RUNTIME,
-            "images": [f"golden/{name}" for name in names],
-            "save": _ANSWERS,
-        }
-        run_job(device, job, timeout=600)
-        device.fetch(_ANSWERS, folder / _ANSWERS)
-    except DeviceError as error:
-        if "ModuleNotFoundError" in str(error):
-            raise MissingPackage(backend.RUNTIME, backend.EXTRA) from None
-        raise
-    finally:
-        device.close()
-    return read_outputs(folder / _ANSWERS, artifact.manifest.outputs, len(names))
+    images = [folder / name for name in names]
+    with closing(open_device("local", load_target(HOST))) as device:
+        session = lay_out(device, entry(artifact))
+        answers, _ = session.outputs(put_images(device, images), len(images), timeout=600)
+        device.fetch(OUTPUTS, folder / _ANSWERS)
+    return answers

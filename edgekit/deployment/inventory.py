@@ -13,16 +13,15 @@ max_p90_ms = 25.0                # a group's own word goes before the defaults'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-
-import msgspec
 
 from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.errors import BadInventory, BadTarget, did_you_mean
+from edgekit.toml_files import read_toml
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """One board, the group it belongs to, and what holds for it.
 
@@ -37,18 +36,21 @@ class Host:
     require_signature: bool = False
 
 
-class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
     python: str | None = None
     target: str | None = None
     max_p90_ms: float | None = None
     require_signature: bool | None = None
 
 
-class _Group(_Settings, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, kw_only=True)
+class _Group(_Settings):
     hosts: tuple[str, ...] = ()
 
 
-class _Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, kw_only=True)
+class _Inventory:
     groups: dict[str, _Group]
     defaults: _Settings = _Settings()
 
@@ -58,12 +60,8 @@ def read_inventory(path: Path, groups: Sequence[str] = ()) -> list[Host]:
 
     Raises BadInventory in one line: an unknown field or group, a wrong address, a board twice.
     """
-    try:
-        inventory = msgspec.toml.decode(path.read_bytes(), type=_Inventory)
-    except OSError as error:
-        raise BadInventory(f"{path} cannot be read ({error.strerror}): give a file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInventory(f"{path}: {error}: correct it") from None
+    remedy = "an inventory needs [groups.NAME] with hosts"
+    inventory = read_toml(path, _Inventory, error=BadInventory, remedy=remedy)
     for name in groups:
         if name not in inventory.groups:
             raise BadInventory(did_you_mean("group", name, list(inventory.groups)))
@@ -88,12 +86,12 @@ def _host(path: Path, name: str, text: str, group: _Group, defaults: _Settings) 
     except BadTarget as error:
         raise BadInventory(f"{path}, group {name}: {error}") from None
     words = {
-        field: getattr(settings, field)
+        field.name: getattr(settings, field.name)
         for settings in (defaults, group)
-        for field in _Settings.__struct_fields__
-        if getattr(settings, field) is not None
+        for field in fields(_Settings)
+        if getattr(settings, field.name) is not None
     }
     limit = words.get("max_p90_ms", 1.0)
     if not 0 < limit < float("inf"):
         raise BadInventory(f"{path}, group {name}: max_p90_ms is {limit}: give one above 0")
-    return Host(address, name, **words)
+    return Host(address=address, group=name, **words)

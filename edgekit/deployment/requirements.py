@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
 from edgekit.paths import shelf
-from edgekit.runtimes.locks import Lock, Wheel, read_lock
-from edgekit.runtimes.wheels import fetch, resolve
+from edgekit.runtimes.locks import read_lock
+from edgekit.runtimes.table import find_runtime
+from edgekit.runtimes.wheels import fetch, pip_wheel
 from edgekit.targets import load_target
 
 _ALWAYS = ("numpy", "pillow")
@@ -27,7 +27,8 @@ def write_requirements(
     Each names the architecture, Python and least glibc it is for, and its file. With a
     `wheelhouse` the wheels are copied to `wheelhouse/`, those it lacks fetched to it first.
     """
-    runtime = load_backend(artifact.manifest.backend).RUNTIME.replace("_", "-")
+    runtime = find_runtime(load_backend(artifact.manifest.backend).RUNTIME)
+    needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
     for path in sorted((shelf("targets") / "locks").glob("*.json")):
         lock, machine = read_lock(path), load_target(path.stem).architecture
@@ -35,16 +36,15 @@ def write_requirements(
         if name in platforms:  # boards with one system share one file
             continue
         wheels = tuple(
-            wheel
-            for wheel in lock.wheels
-            if wheel.place == "main" and wheel.name in {runtime, *_ALWAYS}
+            wheel for wheel in lock.wheels if wheel.place == "main" and wheel.name in needed
         )
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text("".join(_line(wheel) for wheel in wheels))
+        (folder / name).write_text("".join(wheel.requirement for wheel in wheels))
         if wheelhouse:
             fetch(replace(lock, wheels=wheels), wheelhouse)
             (folder / "wheelhouse").mkdir(exist_ok=True)
-            for file in (_pip(lock, wheelhouse), *(wheel.file for wheel in wheels)):
+            pip = pip_wheel(lock.python, lock.glibc, wheelhouse)
+            for file in (pip.name, *(wheel.file for wheel in wheels)):
                 shutil.copyfile(wheelhouse / file, folder / "wheelhouse" / file)
         platforms[name] = {
             "machine": machine,
@@ -53,18 +53,3 @@ def write_requirements(
             "requirements": name,
         }
     return list(platforms.values())
-
-
-def _pip(lock: Lock, wheelhouse: Path) -> str:
-    """Return the wheel of pip itself, which a board may lack; one that is there already serves."""
-    there = sorted(path.name for path in wheelhouse.glob("pip-*-py3-none-any.whl"))
-    if there:
-        return there[-1]
-    with tempfile.TemporaryDirectory(dir=wheelhouse) as folder:
-        (wheel,) = resolve(("pip",), "main", lock.python, lock.glibc, Path(folder))
-        (Path(folder) / wheel.file).replace(wheelhouse / wheel.file)
-    return wheel.file
-
-
-def _line(wheel: Wheel) -> str:
-    return f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n"

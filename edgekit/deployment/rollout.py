@@ -16,10 +16,10 @@ from typing import Generic, TypeVar
 from edgekit.deployment.inventory import Host
 from edgekit.devices.ssh_link.loop import give_up
 from edgekit.errors import EdgekitError, UserError
+from edgekit.progress import Say, silent
 
 T = TypeVar("T")
 
-Say = Callable[[str, str], None]
 Action = Callable[[Host, Say], T]
 """What to do on one board; it calls Say at each step and may be ended there."""
 
@@ -28,7 +28,7 @@ AGAIN_S = 5.0
 """What an interrupted board may take to clean up before it is given up again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How carefully: `canary` boards go first and must all succeed; `at_once` run together.
 
@@ -56,7 +56,7 @@ class Outcome(Generic[T]):
 
 
 def roll_out(
-    hosts: Sequence[Host], action: Action[T], plan: Plan, say: Say = lambda board, step: None
+    hosts: Sequence[Host], action: Action[T], plan: Plan, say: Say = silent
 ) -> list[Outcome[T]]:
     """Return every board's outcome, in the order of `hosts`; an EdgekitError is one board's own."""
     stopped = threading.Event()

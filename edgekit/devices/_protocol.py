@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from edgekit.errors import DeviceError
+from edgekit.runtimes.table import Environment
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ class Device(Protocol):
     def sha256(self, name: str) -> str:
         """Return the SHA-256 of the file `name`, read back from the device."""
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
         """Run the device's Python with `arguments` in the work folder.
+
+        `environment` says which of a board's sets of packages comes first.
 
         Raises DeviceTimeout after `timeout` seconds, with the whole process group ended.
         """

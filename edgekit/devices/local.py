@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgekit.devices._protocol import Completed, WorkFolder
 from edgekit.errors import DeviceTimeout
+from edgekit.runtimes.table import Environment
 
 if TYPE_CHECKING:
     from edgekit.targets import Target
@@ -30,12 +31,17 @@ class LocalDevice(WorkFolder):
         super().__init__(self.name)
         self._running: subprocess.Popen[bytes] | None = None
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
-        """Run this Python with `arguments`; its process group is gone when this returns."""
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
+        """Run this Python with `arguments`; its process group is gone when this returns.
+
+        There is one environment here, this Python's own.
+        """
         # Files, not pipes: a child that outlives the program would hold a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
-            process = self._process = subprocess.Popen(
+            process = self._running = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,
@@ -43,7 +49,6 @@ class LocalDevice(WorkFolder):
                 stderr=err,
                 start_new_session=True,
             )
-            self._running = process
             try:
                 exit_code = process.wait(timeout)
             except subprocess.TimeoutExpired:

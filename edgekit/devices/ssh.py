@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import time
@@ -16,6 +15,7 @@ from edgekit.devices.ssh_link.address import Address, parse_address
 from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.devices.ssh_link.interpreter import interpreter
 from edgekit.errors import DeviceError, DeviceLost
+from edgekit.runtimes.table import Environment
 
 if TYPE_CHECKING:
     from edgekit.targets import Target
@@ -63,7 +63,6 @@ class SshDevice:
         self._address = address
         self._connection = connect(address)
         self._folder = ""
-        self._numpy1_jobs: set[str] = set()
         try:
             self._open()
         except BaseException:
@@ -73,8 +72,6 @@ class SshDevice:
     def put(self, source: Path, name: str) -> None:
         """Copy a file or folder to `name`; files appear there whole."""
         self._check(name)
-        if name.endswith(".json"):
-            self._note_job(source, name)
         self._kept(lambda there: there.put(source, f"{self._folder}/{name}"))
 
     def sha256(self, name: str) -> str:
@@ -83,12 +80,13 @@ class SshDevice:
             raise self._missing(name)
         return self._kept(lambda there: there.sha256(f"{self._folder}/{name}"))
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
         """Run the board's Python with `arguments`; its process group is gone when this returns."""
-        place = "numpy1" if self._numpy1_jobs.intersection(arguments) else "main"
         # Runtimes leave caches in the home folder; here they go with the work folder.
         contained = [f"XDG_CACHE_HOME={self._folder}/.cache", f"TMPDIR={self._folder}"]
-        program = ["env", *contained, self._pythons.get(place, "python3"), *arguments]
+        program = ["env", *contained, self._pythons.get(environment, "python3"), *arguments]
         return self._kept(lambda there: there.run(program, folder=self._folder, timeout=timeout))
 
     def fetch(self, name: str, target: Path) -> None:
@@ -134,15 +132,6 @@ class SshDevice:
 
     def _missing(self, name: str) -> DeviceError:
         return DeviceError(f"{self.name} has no {name!r}: it was not put, or not written")
-
-    def _note_job(self, source: Path, name: str) -> None:
-        """Remember which jobs need the environment of NumPy 1."""
-        from edgekit.devices.emulator.guest import NUMPY1_RUNTIMES
-
-        self._numpy1_jobs.discard(name)
-        with suppress(OSError, ValueError, AttributeError):  # not a job: not a dict, no JSON
-            if json.loads(source.read_bytes()).get("runtime") in NUMPY1_RUNTIMES:
-                self._numpy1_jobs.add(name)
 
     def _kept(self, action: Callable[[Connection], T]) -> T:
         """Do it, and again on a new connection where one was lost under it."""

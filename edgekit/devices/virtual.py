@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +9,7 @@ from edgekit.devices._protocol import Completed, WorkFolder
 from edgekit.devices.emulator import guest
 from edgekit.devices.emulator.profile import board_of
 from edgekit.devices.emulator.sysroot import Sysroot, installed
-from edgekit.runtimes.locks import Place
+from edgekit.runtimes.table import Environment
 
 if TYPE_CHECKING:
     from edgekit.targets import Target
@@ -32,7 +31,9 @@ class VirtualDevice(WorkFolder):
         self.options: Sequence[str] = ()
         self.ended: guest.Ended | None = None
 
-    def run(self, arguments: Sequence[str], *, timeout: float) -> Completed:
+    def run(
+        self, arguments: Sequence[str], *, timeout: float, environment: Environment = "main"
+    ) -> Completed:
         """Run the board's Python with `arguments`; whatever it started is gone at the end.
 
         What killed a program (an illegal instruction, the board's memory) is told in one line at
@@ -43,24 +44,11 @@ class VirtualDevice(WorkFolder):
             arguments,
             self.path,
             timeout=timeout,
-            place=self._place(arguments),
+            environment=environment,
             options=self.options,
         )
         told = f"\n{guest.why_it_died(ended)}\n".encode() if ended.exit_code < 0 else b""
         return Completed(ended.exit_code, ended.stdout, ended.stderr + told, ended.seconds)
-
-    def _place(self, arguments: Sequence[str]) -> Place:
-        """Return which site-packages a job needs.
-
-        On a board tflite-runtime lives in a virtual environment of its own, since it needs
-        NumPy 1; here the job says by its runtime which of the two is searched first.
-        """
-        for name in arguments:
-            job = self.path / name
-            if job.suffix == ".json" and job.is_file():
-                runtime = json.loads(job.read_text()).get("runtime")
-                return "numpy1" if runtime in guest.NUMPY1_RUNTIMES else "main"
-        return "main"
 
 
 def open_device(address: str, target: Target) -> VirtualDevice:

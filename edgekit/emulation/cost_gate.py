@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """One line of a cost baseline: what an inference cost when it was accepted."""
 
@@ -34,7 +34,7 @@ class Cost:
         return (self.target, self.model, self.backend, self.precision, self.runtime)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gate:
     """What the gate says of one artifact; `passed` is None where the baseline has no such line."""
 
@@ -49,12 +49,12 @@ def costs(records: Sequence[EmulationRecord]) -> list[Cost]:
     """Return the counted records as baseline lines, by key."""
     lines = [
         Cost(
-            record.target,
-            record.artifact.model,
-            record.artifact.backend,
-            record.artifact.precision,
-            record.runtime,
-            record.instructions_per_inference,
+            target=record.target,
+            model=record.artifact.model,
+            backend=record.artifact.backend,
+            precision=record.artifact.precision,
+            runtime=record.runtime,
+            instructions_per_inference=record.instructions_per_inference,
         )
         for record in records
         if record.instructions_per_inference is not None
@@ -98,5 +98,9 @@ def gate(
         before = accepted.get(key)
         change = 100 * (now / before - 1) if before and now else None
         passed = None if before is None else change is not None and change <= max_increase
-        verdicts.append(Gate(" ".join(key), before, now, change, passed))
+        verdicts.append(
+            Gate(
+                label=" ".join(key), baseline=before, now=now, change_percent=change, passed=passed
+            )
+        )
     return verdicts

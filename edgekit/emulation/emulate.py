@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
-from edgekit.backends import runtime_for
 from edgekit.errors import UserError
 from edgekit.results import EmulationRecord, artifact_facts
 from edgekit.targets import Target
@@ -41,9 +40,8 @@ def emulate(
 
     if not artifacts:
         raise UserError("nothing to emulate: torch runs on no board; give the other artifacts")
-    runtimes = {a.manifest.backend: runtime_for(a.manifest.backend, runtime) for a in artifacts}
     sysroot = installed(board_of(target))
-    proofs = verify(sysroot, artifacts, images, runtimes=runtimes, workers=workers)
+    proofs = verify(sysroot, artifacts, images, runtime=runtime, workers=workers)
     return tuple(
         _record(target, artifact, proof, command)
         for artifact, proof in zip(artifacts, proofs, strict=True)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgekit.artifact import Artifact
-from edgekit.backends import load_backend, runtime_for
-from edgekit.errors import BadData, EdgekitError, MissingPackage
-from edgekit.onboard import runner
+from edgekit.devices import open_device
+from edgekit.errors import BadData, EdgekitError
+from edgekit.session import entry, lay_out
+from edgekit.targets import HOST, load_target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one output says of an image: a class's index and label.
 
-    A classification has its softmax as `confidence`, 0 to 1; a regression its `value`, on the
-    scale of the index.
+    A classification has a `confidence`, 0 to 1: the softmax of its logits, or the network's own
+    probability. A regression has its `value`, on the scale of the index.
     """
 
     index: int
@@ -51,27 +49,20 @@ def predict_images(
     for image in images:
         if not image.is_file():
             raise BadData(f"no image at {image}: check the path")
-    backend = load_backend(artifact.manifest.backend)
-    job = {
-        "task": "predict",
-        "artifact": str(artifact.folder),
-        "runtime": runtime_for(artifact.manifest.backend, runtime),
-        "images": [str(image) for image in images],
-    }
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        path = Path(folder) / "job.json"
-        path.write_text(json.dumps(job))
-        program = ("-m", backend.PROGRAM) if backend.PROGRAM else (runner.__file__,)
-        command = [sys.executable, *program, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    for answer in answers:
-        if answer.get("kind") == "ModuleNotFoundError":
-            raise MissingPackage(str(job["runtime"]), backend.EXTRA)
-        if "kind" in answer:
-            raise EdgekitError(f"{artifact.label}: {answer['kind']}: {answer['error']}")
-        if "error" in answer:
-            raise BadData(f"cannot read the image {answer['image']} ({answer['error']})")
+    with closing(open_device("local", load_target(HOST))) as device:
+        session = lay_out(device, entry(artifact, runtime))
+        # By their own paths, not copied: this device is this machine.
+        paths = [str(image.absolute()) for image in images]
+        answers = session.run("predict", timeout=_timeout(len(images)), images=paths)
     if len(answers) != len(images):
-        raise EdgekitError(f"{artifact.label}: the runner ended with exit code {done.returncode}")
-    return msgspec.convert(answers, list[Answer])
+        raise EdgekitError(f"{artifact.label}: {len(answers)} answers to {len(images)} images")
+    for image, answer in zip(images, answers, strict=True):
+        if "error" in answer:
+            raise BadData(f"cannot read the image {image} ({answer['error']})")
+    named = [{**answer, "image": str(image)} for image, answer in zip(images, answers, strict=True)]
+    return msgspec.convert(named, list[Answer])
+
+
+def _timeout(images: int) -> float:
+    """Return seconds that are more than enough: minutes to load, and ten a picture."""
+    return 300.0 + 10.0 * images

@@ -12,7 +12,7 @@ from edgekit.data.dataset import UNLABELLED, Dataset
 from edgekit.evaluation.scores import Gap, Score, gap, score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assessment:
     """Scores on `images` images of a dataset; `protocol` says which, and how they were split.
 
@@ -48,7 +48,14 @@ def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike], seed: int = 0) 
     both = np.all([known != UNLABELLED for known in labelled.values()], axis=0)
     right = np.all([np.asarray(predicted[n]) == known for n, known in labelled.items()], axis=0)
     joint = float(100 * right[both].mean()) if len(labelled) > 1 and both.any() else None
-    return Assessment(dataset.name, dataset.protocol, len(dataset.samples), scores, gaps, joint)
+    return Assessment(
+        dataset=dataset.name,
+        protocol=dataset.protocol,
+        images=len(dataset.samples),
+        scores=scores,
+        gaps=gaps,
+        joint=joint,
+    )
 
 
 def shares(assessment: Assessment) -> dict[str, float]:

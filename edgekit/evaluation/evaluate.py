@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from edgekit.evaluation.shards import (
 )
 from edgekit.executors import open_executor
 from edgekit.files import sha256
+from edgekit.progress import Say, silent
 from edgekit.results import AccuracyRecord, Provenance
 from edgekit.targets import Target
 
@@ -38,10 +39,8 @@ DEFAULT_PLAN = SplitPlan()
 FACE_OUTPUTS = ("age_", "gender_")
 """What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
 
-Say = Callable[[str, str], None]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
     """Which artifacts to judge, on which side of which dataset, and where they run.
 
@@ -65,7 +64,7 @@ class EvaluateRequest:
     reframe: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One artifact's scores, beside the fp32 artifact of the same model where that was judged too.
 
@@ -90,9 +89,7 @@ class Evaluation:
         return self.assessment.protocol.endswith(TITLE)
 
 
-def evaluate(
-    request: EvaluateRequest, say: Say = lambda step, text: None
-) -> tuple[Evaluation, ...]:
+def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, ...]:
     """Return one evaluation an artifact, in order; with `reframe` as many again, of those images.
 
     Raises UserError where nothing is to be judged, BadData where the labels are not the model's
@@ -141,7 +138,7 @@ def _evaluate(
     return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Judged:
     """One artifact's decisions, by output, on the images that could be decoded."""
 
@@ -166,7 +163,13 @@ def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
         for name in parts[0]
     }
     ran = answers[0]
-    return _Judged(replace(dataset, samples=readable), decided, broken, ran.provenance, ran.device)
+    return _Judged(
+        dataset=replace(dataset, samples=readable),
+        decided=decided,
+        broken=broken,
+        provenance=ran.provenance,
+        device=ran.device,
+    )
 
 
 def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> Evaluation:
@@ -188,15 +191,15 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
             for score in assessment.scores
         }
     return Evaluation(
-        artifact,
-        own.device,
-        runtime_for(artifact.manifest.backend, request.runtime),
-        own.provenance,
-        request.split,
-        assessment,
-        len(own.broken),
-        agreement,
-        change,
+        artifact=artifact,
+        device=own.device,
+        runtime=runtime_for(artifact.manifest.backend, request.runtime),
+        provenance=own.provenance,
+        split=request.split,
+        assessment=assessment,
+        broken=len(own.broken),
+        agreement=agreement,
+        change=change,
     )
 
 

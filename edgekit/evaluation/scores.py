@@ -18,7 +18,7 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Share:
     """A share of `count` images in per cent, with its bootstrap 95 % interval."""
 
@@ -37,7 +37,7 @@ class ClassScore:
     recall: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """One output's accuracy.
 
@@ -64,7 +64,7 @@ class Score:
         return min(item.recall for item in self.classes if item.recall is not None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gap:
     """An output's exact accuracy within each group of people, and best less worst in points."""
 
@@ -119,7 +119,7 @@ def share(hits: ArrayLike, seed: int = 0) -> Share:
     count, mean = len(values), float(values.mean())
     draws = np.random.default_rng(seed).binomial(count, mean, RESAMPLES) / count
     low, high = _interval(100 * draws)
-    return Share(100 * mean, low, high, count)
+    return Share(percent=100 * mean, low=low, high=high, count=count)
 
 
 def paired_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike, seed: int = 0) -> Share:
@@ -133,7 +133,7 @@ def paired_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike, seed:
     shares = [(change == value).mean() for value in (-1, 0, 1)]
     draws = np.random.default_rng(seed).multinomial(len(change), shares, RESAMPLES)
     low, high = _interval(100 * (draws[:, 2] - draws[:, 0]) / len(change))
-    return Share(float(100 * change.mean()), low, high, len(change))
+    return Share(percent=float(100 * change.mean()), low=low, high=high, count=len(change))
 
 
 def gap(
@@ -153,7 +153,12 @@ def gap(
         if chosen.any():
             shares[name] = share(given[chosen] == known[chosen], seed)
     percents = [item.percent for item in shares.values()]
-    return Gap(output, by, shares, max(percents) - min(percents) if percents else 0.0)
+    return Gap(
+        output=output,
+        by=by,
+        groups=shares,
+        points=max(percents) - min(percents) if percents else 0.0,
+    )
 
 
 def _labelled(

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.artifact import Artifact, load_artifact
 from edgekit.backends import runtime_for
@@ -18,17 +17,15 @@ from edgekit.devices import Device, open_device
 from edgekit.errors import BadArtifact
 from edgekit.executors import Executor
 from edgekit.files import write_whole
-from edgekit.measurement.bench import entry
-from edgekit.outputs import Outputs, decisions, read_outputs
+from edgekit.outputs import decisions
 from edgekit.paths import cache_folder
 from edgekit.results import Provenance
-from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.session import entry, lay_out, put_pixels
 from edgekit.targets import Target
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 TIMEOUT_S = 3600.0
 EMULATED_S_PER_MAC = 8e-9
@@ -39,7 +36,7 @@ _OPEN: set[Device] = set()
 """The devices that shards of this process run on now."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shard:
     """What to run, as plain data for another process or machine.
 
@@ -66,7 +63,7 @@ class Shard:
         return hashlib.sha256(content + versions.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardAnswer:
     """The class index of every readable image by output that decides something, in order.
 
@@ -94,13 +91,13 @@ def shards_of(
     size = -(-len(dataset.samples) // count)
     for start in range(0, len(dataset.samples), size):
         yield Shard(
-            artifact.folder.resolve(),
-            artifact.sha256,
-            data.expanduser().resolve(),
-            dataset.samples[start : start + size],
-            target,
-            device,
-            name,
+            artifact=artifact.folder.resolve(),
+            artifact_sha256=artifact.sha256,
+            data=data.expanduser().resolve(),
+            images=dataset.samples[start : start + size],
+            target=target,
+            device=device,
+            runtime=name,
         )
 
 
@@ -126,34 +123,30 @@ def run_shard(shard: Shard) -> ShardAnswer:
     if artifact.sha256 != shard.artifact_sha256:
         raise BadArtifact(f"{shard.artifact} is not the artifact that was asked for: copy it again")
     manifest = artifact.manifest
-    dataset = Dataset("", "", {}, shard.images, open_store(shard.data), Decisions())
+    dataset = Dataset(
+        name="",
+        protocol="",
+        labels={},
+        samples=shard.images,
+        store=open_store(shard.data),
+        decisions=Decisions(),
+    )
     images = decode_readable(dataset, frame_of(manifest.input), workers=1)
     device = open_device(shard.device, shard.target)
     _OPEN.add(device)
     try:
         if not images.samples:
-            return ShardAnswer({}, images.broken, device.provenance, device.name)
-        job: dict[str, Any] = {
-            "task": "outputs",
-            "artifact": "artifact",
-            "runtime": shard.runtime,
-            "threads": 1,
-            "pixels": "pixels.npy",
-            "save": "outputs.npz",
-        }
-        with TemporaryDirectory(prefix="edgekit-") as scratch:
-            pixels, saved = Path(scratch) / "pixels.npy", Path(scratch) / "outputs.npz"
-            _save(pixels, centre(images.pixels, manifest.input))
-            device.put(pixels, pixels.name)
-            put_runner(device)
-            put_artifact(device, artifact, "artifact")
-            program = entry(artifact, shard.runtime).program
-            run_job(device, job, timeout=TIMEOUT_S, program=program)
-            device.fetch(saved.name, saved)
-            outputs: Outputs = read_outputs(saved, manifest.outputs, len(images.samples))
+            return ShardAnswer(
+                decided={}, broken=images.broken, provenance=device.provenance, device=device.name
+            )
+        session = lay_out(device, entry(artifact, shard.runtime))
+        given = put_pixels(device, centre(images.pixels, manifest.input))
+        outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
-        return ShardAnswer(answers, images.broken, device.provenance, device.name)
+        return ShardAnswer(
+            decided=answers, broken=images.broken, provenance=device.provenance, device=device.name
+        )
     finally:
         _OPEN.discard(device)
         device.close()
@@ -200,9 +193,3 @@ def _read(path: Path) -> ShardAnswer | None:
         return msgspec.json.decode(path.read_bytes(), type=ShardAnswer)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    import numpy as np
-
-    np.save(path, pixels)

@@ -13,15 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgekit.artifact import Artifact
-from edgekit.backends import runtime_for
 from edgekit.devices import Device, open_device
 from edgekit.errors import DeviceError, MissingPackage, UserError
 from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
-from edgekit.session import probe, put_artifact, put_program, put_runner, run_job
+from edgekit.runtimes.table import find_runtime
+from edgekit.session import PROFILER, Session, entry, lay_out, noise, probe, put_pixels
 from edgekit.targets import DeviceFacts, Target, matches
 
-PROFILER = "profiler.py"
 PROFILED_CUTS = "cuts"
 """Where profiler.py looks for a graph's cuts."""
 COUNT = 50
@@ -30,27 +29,13 @@ CALLS = 3
 """Calls that are counted on a virtual board; the first sets things up and is left out."""
 TIMEOUT_S = 1800.0
 
-TIMED_BY = {
-    "onnxruntime": "times: ONNX Runtime's own profiler, medians; each carries a little of it",
-    "openvino": "times: OpenVINO's own counters (PERF_COUNT), means",
-    "ai_edge_litert": (
-        "times: LiteRT's Python package has no profiler; the graph was cut after each operator, "
-        "and an operator takes what its cut adds: estimates, and 0 means too little to tell"
-    ),
-    "tflite_runtime": (
-        "times: tflite-runtime has no profiler; the graph was cut after each operator, "
-        "and an operator takes what its cut adds: estimates, and 0 means too little to tell"
-    ),
-}
-CUT = frozenset({"ai_edge_litert", "tflite_runtime"})
-"""The runtimes that are asked by cutting the graph."""
 COUNTED = (
     "instructions: executed by the real ARM runtime on the emulated CPU, the least of two calls; "
     "they carry a little of the profiler, and are no times"
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
     """The operators one runtime executed for one artifact, in order, and what to do about them.
 
@@ -86,17 +71,16 @@ def explain(
     UserError for a backend that no runtime of ours profiles, DeviceError where the profile fails.
     """
     manifest = artifact.manifest
-    name = runtime_for(manifest.backend, runtime)
-    if name not in TIMED_BY:
+    item = entry(artifact, runtime, PROFILER)
+    profiled = find_runtime(item.runtime)
+    if profiled is None or not profiled.operator_times:
         raise UserError(
             f"{manifest.backend} artifacts run no operators to explain: give one of onnx, tflite "
             "or openvino"
         )
     opened, doubts = _reach(target, device)
     try:
-        put_runner(opened)
-        put_program(opened, PROFILER)
-        put_artifact(opened, artifact, "artifact")
+        session = lay_out(opened, item)
         facts = probe(opened)
         reasons = matches(target, facts)
         timed = opened.provenance == "measured" and not reasons and not doubts
@@ -107,30 +91,35 @@ def explain(
             )
         counts, missing = (None, "") if timed else _start_counting(opened)
         calls = count if timed else CALLS if counts else 1
-        uncut = _put_cuts(opened, artifact) if calls > 1 and name in CUT else ""
-        event = _profile(opened, artifact, name, threads, calls)
+        uncut = _put_cuts(opened, artifact) if calls > 1 and profiled.profiled_by_cuts else ""
+        event = _profile(session, threads, calls)
         operators = read_operators(event["operators"])
         if counts:
             operators, missing = (operators, uncut) if uncut else _count(operators, counts)
     finally:
         opened.close()
     if timed:
-        doubts.append(uncut or TIMED_BY[name])
+        doubts.append(uncut or profiled.operator_times)
     else:
         operators = tuple(replace(operator, seconds=None) for operator in operators)
         doubts.append(missing or COUNTED)
-    case = Case(operators, manifest.precision, target.name, _dot_product(target, facts))
+    case = Case(
+        operators=operators,
+        precision=manifest.precision,
+        target=target.name,
+        dot_product=_dot_product(target, facts),
+    )
     return Explanation(
-        artifact.label,
-        target.name,
-        opened.name,
-        name,
-        str(event.get("runtime_version", "")),
-        any(operator.seconds is not None for operator in operators),
-        any(operator.instructions is not None for operator in operators),
-        operators,
-        judge(case),
-        tuple(doubts),
+        artifact=artifact.label,
+        target=target.name,
+        device=opened.name,
+        runtime=item.runtime,
+        runtime_version=str(event.get("runtime_version", "")),
+        timed=any(operator.seconds is not None for operator in operators),
+        counted=any(operator.instructions is not None for operator in operators),
+        operators=operators,
+        findings=judge(case),
+        doubts=tuple(doubts),
     )
 
 
@@ -185,27 +174,11 @@ def _reach(target: Target, device: str | None) -> tuple[Device, list[str]]:
         return open_device("local", target), [doubt]
 
 
-def _profile(
-    device: Device, artifact: Artifact, runtime: str, threads: int, count: int
-) -> dict[str, Any]:
+def _profile(session: Session, threads: int, count: int) -> dict[str, Any]:
     """Return the profiler's event on three images of seeded noise: work depends on no pixel."""
-    import numpy as np
-
-    spec = artifact.manifest.input
-    shape = (3, spec.height, spec.width, spec.channels)
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
-        pixels = Path(scratch) / "pixels.npy"
-        np.save(pixels, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
-        device.put(pixels, pixels.name)
-    job = {
-        "task": "profile",
-        "artifact": "artifact",
-        "runtime": runtime,
-        "threads": threads,
-        "pixels": pixels.name,
-        "count": count,
-    }
-    event = run_job(device, job, timeout=TIMEOUT_S, program=(PROFILER,))[-1]
+    device = session.device
+    pixels = put_pixels(device, noise(session.entry.artifact.manifest.input, 3))
+    event = session.run("profile", timeout=TIMEOUT_S, threads=threads, count=count, **pixels)[-1]
     if not isinstance(event.get("operators"), list):
         raise DeviceError(f"{device.name}: the profiler's answer lists no operators")
     return event

@@ -26,7 +26,7 @@ XNNPACK = "XNNPACK"
 TFLITE_OUTSIDE = "built-in kernels"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One thing found. `share` is its part of all operators' cost, 0 to 1: of their time, or of
     their instructions where an emulator counted; None where neither is known."""
@@ -38,7 +38,7 @@ class Finding:
     remedy: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """What the rules look at. `dot_product`: whether the target has it for int8; None: unknown."""
 
@@ -78,7 +78,13 @@ class Case:
         self, severity: Severity, what: str, operators: Sequence[Operator], remedy: str
     ) -> Finding:
         """Return a finding on these operators."""
-        return Finding(severity, what, _named(operators), self.share(operators), remedy)
+        return Finding(
+            severity=severity,
+            what=what,
+            where=_named(operators),
+            share=self.share(operators),
+            remedy=remedy,
+        )
 
 
 def judge(case: Case) -> tuple[Finding, ...]:

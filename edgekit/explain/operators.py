@@ -53,7 +53,7 @@ class Tensor:
         return width * prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
     """One operator a runtime executed.
 

@@ -4,14 +4,15 @@ Its folder holds the bare float network (`graph.pt2`, or `graph.onnx` for an ONN
 pixels that prove and calibrate it:
 
     parity.npy       uint8 N×H×W×C, decoded from image files
-    reference.npz    the source model's outputs on them, by output name, float32
+    reference.npz    the source model's outputs on them, by output name: float32, or the integers
+                     or booleans that it answers
     calibration.npy  uint8 N×H×W×C, where an int8 artifact was asked for
     guard.npz        pixels, model outputs (`output:NAME`) and labels (`label:NAME`), with a guard
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,8 +28,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """How far PyTorch's own float32 answers are from float64's: rounding, and nothing else.
+
+    `max_abs_diff` is in the output's unit, `relative` in its spreads (see runner.Distances).
+    """
+
+    max_abs_diff: float
+    relative: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedGraph:
-    """A network exported once, with its contract, origin and the samples beside it."""
+    """A network exported once, with its contract, origin and the samples beside it.
+
+    `noise` is by output name; empty where the model cannot be run in float64.
+    """
 
     folder: Path
     format: Literal["pt2", "onnx"]
@@ -38,6 +53,7 @@ class ExportedGraph:
     raw_input: bool
     parity_images: tuple[str, ...]
     calibration: CalibrationRecord | None
+    noise: dict[str, Noise] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from edgekit.artifact import Feed
+from edgekit.errors import BadModel
 from edgekit.spec import InputSpec, ModelSpec
 
 
@@ -22,18 +25,67 @@ def uniform_zero_point(spec: InputSpec) -> int | None:
 
 
 class Flat(nn.Module):
-    """A network whose outputs are one tuple, whatever the user's forward returns."""
+    """A network whose outputs are one tuple, whatever the user's forward returns.
 
-    def __init__(self, network: nn.Module) -> None:
+    With `names`, the spec's, a dict is read by its keys, never by their order, and every output is
+    checked: BadModel where one is missing, unknown, or no tensor. A network that was exported
+    through a Flat answers a tuple in the spec's order, and needs no names.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.network = network
+        self.names = tuple(names)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run the network on its own float input."""
         answer = self.network(image)
-        if isinstance(answer, dict):
-            answer = tuple(answer.values())
+        if self.names:
+            return _arranged(answer, self.names)
         return tuple(answer) if isinstance(answer, tuple | list) else (answer,)
+
+
+def _arranged(answer: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Return what a forward answered as tensors, in the order of `names`."""
+    fields = getattr(answer, "_fields", ())
+    if isinstance(answer, tuple) and set(fields) == set(names):
+        answer = dict(zip(fields, answer, strict=True))
+    if isinstance(answer, Mapping):
+        missing = [name for name in names if name not in answer]
+        unknown = [str(key) for key in answer if key not in names]
+        if missing or unknown:
+            raise BadModel(
+                f"the model answers {_quoted(map(str, answer))} but the spec names "
+                f"{_quoted(names)}: name the spec's outputs by the keys of the model's dict"
+            )
+        values = [answer[name] for name in names]
+    else:
+        values = list(answer) if isinstance(answer, tuple | list) else [answer]
+    if len(values) != len(names):
+        raise BadModel(
+            f"the model gives {len(values)} outputs, its spec names {len(names)} ({_quoted(names)})"
+        )
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, Tensor):
+            raise BadModel(
+                f"output '{name}' is {_called(value)}, not a tensor: "
+                "let forward return one tensor an output"
+            )
+        if value.is_complex():
+            raise BadModel(f"output '{name}' is complex: return its real and imaginary parts")
+    return tuple(values)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _called(value: object) -> str:
+    """Return what a value that is no tensor is, in a few words."""
+    if value is None:
+        return "None"
+    sized = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
+    return f"a {type(value).__name__}{sized}"
 
 
 class Baked(nn.Module):
@@ -75,9 +127,9 @@ class Baked(nn.Module):
         return outputs
 
 
-def reference_input(pixels: Tensor, spec: InputSpec) -> Tensor:
+def reference_input(pixels: Tensor, spec: InputSpec, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return what the bare network sees of uint8 N×H×W×C pixels: normalised, in its layout."""
-    value = pixels.to(torch.float32)
+    value = pixels.to(dtype)
     if spec.colour == "BGR":
         value = value.flip(-1)
     value = (value - torch.tensor(spec.mean)) / torch.tensor(spec.std)

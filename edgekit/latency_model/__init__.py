@@ -24,7 +24,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 """The predictors there are, each a folder here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """Where an inference would run: a board, the runner's name of a runtime, threads, clock.
 
@@ -37,7 +37,7 @@ class Setting:
     clock_mhz: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """The latency a model of a board gives, in seconds; nobody measured it.
 
@@ -60,7 +60,7 @@ class Prediction:
             raise ValueError(f"not an interval: {self.low} to {self.high} around {self.seconds}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy:
     """How wrong a predictor is on one group of evidence rows, each predicted without its family.
 

@@ -22,7 +22,7 @@ ALL_CORES = 4
 """Cores of every board of the evidence but the Zero W; what a source means by 'multi-threaded'."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One published latency: `latency_ms` of one inference, batch 1, and who measured it.
 
@@ -98,7 +98,9 @@ def load_networks(place: Path | None = None) -> dict[tuple[str, str], Network]:
             workload = Workload(**{name: int(record[name]) for name in counts})  # type: ignore[arg-type]
             networks[record["model"], record["runtime"]] = Network(record["family"], workload)
         except (KeyError, TypeError, ValueError) as error:
-            raise BadResults(f"{path} line {number}: {error}: write it with features.py") from None
+            raise BadResults(
+                f"{path} line {number}: {error}: write it with benchmarks/scripts/features.py"
+            ) from None
     return networks
 
 
@@ -122,20 +124,20 @@ def _row(path: Path, number: int, record: Mapping[str, str]) -> Row:
             raise ValueError(f"soc {record['soc']!r} names no core")
         bits, threads = record["os_bits"], record["threads"]
         row = Row(
-            record["board"],
-            core.group(1),
-            float(record["clock_mhz"]),
-            None if bits == "unstated" else int(bits),
-            record["runtime"],
-            record["runtime_version"],
-            record["model"],
-            record["input"],
-            record["dtype"],
-            None if threads == "unstated" else int(threads),
-            float(record["latency_ms"]),
-            record["source_repo"],
-            record["source_path"],
-            record["notes"],
+            board=record["board"],
+            core=core.group(1),
+            clock_mhz=float(record["clock_mhz"]),
+            os_bits=None if bits == "unstated" else int(bits),
+            runtime=record["runtime"],
+            runtime_version=record["runtime_version"],
+            model=record["model"],
+            input=record["input"],
+            dtype=record["dtype"],
+            threads=None if threads == "unstated" else int(threads),
+            latency_ms=float(record["latency_ms"]),
+            source_repo=record["source_repo"],
+            source_path=record["source_path"],
+            notes=record["notes"],
         )
         if not (0 < row.latency_ms < float("inf") and 0 < row.clock_mhz < float("inf")):
             raise ValueError("latency and clock must be above 0")

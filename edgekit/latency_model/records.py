@@ -46,7 +46,9 @@ def predict(
     for artifact in artifacts:
         chosen = _runtime(artifact, runtime)
         for count in threads:
-            found = predictor.predict(artifact, Setting(target, chosen, count, clock))
+            found = predictor.predict(
+                artifact, Setting(target=target, runtime=chosen, threads=count, clock_mhz=clock)
+            )
             records.append(
                 PredictionRecord(
                     artifact=artifact_facts(artifact),

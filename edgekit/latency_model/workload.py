@@ -12,7 +12,7 @@ NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one number of an activation or weight in a precision."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
     """One operator that a runtime executes; one inference, batch 1. All are counts, not bytes.
 
@@ -30,7 +30,7 @@ class Operator:
     patches: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
     """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
 
@@ -78,17 +78,17 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
     items = [item for several in by_kind.values() for item in several]
     dense = sum(item.weights for item in by_kind.get("dense", ()))
     return Workload(
-        macs("conv"),
-        macs("pointwise"),
-        macs("depthwise"),
-        macs("dense"),
-        numbers("depthwise"),
-        numbers("other"),
-        sum(item.patches for item in items),
-        sum(item.weights for item in items) - dense,
-        dense,
-        len(items),
-        tuple(sorted(set(unseen))),
+        conv_macs=macs("conv"),
+        pointwise_macs=macs("pointwise"),
+        depthwise_macs=macs("depthwise"),
+        dense_macs=macs("dense"),
+        depthwise_numbers=numbers("depthwise"),
+        other_numbers=numbers("other"),
+        patches=sum(item.patches for item in items),
+        weights=sum(item.weights for item in items) - dense,
+        dense_weights=dense,
+        operators=len(items),
+        unseen=tuple(sorted(set(unseen))),
     )
 
 
@@ -104,10 +104,16 @@ def convolution(
     weights = channels * area * group_inputs
     positions = outputs // channels
     if positions == 1:
-        return Operator("dense", macs, inputs, outputs, weights)
+        return Operator(kind="dense", macs=macs, inputs=inputs, outputs=outputs, weights=weights)
     if area == 1:
-        return Operator("pointwise", macs, inputs, outputs, weights)
+        return Operator(
+            kind="pointwise", macs=macs, inputs=inputs, outputs=outputs, weights=weights
+        )
     if group_inputs == 1 and groups > 1:
-        return Operator("depthwise", macs, inputs, outputs, weights)
+        return Operator(
+            kind="depthwise", macs=macs, inputs=inputs, outputs=outputs, weights=weights
+        )
     patches = positions * area * group_inputs * groups
-    return Operator("conv", macs, inputs, outputs, weights, patches)
+    return Operator(
+        kind="conv", macs=macs, inputs=inputs, outputs=outputs, weights=weights, patches=patches
+    )

@@ -15,7 +15,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,37 +24,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgekit.artifact import Artifact
-from edgekit.backends import load_backend, runtime_for
 from edgekit.data.images import ImageSet, content_hash
 from edgekit.devices import Device
-from edgekit.errors import BadTarget, DeviceError, UserError, did_you_mean
+from edgekit.errors import BadTarget, DeviceError, MissingPackage, UserError, did_you_mean
 from edgekit.files import sha256
 from edgekit.paths import ONBOARD
+from edgekit.progress import Say, silent
 from edgekit.results import Measurement, Round, artifact_facts, load_results, save, slug
-from edgekit.session import RUNNER, probe, put_artifact, put_runner, run_job
+from edgekit.session import RUNNER, Entry, Session, lay_out, probe, put_runner
 from edgekit.targets import DeviceFacts, Target, check_device
 
 if TYPE_CHECKING:
     from edgekit.measurement.stats import Percentile
 
-Say = Callable[[str, str], None]
-"""Progress: (row, what happens to it); the last text of a row that went well is 'done'."""
-
 MAX_IMAGES = 24
 """Inputs rotate over this many at most: enough to vary, few enough to copy to a board."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One row of a benchmark: an artifact, the runner's name of a runtime, and the program."""
-
-    artifact: Artifact
-    runtime: str
-    program: tuple[str, ...] = (RUNNER,)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRequest:
     """What to measure and for how long.
 
@@ -104,16 +91,7 @@ class BenchRequest:
         return math.ceil(samples_needed(SHARES[self.percentile]) / self.rounds)
 
 
-def entry(artifact: Artifact, runtime: str | None = None) -> Entry:
-    """Return the row of an artifact, in its backend's own runtime where none is named."""
-    name = runtime_for(artifact.manifest.backend, runtime)
-    program = load_backend(artifact.manifest.backend).PROGRAM
-    return Entry(artifact, name, ("-m", program) if program else (RUNNER,))
-
-
-def bench(
-    request: BenchRequest, device: Device, say: Say = lambda row, text: None
-) -> list[Measurement]:
+def bench(request: BenchRequest, device: Device, say: Say = silent) -> list[Measurement]:
     """Measure every entry on `device` and return the rows, in the entries' order.
 
     A row whose process dies, hangs or answers nonsense carries the reason in `error`; the others
@@ -136,14 +114,15 @@ def bench(
         if request.threads > facts.cores:
             raise UserError(f"{request.threads} threads, but {device.name} has {facts.cores} cores")
         images, images_hash = _put_images(device, request.images, Path(scratch))
-        for index, item in enumerate(request.entries):
-            put_artifact(device, item.artifact, f"artifact-{index}")
+        sessions = [
+            lay_out(device, item, f"artifact-{index}") for index, item in enumerate(request.entries)
+        ]
         plan = plan_hash(request, device, facts, images_hash)
         rows = _continued(_new_rows(request, plan, device, facts, images_hash), request, plan)
         for number in _round_numbers(request, rows):
             for index in _order(len(rows), plan, number):
                 if rows[index].error is None and len(rows[index].rounds) == number:
-                    rows[index] = _measure(request, device, rows[index], index, images, say)
+                    rows[index] = _measure(request, sessions[index], rows[index], images, say)
                     save(rows[index], request.results)
         if request.sustained:
             rows = [replace(row, wanted_rounds=len(row.rounds)) for row in rows]
@@ -194,35 +173,30 @@ def plan_hash(request: BenchRequest, device: Device, facts: DeviceFacts, images:
 
 def _measure(
     request: BenchRequest,
-    device: Device,
+    session: Session,
     row: Measurement,
-    index: int,
     images: Sequence[str],
     say: Say,
 ) -> Measurement:
     """Return `row` with one more round, or with the reason why there is none."""
     number = len(row.rounds) + 1
     say(row.title, f"round {number}" + ("" if request.sustained else f" of {request.rounds}"))
-    job = {
-        "task": "bench",
-        "artifact": f"artifact-{index}",
-        "runtime": row.runtime,
-        "threads": request.threads,
-        "cores": list(request.cores),
-        "images": list(images),
-        "min_seconds": request.min_seconds,
-        "min_count": request.min_count,
-        "warmup_max_seconds": request.warmup_max_seconds,
-        "scenario": row.scenario,
-    }
-    program = request.entries[index].program
     start = time.time() - datetime.fromisoformat(row.created).timestamp()
     try:
-        event = run_job(device, job, timeout=request.timeout, program=program)[-1]
+        event = session.run(
+            "bench",
+            timeout=request.timeout,
+            threads=request.threads,
+            cores=list(request.cores),
+            images=list(images),
+            min_seconds=request.min_seconds,
+            min_count=request.min_count,
+            warmup_max_seconds=request.warmup_max_seconds,
+        )[-1]
         answer = _round(event, request.min_count)
-    except (DeviceError, ValueError) as error:
+    except (DeviceError, MissingPackage, ValueError) as error:
         # Raises where the device itself is gone: then the row is not to blame and stays open.
-        probe(device)
+        probe(session.device)
         reason = " ".join(str(error).split())
         say(row.title, f"failed: {reason}")
         return replace(row, error=f"round {number}: {reason}")

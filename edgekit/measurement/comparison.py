@@ -12,7 +12,7 @@ from edgekit.measurement.summary import verdict
 from edgekit.results import Measurement, comparability
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """How many times as fast `first` is as `second`, by their median invoke times.
 
@@ -75,7 +75,7 @@ def compare(first: Measurement, second: Measurement) -> Comparison:
     assert ratio is not None, "both have two rounds"
     verdicts = ((title, verdict(m)) for title, m in zip(titles, (first, second), strict=True))
     doubts = tuple(f"{title}: {words}" for title, words in verdicts if words != "ok")
-    return Comparison(*titles, ratio, paired, doubts)
+    return Comparison(first=titles[0], second=titles[1], ratio=ratio, paired=paired, doubts=doubts)
 
 
 def _titles(first: Measurement, second: Measurement) -> tuple[str, str]:

@@ -82,7 +82,9 @@ def interval(rounds: Sequence[ArrayLike], name: Percentile, seed: int = 0) -> In
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(rounds), (RESAMPLES, len(rounds)))
     draws = _draws(_sorted_logs(rounds), SHARES[name], picks, rng)
-    return _around(math.log(max(pooled, TICK_S)), draws, len(rounds))
+    around = _around(math.log(max(pooled, TICK_S)), draws, len(rounds))
+    # The way through the logarithm rounds: an interval of no width could miss its own estimate.
+    return Interval(pooled, min(around.low, pooled), max(around.high, pooled))
 
 
 def speed_ratio(

@@ -46,6 +46,27 @@ Array = Any
 # Pixels
 
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What is decoded, by Pillow's names: pictures of pixels, in decoders that read no more than asked.
+
+Others stay shut: EPS starts Ghostscript, and a small ICO can take hundreds of megabytes.
+"""
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture lies; from 5 to 8 it is stored on its side."""
+
+_TURNS = (
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+"""What turns a picture upright, for the tag's values from 2 on."""
+
+
 def decode(
     data: bytes, height: int, width: int, resize_to: Optional[int] = None, grey: bool = False
 ) -> Array:
@@ -55,27 +76,66 @@ def decode(
     board alike. JPEGs are decoded at the smallest scale that still covers the size asked for
     (libjpeg's scaled decoding), turned upright by their EXIF tag, then resized by Pillow's
     antialiased bilinear filter. With `resize_to` the image becomes that square first and the
-    centre height × width is cut from it. Raises OSError where Pillow cannot decode, ValueError
-    for an image of more than MAX_PIXELS.
+    centre height × width is cut from it. Transparent pixels are laid on white. 16-bit pixels are
+    divided by 257, so that 65535 becomes 255. Of a GIF the first frame is taken. Raises OSError
+    where Pillow cannot decode or the format is not one of FORMATS, ValueError for an image of more
+    than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit integers).
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
     target = (resize_to, resize_to) if resize_to else (width, height)
     try:
-        encoded = Image.open(io.BytesIO(data))
+        encoded = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
+    except UnidentifiedImageError:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
     with encoded:
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        encoded.draft(mode, target)
-        image = ImageOps.exif_transpose(encoded).convert(mode)
+        on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+        encoded.draft(mode, target[::-1] if on_its_side else target)
+        encoded.load()
+        image = _plain(encoded).convert(mode)
+        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
+        if isinstance(turn, int) and 2 <= turn <= 8:
+            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
     if image.size != target:
         image = image.resize(target, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8).reshape(target[1], target[0], -1)
     top, left = (target[1] - height) // 2, (target[0] - width) // 2
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _plain(encoded: Any) -> Any:
+    """Return a loaded image with 8 bits a channel and nothing transparent."""
+    from PIL import Image
+
+    clear = encoded.info.get("transparency")
+    if encoded.mode[:1] in ("I", "F"):
+        # 16-bit PNG and PGM have mode "I" in older Pillow, "I;16" in newer.
+        deep = encoded.mode.startswith("I;16") or encoded.format in ("PNG", "PPM")
+        if encoded.mode == "F" or not deep or _odd_tiff(encoded):
+            raise ValueError(
+                f"its pixels ({encoded.format}, mode {encoded.mode}) have no known range: "
+                "save it with 8 or 16 bits a channel"
+            )
+        values = np.asarray(encoded).astype(np.uint32)
+        scaled = ((values + 128) // 257).astype(np.uint8)
+        if isinstance(clear, int):
+            scaled[values == clear] = 255
+        return Image.fromarray(scaled)
+    if clear is None and encoded.mode not in ("LA", "PA", "La", "RGBA", "RGBa"):
+        return encoded
+    image = encoded.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def _odd_tiff(encoded: Any) -> bool:
+    """Tell whether a TIFF's 16-bit mode hides another range: 12 bits, or white stored as 0."""
+    tags = getattr(encoded, "tag_v2", {})
+    return bool(tags) and (tuple(tags.get(258, (16,))) != (16,) or tags.get(262, 1) != 1)
 
 
 def decode_for(data: bytes, spec: Dict[str, Any]) -> Array:
@@ -108,14 +168,18 @@ def feed(pixels: Array, manifest: Dict[str, Any]) -> Array:
 def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """Return the decision one output makes, or None for a plain tensor.
 
-    `value` is the output of one image, float32. A `classification` is the argmax of its logits,
-    with its softmax as confidence; a `regression` is rounded half up and clipped to the labels.
+    `value` is the output of one image, float32. A `classification` is the argmax of its scores.
+    Its confidence is the softmax of logits, or the score itself where the manifest says that they
+    are probabilities. A `regression` is rounded half up and clipped to the labels.
     """
     flat = np.asarray(value, dtype=np.float64).reshape(-1)
     if output["kind"] == "classification":
         index = int(flat.argmax())
-        shares = np.exp(flat - flat.max())
-        confidence = float(shares[index] / shares.sum())
+        if output.get("scores") == "probabilities":
+            confidence = float(np.clip(flat[index], 0, 1))
+        else:
+            shares = np.exp(flat - flat.max())
+            confidence = float(shares[index] / shares.sum())
         return {"label": output["labels"][index], "index": index, "confidence": confidence}
     if output["kind"] == "regression":
         index = int(np.clip(np.floor(flat[0] + 0.5), 0, len(output["labels"]) - 1))
@@ -123,8 +187,72 @@ def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     return None
 
 
+# Distances between answers
+
+
+MAX_SLICES = 128
+"""An axis of more entries is taken for a list of places or features of one kind."""
+
+MIN_SAMPLES = 8
+"""Fewer values than this have no spread to speak of."""
+
+
+class Distances:
+    """How far answers are from others, (N, ...), in units of the others' own spread.
+
+    The distance is the root mean square of the differences. The unit is the standard deviation of
+    the reference over images and places, or a tenth of its largest absolute value where that is
+    more: of what hardly varies, 1 in 10 is a change. An output may hold quantities of different
+    size (boxes in pixels beside scores of 0 to 1), so every slice along axis 1 (channels first)
+    and along the last axis (channels last) is held to its own spread, not to the largest. Four
+    axes are taken for a picture, whose rows and columns are places: only its channels are sliced,
+    the last axis where that is the shortest, else axis 1. Left out are axes of more than MAX_SLICES
+    entries, slices of less than MIN_SAMPLES values, and slices that stay under a ten-thousandth of
+    the output's largest value.
+
+    `whole`: distance over the output as a whole. `axes`: axis → (distances, largest absolute
+    values) of its slices; a slice left out has distance 0. `one_range` leaves `axes` empty: all
+    values share one range, as probabilities do.
+    """
+
+    def __init__(self, ours: Array, reference: Array, one_range: bool = False) -> None:
+        difference = ours.astype(np.float64) - reference.astype(np.float64)
+        self.whole = float(_in_spreads(difference, reference, None)[0])
+        self.axes: Dict[int, Any] = {}
+        largest = np.abs(reference).max()
+        for axis in () if one_range else _unit_axes(reference.shape):
+            count = reference.shape[axis]
+            if not 1 < count <= MAX_SLICES or reference.size < MIN_SAMPLES * count:
+                continue
+            others = tuple(other for other in range(reference.ndim) if other != axis)
+            distances, tops = _in_spreads(difference, reference, others)
+            self.axes[axis] = np.where(tops > 1e-4 * largest, distances, 0.0), tops
+
+    @property
+    def worst(self) -> float:
+        """The largest distance, of the whole or of any slice."""
+        return max([self.whole, *(float(distances.max()) for distances, _ in self.axes.values())])
+
+
+def _unit_axes(shape: "tuple[int, ...]") -> List[int]:
+    """Return the axes along which the entries of an output may have units of their own."""
+    if len(shape) == 4:
+        return [3 if shape[3] < min(shape[1:3]) else 1]
+    return sorted({1, len(shape) - 1}) if len(shape) > 1 else []
+
+
+def _in_spreads(difference: Array, reference: Array, over: Any) -> "tuple[Array, Array]":
+    """Return RMS differences over some axes in units of the spread, and largest absolute values."""
+    reference = reference.astype(np.float64)
+    top = np.abs(reference).max(axis=over)
+    unit = np.maximum(reference.std(axis=over), 0.1 * top)
+    rms = np.sqrt(np.square(difference).mean(axis=over))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(rms == 0, 0.0, rms / unit), top
+
+
 # Runtimes: each loads a model file and returns a function from input tensor to outputs, in the
-# manifest's order, as float32.
+# manifest's order, with the dtype that the runtime gives.
 
 Invoke = Callable[[Array], List[Array]]
 
@@ -170,19 +298,17 @@ def _interpreter(interpreter: Any) -> Invoke:
     """Return the invoke function of either TFLite interpreter; they share their interface."""
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
-    outputs = [
-        (item["index"], item["dtype"] == np.float32, *item["quantization"])
-        for item in interpreter.get_output_details()
-    ]
+    # A scale of 0 marks what is not quantized: floats, and integers or booleans as such.
+    outputs = [(item["index"], *item["quantization"]) for item in interpreter.get_output_details()]
 
     def invoke(tensor: Array) -> List[Array]:
         interpreter.set_tensor(source, tensor)
         interpreter.invoke()
         values = []
-        for index, is_float, scale, zero_point in outputs:
+        for index, scale, zero_point in outputs:
             raw = interpreter.get_tensor(index)
             values.append(
-                raw if is_float else np.float32(scale) * (raw.astype(np.float32) - zero_point)
+                np.float32(scale) * (raw.astype(np.float32) - zero_point) if scale else raw
             )
         return values
 
@@ -454,7 +580,10 @@ def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
 
 def _outputs(loaded: Loaded, images: Iterable[Array]) -> "tuple[Dict[str, Array], int]":
     """Return each output of all images, (N, ...) float32, by name, and N."""
-    rows = [[np.array(v[0]) for v in loaded.invoke(feed(p, loaded.manifest))] for p in images]
+    rows = [
+        [np.array(value[0], np.float32) for value in loaded.invoke(feed(image, loaded.manifest))]
+        for image in images
+    ]
     names = [output["name"] for output in loaded.manifest["outputs"]]
     return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}, len(rows)
 
@@ -462,8 +591,9 @@ def _outputs(loaded: Loaded, images: Iterable[Array]) -> "tuple[Dict[str, Array]
 def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Compare the answers to the golden images with those recorded when the bundle was made.
 
-    `golden/golden.json` names the images, the recorded answers and, per output, the largest
-    distance or the least share of equal decisions that is allowed.
+    `golden/golden.json` names the images, the recorded answers and, per output, what is allowed:
+    `max_abs_diff`, `max_relative` (in spreads, see Distances), `min_agreement` (the share of equal
+    decisions), `min_equal` (the share of equal values).
     """
     loaded = Loaded(job, runtimes)
     folder = loaded.folder / "golden"
@@ -502,11 +632,17 @@ def _compare(
         return {}, "answers that are no numbers"
     decided = [[(decide(v, output) or {}).get("index") for v in side] for side in (ours, golden)]
     agreement = float(np.mean([mine == theirs for mine, theirs in zip(*decided)]))
+    relative = Distances(ours, golden, output.get("scores") == "probabilities").worst
+    equal = float(np.mean(ours == golden))
     seen = {"max_abs_diff": distance, "agreement": agreement}
-    if limit.get("max_abs_diff") is not None and distance > limit["max_abs_diff"]:
+    if distance > limit.get("max_abs_diff", distance):
         return seen, f"{distance:.3g} from the golden answer, {limit['max_abs_diff']:.3g} allowed"
-    if limit.get("min_agreement") is not None and agreement < limit["min_agreement"]:
+    if relative > limit.get("max_relative", relative):
+        return seen, f"{relative:.2g} of its spread off, {limit['max_relative']:.2g} allowed"
+    if agreement < limit.get("min_agreement", agreement):
         return seen, f"{agreement:.0%} of the decisions agree, {limit['min_agreement']:.0%} needed"
+    if equal < limit.get("min_equal", equal):
+        return seen, f"{equal:.1%} of the values are equal, {limit['min_equal']:.1%} needed"
     return seen, ""
 
 

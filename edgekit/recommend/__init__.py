@@ -40,7 +40,7 @@ class Judged:
     on_front: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recommendation:
     """The pick, None where nothing holds every limit; `reasons` say why, a line each."""
 
@@ -68,9 +68,16 @@ def recommend(saved: Saved, target: str, limits: Sequence[Limit]) -> Recommendat
     )
     fit = [item for item in judged if not item.misses]
     if not fit:
-        return Recommendation(target, None, judged, (*_reach(judged, limits), *_relax(judged)))
+        return Recommendation(
+            target=target,
+            pick=None,
+            judged=judged,
+            reasons=(*_reach(judged, limits), *_relax(judged)),
+        )
     pick, reasons = _choose(fit, metrics)
-    return Recommendation(target, pick, judged, (*reasons, *_traded(pick, judged, metrics)))
+    return Recommendation(
+        target=target, pick=pick, judged=judged, reasons=(*reasons, *_traded(pick, judged, metrics))
+    )
 
 
 def _misses(candidate: Candidate, limits: Sequence[Limit]) -> tuple[Miss, ...]:

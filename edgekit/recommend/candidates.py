@@ -18,12 +18,10 @@ from edgekit.results import (
     PredictionRecord,
     Provenance,
 )
-
-NOT_DEPLOYED = frozenset({"null", "torch"})
-"""Backends that exist for comparison; no board runs them."""
+from edgekit.runtimes.table import role_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
     """A value with the interval that limits are held to, where it is from, and every doubt."""
 
@@ -39,7 +37,7 @@ class Number:
         return self.high if at_most else self.low
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """One artifact in one runtime with so many threads; `numbers` by metric, what is known."""
 
@@ -88,16 +86,23 @@ def collect(saved: Saved, target: str) -> tuple[Candidate, ...]:
             facts[row.artifact.sha256, row.runtime, 1] = row.artifact
     found = []
     for (sha, runtime, threads), artifact in facts.items():
-        if artifact.backend in NOT_DEPLOYED or (sha, runtime) in dead:
+        if role_of(artifact.backend) != "deployed" or (sha, runtime) in dead:
             continue
         mine = [m for m in measured if _is(m, sha, runtime, threads)]
         guessed = [p for p in predicted if _is(p, sha, runtime, threads)]
         latency = _measured(mine) or _predicted(guessed)
         numbers = {LATENCY: latency} if latency else {}
         size = float(artifact.bytes)
-        numbers[SIZE] = Number(size, size, size, "measured", "the artifact's files")
+        numbers[SIZE] = Number(
+            value=size, low=size, high=size, provenance="measured", source="the artifact's files"
+        )
         found.append(
-            Candidate(artifact, runtime, threads, numbers | _accuracies(saved.accuracy, artifact))
+            Candidate(
+                artifact=artifact,
+                runtime=runtime,
+                threads=threads,
+                numbers=numbers | _accuracies(saved.accuracy, artifact),
+            )
         )
     return tuple(sorted(found, key=lambda c: (c.title, c.runtime, c.artifact.sha256)))
 
@@ -116,7 +121,14 @@ def _measured(rows: Sequence[Measurement]) -> Number | None:
         if sure is not None:
             said = verdict(row)
             doubts = () if said == "ok" else (said,)
-            return Number(sure.value, sure.low, sure.high, "measured", f"run {row.run}", doubts)
+            return Number(
+                value=sure.value,
+                low=sure.low,
+                high=sure.high,
+                provenance="measured",
+                source=f"run {row.run}",
+                doubts=doubts,
+            )
     return None
 
 
@@ -126,7 +138,14 @@ def _predicted(rows: Sequence[PredictionRecord]) -> Number | None:
         return None
     best = max(rows, key=lambda row: (row.calibrated, row.high))
     doubts = () if best.calibrated else (f"uncalibrated: {best.why}",)
-    return Number(best.seconds, best.low, best.high, "predicted", best.method, doubts)
+    return Number(
+        value=best.seconds,
+        low=best.low,
+        high=best.high,
+        provenance="predicted",
+        source=best.method,
+        doubts=doubts,
+    )
 
 
 def _accuracies(records: Iterable[AccuracyRecord], artifact: ArtifactFacts) -> dict[str, Number]:
@@ -150,7 +169,14 @@ def _accuracies(records: Iterable[AccuracyRecord], artifact: ArtifactFacts) -> d
             low, high = told[f"{field}_low"], told[f"{field}_high"]
             if low is None or high is None:
                 continue
-            number = Number(value, low, high, record.provenance, source, doubts)
+            number = Number(
+                value=value,
+                low=low,
+                high=high,
+                provenance=record.provenance,
+                source=source,
+                doubts=doubts,
+            )
             before = found.get(accuracy_of(output))
             if before is None or before.source != source or low < before.low:
                 found[accuracy_of(output)] = number

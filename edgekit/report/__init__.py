@@ -1,7 +1,7 @@
 """The report: the paper's tables II and III and the artifacts, rebuilt from saved results alone.
 
 results folder ──┐           accuracy.py, parameters.py, latency.py,
-benchmarks/    ──┼─ saved.py → predicted.py, artifacts.py → Table → formats.py → files
+benchmarks/    ──┼─ records.py → predicted.py, artifacts.py → Table → formats.py → files
 zoo/systems.toml ┘         └ plots/ → Plot ───────────────┴─ page.py → one HTML file
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.paths import RESULTS
 from edgekit.report.formats import FORMATS, format_named
 from edgekit.report.table import Table
-from edgekit.results import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.report.records import Saved

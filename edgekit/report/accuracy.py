@@ -13,6 +13,7 @@ from edgekit.report.seed_paper import (
 )
 from edgekit.report.table import Cell, Table
 from edgekit.results import AccuracyRecord, record_key
+from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 
 _OWN = (
@@ -61,12 +62,12 @@ def accuracy_table(records: Sequence[AccuracyRecord]) -> Table:
     others = [record for record in records if system_of(record.model) is None]
     pairs += [(None, record) for record in _ordered(others)]
     return Table(
-        "table-2-accuracy",
-        "Table II, accuracy in per cent",
-        COLUMNS,
-        tuple(_row(system, record) for system, record in pairs),
-        _notes(records),
-        tuple(record_key(record) if record else None for _, record in pairs),
+        name="table-2-accuracy",
+        title="Table II, accuracy in per cent",
+        columns=COLUMNS,
+        rows=tuple(_row(system, record) for system, record in pairs),
+        notes=_notes(records),
+        sources=tuple(record_key(record) if record else None for _, record in pairs),
     )
 
 
@@ -99,7 +100,14 @@ def _row(system: System | None, record: AccuracyRecord | None) -> dict[str, Cell
 def _ordered(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
     return sorted(
         records,
-        key=lambda r: (r.model, r.dataset, r.protocol, r.split, r.backend != "torch", r.label),
+        key=lambda r: (
+            r.model,
+            r.dataset,
+            r.protocol,
+            r.split,
+            role_of(r.backend) != "reference",
+            r.label,
+        ),
     )
 
 

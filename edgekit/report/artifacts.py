@@ -75,7 +75,14 @@ def artifacts_table(
     rows = (*measured, *emulated)
     notes = (*_NOTES, *problems)
     sources = (*map(record_key, ordered), *map(record_key, emulations))
-    return Table("artifacts", "Artifacts", COLUMNS, rows, notes, sources)
+    return Table(
+        name="artifacts",
+        title="Artifacts",
+        columns=COLUMNS,
+        rows=rows,
+        notes=notes,
+        sources=sources,
+    )
 
 
 def _row(measurement: Measurement) -> dict[str, Cell]:

@@ -12,12 +12,11 @@ from edgekit.report.records import has_times, table_order
 from edgekit.report.seed_paper import erratum_notes, reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
 from edgekit.results import Measurement, comparability, record_key
+from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 
 REFERENCE = "multitask-cnn"
 """The paper's own network: every speed ratio is how many times as fast it is as the row."""
-HARNESS = "null"
-"""The backend that computes nothing: it belongs to no system."""
 PRINTED_STEP = 0.01
 """The paper prints seconds with two decimals."""
 
@@ -66,7 +65,14 @@ def latency_table(measurements: Sequence[Measurement]) -> Table:
         rows += [_row(system, m, _reference(m, measurements)) for m in own] or [_published(system)]
         sources += [record_key(m) for m in own] or [None]
     title = "Table III, latency of one image"
-    return Table("table-3-latency", title, COLUMNS, tuple(rows), _notes(), tuple(sources))
+    return Table(
+        name="table-3-latency",
+        title=title,
+        columns=COLUMNS,
+        rows=tuple(rows),
+        notes=_notes(),
+        sources=tuple(sources),
+    )
 
 
 def _published(system: System) -> dict[str, Cell]:
@@ -155,7 +161,8 @@ def _setting(measurement: Measurement) -> tuple[object, ...]:
 
 def _belongs(measurement: Measurement, system: System) -> bool:
     found = system_of(measurement.artifact.model)
-    return found is not None and found[0] == system.name and measurement.artifact.backend != HARNESS
+    harness = role_of(measurement.artifact.backend) == "harness"  # computes no system
+    return found is not None and found[0] == system.name and not harness
 
 
 def _quotient(seconds: float | None, reference: float | None) -> float | None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingPackage
+from edgekit.paths import RESULTS
 from edgekit.report.columns import SHOWN
 from edgekit.report.formats import shown_cell
 from edgekit.report.record_details import Details, details
 from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import DARK, LIGHT
-from edgekit.results import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.report.plots import Section
@@ -33,7 +33,7 @@ WORDS = {
 """What stands behind each kind of number."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShownCell:
     """A cell as the page has it: `text` for people, `order` for sorting, empty where it is none."""
 
@@ -53,7 +53,7 @@ class ShownColumn:
     extra: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShownTable:
     """A table as the page has it: rows of cells, each with the details it links to, or None."""
 
@@ -137,14 +137,18 @@ def shown_table(table: Table, known: dict[str, Details]) -> ShownTable:
         (known.get(source) if source else None, tuple(_cells(columns, row.values())))
         for source, row in zip(sources, table.rows, strict=True)
     )
-    return ShownTable(table.name, table.title, columns, rows, table.notes)
+    return ShownTable(
+        name=table.name, title=table.title, columns=columns, rows=rows, notes=table.notes
+    )
 
 
 def _cells(columns: Iterable[ShownColumn], values: Iterable[Cell]) -> Iterator[ShownCell]:
     for column, value in zip(columns, values, strict=True):
         badge = str(value) if column.name in _PROVENANCE and value in WORDS else ""
         order = "" if value is None else str(value)
-        yield ShownCell(shown_cell(value), order, column.name, badge, column.extra)
+        yield ShownCell(
+            text=shown_cell(value), order=order, column=column.name, badge=badge, extra=column.extra
+        )
 
 
 def _tips(known: dict[str, Details]) -> dict[str, str]:

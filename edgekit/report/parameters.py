@@ -50,7 +50,13 @@ def parameters_table() -> Table:
         *erratum_notes("parameter counts", "Table I"),
         *reconstruction_notes(),
     )
-    return Table("table-3-parameters", "Table III, parameters", COLUMNS, tuple(rows), notes)
+    return Table(
+        name="table-3-parameters",
+        title="Table III, parameters",
+        columns=COLUMNS,
+        rows=tuple(rows),
+        notes=notes,
+    )
 
 
 def deployed(system: System, name: str) -> tuple[int, int]:

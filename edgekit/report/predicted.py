@@ -53,7 +53,14 @@ def predicted_table(predictions: Sequence[PredictionRecord]) -> Table:
     title = "Table III, latency of one image on a board, predicted"
     rows, sources = tuple(row for _, row in made), tuple(key for key, _ in made)
     notes = _notes()
-    return Table("table-3-latency-predicted", title, COLUMNS, rows, notes, sources)
+    return Table(
+        name="table-3-latency-predicted",
+        title=title,
+        columns=COLUMNS,
+        rows=rows,
+        notes=notes,
+        sources=sources,
+    )
 
 
 def _order(record: PredictionRecord) -> tuple[str | int, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from edgekit.files import sha256
+from edgekit.paths import shelf
 from edgekit.report.formats import shown_cell
 from edgekit.report.records import Saved
 from edgekit.results import AnyRecord, Measurement, record_key
@@ -26,7 +27,7 @@ class Source:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Details:
     """One record: `facts` are (name, value) as saved, `anchor` its id in the page."""
 
@@ -57,12 +58,12 @@ def _details(record: AnyRecord, anchor: str, saved: Saved, results: Path) -> Det
         facts.append(("raw samples", f"{samples:,} in {len(record.rounds)} rounds"))
     files = saved.files.get(key, ())
     return Details(
-        key,
-        anchor,
-        key.rpartition("/")[2],
-        record.provenance,
-        tuple(facts),
-        tuple(Source(_shown(path, results), sha256(path)) for path in files),
+        key=key,
+        anchor=anchor,
+        title=key.partition("/")[2],
+        provenance=record.provenance,
+        facts=tuple(facts),
+        sources=tuple(Source(_shown(path, results), sha256(path)) for path in files),
     )
 
 
@@ -82,7 +83,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _shown(path: Path, results: Path) -> str:
     """Return a path without what is the reader's own machine."""
-    try:
-        return path.resolve().relative_to(results.resolve()).as_posix()
-    except ValueError:
-        return f"benchmarks/accuracy/{path.name}"
+    for root in (results.resolve(), shelf("benchmarks").parent):
+        if path.resolve().is_relative_to(root):
+            return path.resolve().relative_to(root).as_posix()
+    return path.name

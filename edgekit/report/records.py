@@ -23,7 +23,7 @@ from edgekit.results import (
 from edgekit.targets import Target, load_target, matches, target_names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
     """The records of a report, in a fixed order, and one line on each file that cannot be used.
 
@@ -49,8 +49,9 @@ class _Training:
 def load_saved(folder: Path) -> Saved:
     """Return the records under `folder`, and the accuracy records that ship with edgekit.
 
-    A record of the user's replaces the shipped one of the same model, data and protocol. Raises
-    BadResults where `folder` holds no record, or one that `check_target` refuses.
+    A record of the user's replaces the shipped one of the same model, data and protocol, and a
+    newer one of the user's an older. Raises BadResults where `folder` holds no record, or one
+    that `check_target` refuses.
     """
     measured, damaged = load_files(folder, Measurement)
     own, damaged_accuracy = load_files(folder, AccuracyRecord)
@@ -64,17 +65,23 @@ def load_saved(folder: Path) -> Saved:
     measurements = [record for _, record in measured]
     for measurement in measurements:
         check_target(measurement)
-    # Beside the shipped records lie split lists, which are none: what is unread there is no news.
-    shipped, _ = load_files(shelf("benchmarks") / "accuracy", AccuracyRecord)
-    accuracy = {record.label: (path, record) for path, record in (*shipped, *own)}
+    own.sort(key=lambda item: item[1].created)
+    accuracy = {record.label: (path, record) for path, record in (*_shipped(), *own)}
     return Saved(
-        tuple(measurements),
-        tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
-        tuple(record for _, record in emulated),
-        tuple(record for _, record in predicted),
-        (*damaged, *_unchecked(measurements)),
-        _files((*measured, *accuracy.values(), *emulated, *predicted)),
+        measurements=tuple(measurements),
+        accuracy=tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
+        emulations=tuple(record for _, record in emulated),
+        predictions=tuple(record for _, record in predicted),
+        problems=(*damaged, *_unchecked(measurements)),
+        files=_files((*measured, *accuracy.values(), *emulated, *predicted)),
     )
+
+
+def _shipped() -> list[tuple[Path, AccuracyRecord]]:
+    """Return the accuracy that ships with edgekit, of artifacts and of the trained networks."""
+    folders = (shelf("benchmarks") / "records" / "accuracy", shelf("benchmarks") / "training")
+    # Beside the trained networks' records lie files of other kinds: what is unread is no news.
+    return [item for folder in folders for item in load_files(folder, AccuracyRecord)[0]]
 
 
 def _files(found: Iterable[tuple[Path, AnyRecord]]) -> dict[str, tuple[Path, ...]]:
@@ -87,10 +94,10 @@ def _files(found: Iterable[tuple[Path, AnyRecord]]) -> dict[str, tuple[Path, ...
 def _with_confusion(path: Path, record: AccuracyRecord) -> AccuracyRecord:
     """Return a record with the confusion of its training run, where that lies beside it.
 
-    A torch model's record of before they held it is `<model>.torch-fp32.json`, its run is
-    `<model>.training.json`; the commands must be equal.
+    A torch model's record of before they held it is `torch-fp32.json`, its run is
+    `training.json`; the commands must be equal.
     """
-    run = path.with_name(path.name.replace(".torch-fp32.json", ".training.json"))
+    run = path.with_name(path.name.replace("torch-fp32.json", "training.json"))
     if record.confusion or run == path or not run.is_file():
         return record
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.measurement.summary import summary_row
-from edgekit.report.latency import HARNESS
 from edgekit.report.records import Saved, has_times, table_order
 from edgekit.results import (
     AccuracyRecord,
@@ -17,6 +16,7 @@ from edgekit.results import (
     Provenance,
     record_key,
 )
+from edgekit.runtimes.table import role_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Quality:
     record: AccuracyRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
     """One artifact at one place; milliseconds and bytes.
 
@@ -78,7 +78,7 @@ def points(saved: Saved) -> tuple[tuple[Point, ...], tuple[str, ...]]:
 
 
 def _unplaced(measurement: Measurement, row: Mapping[str, Any]) -> str | None:
-    if measurement.artifact.backend == HARNESS:
+    if role_of(measurement.artifact.backend) == "harness":
         return "the harness's own cost, which is no artifact"
     if not has_times(measurement):
         return "emulated: an emulator's seconds are no latency"
@@ -91,32 +91,32 @@ def _measured(
     measurement: Measurement, row: Mapping[str, Any], accuracy: Sequence[AccuracyRecord]
 ) -> Point:
     return Point(
-        record_key(measurement),
-        measured_place(measurement),
-        measurement.artifact,
-        measurement.title,
-        row["p50_ms"],
-        row["p50_low_ms"],
-        row["p50_high_ms"],
-        measurement.provenance,
-        row["verdict"],
-        qualities(measurement.artifact, accuracy),
+        key=record_key(measurement),
+        place=measured_place(measurement),
+        artifact=measurement.artifact,
+        name=measurement.title,
+        ms=row["p50_ms"],
+        low=row["p50_low_ms"],
+        high=row["p50_high_ms"],
+        provenance=measurement.provenance,
+        verdict=row["verdict"],
+        qualities=qualities(measurement.artifact, accuracy),
     )
 
 
 def _predicted(record: PredictionRecord, accuracy: Sequence[AccuracyRecord]) -> Point:
     artifact = record.artifact
     return Point(
-        record_key(record),
-        f"{record.target}, {_threads(record.threads)}, at {record.clock_mhz:,.0f} MHz",
-        artifact,
-        f"{artifact.model} {artifact.backend} {artifact.precision}",
-        1000 * record.seconds,
-        1000 * record.low,
-        1000 * record.high,
-        record.provenance,
-        "ok" if record.calibrated else f"uncalibrated: {record.why}",
-        qualities(artifact, accuracy),
+        key=record_key(record),
+        place=f"{record.target}, {_threads(record.threads)}, at {record.clock_mhz:,.0f} MHz",
+        artifact=artifact,
+        name=f"{artifact.model} {artifact.backend} {artifact.precision}",
+        ms=1000 * record.seconds,
+        low=1000 * record.low,
+        high=1000 * record.high,
+        provenance=record.provenance,
+        verdict="ok" if record.calibrated else f"uncalibrated: {record.why}",
+        qualities=qualities(artifact, accuracy),
     )
 
 

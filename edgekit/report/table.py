@@ -9,7 +9,7 @@ Cell = str | int | float | bool | None
 """None is 'we have no such number': an empty cell, or null in JSON."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under named columns, and the notes that must stand beside the numbers.
 

@@ -10,28 +10,33 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from edgekit.errors import BadTarget
 from edgekit.paths import shelf
+from edgekit.runtimes.table import Environment
 
 # 1: the first.
 SCHEMA = 1
 
-Place = Literal["main", "numpy1"]
-"""Where a wheel is unpacked: the main site-packages, or the one for runtimes of NumPy 1."""
-
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel, to the byte, and the runtime it is there for (`numpy`, `pillow`: all)."""
+    """One wheel, to the byte, and the runtime it is there for (`numpy`, `pillow`: all).
+
+    `place` is the environment it is unpacked into.
+    """
 
     name: str
     version: str
     file: str
     sha256: str
     bytes: int
-    place: Place = "main"
+    place: Environment = "main"
+
+    @property
+    def requirement(self) -> str:
+        """Its line among pip's requirements: this wheel, to the byte."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}\n"
 
 
 @dataclass(frozen=True)

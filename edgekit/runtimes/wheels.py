@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
-from edgekit.runtimes.locks import Lock, Place, Wheel
+from edgekit.runtimes.locks import Lock, Wheel
 from edgekit.runtimes.platforms import ARCHITECTURE, platforms
+from edgekit.runtimes.table import Environment
 
 
 def fetch(lock: Lock, into: Path) -> None:
@@ -34,13 +35,8 @@ def fetch(lock: Lock, into: Path) -> None:
             missing.append(wheel)
     # One call per place: pip takes one version of a distribution at a time.
     for place in sorted({wheel.place for wheel in missing}):
-        lines = [
-            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}"
-            for wheel in missing
-            if wheel.place == place
-        ]
         requirements = into / f"{place}.txt"
-        requirements.write_text("\n".join(lines) + "\n")
+        requirements.write_text("".join(w.requirement for w in missing if w.place == place))
         _download(
             ["--require-hashes", "--requirement", str(requirements)], lock.python, lock.glibc, into
         )
@@ -51,7 +47,7 @@ def fetch(lock: Lock, into: Path) -> None:
 
 def resolve(
     requirements: Sequence[str],
-    place: Place,
+    place: Environment,
     python: str,
     glibc: str,
     into: Path,
@@ -64,6 +60,32 @@ def resolve(
     into.mkdir(parents=True, exist_ok=True)
     _download(list(requirements), python, glibc, into, architecture)
     return tuple(_wheel(path, place) for path in sorted(into.glob("*.whl")))
+
+
+def fetch_newest(
+    requirements: Sequence[str],
+    place: Environment,
+    python: str,
+    glibc: str,
+    into: Path,
+    architecture: str = ARCHITECTURE,
+) -> tuple[Wheel, ...]:
+    """Fetch what `resolve` would into `into`, which may hold older wheels."""
+    with tempfile.TemporaryDirectory(dir=into) as folder:
+        fresh = Path(folder)
+        got = resolve(requirements, place, python, glibc, fresh, architecture)
+        for wheel in got:
+            (fresh / wheel.file).replace(into / wheel.file)
+    return got
+
+
+def pip_wheel(python: str, glibc: str, into: Path) -> Path:
+    """Return pip's own wheel, the newest for a board's Python; one in `into` already serves."""
+    there = sorted(into.glob("pip-*-py3-none-any.whl"))
+    if there:
+        return there[-1]
+    (wheel,) = fetch_newest(("pip",), "main", python, glibc, into)
+    return into / wheel.file
 
 
 def unpack(wheel: Path, folder: Path) -> None:
@@ -129,7 +151,7 @@ def _pip(arguments: list[str], python: str, glibc: str, architecture: str = ARCH
         raise DeviceError(f"pip {arguments[0]}: {reason}")
 
 
-def _wheel(path: Path, place: Place) -> Wheel:
+def _wheel(path: Path, place: Environment) -> Wheel:
     from packaging.utils import parse_wheel_filename
 
     name, version, _, _ = parse_wheel_filename(path.name)

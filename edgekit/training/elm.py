@@ -67,10 +67,24 @@ def fit_elm(
         best, ridge = max(found)
         machine.fit_readout(features, labels, ridge)
         scores.append(best)
-        tell(Told(1, 1, len(train.samples), len(train.samples), 0.0))
+        tell(
+            Told(
+                epoch=1,
+                epochs=1,
+                done=len(train.samples),
+                images=len(train.samples),
+                images_per_second=0.0,
+            )
+        )
     mean = sum(scores) / len(scores)
     names = (output.name for output in spec.outputs)
-    return Trained(network.eval(), 1, mean, (dict(zip(names, scores, strict=True)),), 0.0)
+    return Trained(
+        network=network.eval(),
+        best_epoch=1,
+        best_score=mean,
+        history=(dict(zip(names, scores, strict=True)),),
+        images_per_second=0.0,
+    )
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ _ALONE = threading.Lock()
 """torch's seeds and threads are the process's: two runs in one would disturb each other."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AcrossFolds:
     """An output's exact accuracy over folds in per cent: the mean and the standard deviation.
 
@@ -71,6 +71,11 @@ def across_folds(results: Sequence[TrainResult]) -> tuple[AcrossFolds, ...]:
         for name in names
     }
     return tuple(
-        AcrossFolds(name, mean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
+        AcrossFolds(
+            output=name,
+            mean=mean(values),
+            deviation=stdev(values) if len(values) > 1 else 0.0,
+            folds=len(values),
+        )
         for name, values in percents.items()
     )

@@ -45,7 +45,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 TARGETS = {"classification": class_targets, "regression": scale_targets}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """What a run tells after each step: for a progress bar."""
 
@@ -56,7 +56,7 @@ class Told:
     images_per_second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A finished run: the network holding the weights of its best epoch by validation."""
 
@@ -67,7 +67,7 @@ class Trained:
     images_per_second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batches:
     """Training images with their targets and weights, one pair per output.
 
@@ -130,7 +130,7 @@ def fit(
     images = len(batches.used)
     steps_per_epoch = math.ceil(images / recipe.batch)
     run = _identity(plain, spec, train, validation, recipe, seed, lessons or {})
-    progress = Progress(0, 0, [], {}, 0, -math.inf)
+    progress = Progress(epoch=0, step=0, history=[], best={}, best_epoch=0, best_score=-math.inf)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.is_file():
         progress = load_state(checkpoint, run, network, averaged, optimiser)
@@ -153,7 +153,15 @@ def fit(
             seen += len(rows)
             total += loss * len(rows)
             speed = seen / (time.perf_counter() - start)
-            tell(Told(progress.epoch + 1, recipe.epochs, seen, images, speed))
+            tell(
+                Told(
+                    epoch=progress.epoch + 1,
+                    epochs=recipe.epochs,
+                    done=seen,
+                    images=images,
+                    images_per_second=speed,
+                )
+            )
         progress.epoch += 1
         scores = validate(averaged, spec, validation)
         progress.history.append(
@@ -171,11 +179,11 @@ def fit(
         refit_scales(plain, spec, validation)
         best_score = fmean(validate(plain, spec, validation).values())
     return Trained(
-        plain.eval(),
-        progress.best_epoch,
-        best_score,
-        tuple(progress.history),
-        fmean(row["speed"] for row in progress.history),
+        network=plain.eval(),
+        best_epoch=progress.best_epoch,
+        best_score=best_score,
+        history=tuple(progress.history),
+        images_per_second=fmean(row["speed"] for row in progress.history),
     )
 
 
@@ -226,7 +234,12 @@ def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe, lessons: Lessons)
             targets, weights = mixed(targets, weights, lesson, recipe.teacher_share)
         pairs.append((torch.from_numpy(targets), torch.from_numpy(weights)))
     used = np.flatnonzero(torch.stack([w for _, w in pairs]).any(0).numpy())
-    return Batches(images.pixels, tuple(t for t, _ in pairs), tuple(w for _, w in pairs), used)
+    return Batches(
+        pixels=images.pixels,
+        targets=tuple(t for t, _ in pairs),
+        weights=tuple(w for _, w in pairs),
+        used=used,
+    )
 
 
 def _shape(spec: InputSpec) -> tuple[int, int, int]:

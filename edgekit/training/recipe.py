@@ -16,7 +16,7 @@ Part = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random changes to a training image; each is drawn anew for every image of every batch.
 
@@ -45,7 +45,7 @@ class Augmentation:
     jpeg: Part = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The defaults are the paper's for multitask-cnn: Adam 1e-3, batch 32, L2 1e-3 [paper].
 

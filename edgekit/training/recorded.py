@@ -1,6 +1,6 @@
 """The zoo's trained networks, made again from data by the commands that are on record.
 
-Their records are `benchmarks/accuracy/<model>.<variant>.training.json`. Weights small enough ship
+Their records are `benchmarks/training/<weights file>/training.json`. Weights small enough ship
 with edgekit; the others are kept in a folder of the user's, in which the zoo looks for them.
 """
 
@@ -72,13 +72,13 @@ def recorded(folder: Path, records: Path | None = None) -> tuple[Recorded, ...]:
     `folder` is where weights are made. Raises BadData where a record cannot be read.
     """
     found = []
-    places = (records or shelf("benchmarks") / "accuracy").glob("*.training.json")
+    places = (records or shelf("benchmarks") / "training").glob("*/training.json")
     for path in sorted(places):
         try:
             result = msgspec.json.decode(path.read_bytes(), type=TrainResult)
         except (OSError, msgspec.DecodeError) as error:
             raise BadData(f"{path} is damaged ({error}): restore it") from None
-        weights = folder / f"{path.name.removesuffix('.training.json')}.safetensors"
+        weights = folder / f"{path.parent.name}.safetensors"
         found.append(Recorded(result, weights, _hours(result)))
     return tuple(_in_order(found))
 

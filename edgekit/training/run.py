@@ -40,7 +40,7 @@ TRAINERS = {"cnn-elm": fit_elm}
 """What trains a system that is not trained by gradient descent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """What `edgekit train` is asked for.
 
@@ -81,7 +81,7 @@ class TrainOptions:
         return shlex.join(words)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """A finished run, as `result.json` records it.
 
@@ -205,24 +205,24 @@ def conclude(
     moved = decode_all(reframe(dataset.split("val")), frame_of(spec.input), options.workers)
     test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
     result = TrainResult(
-        SCHEMA,
-        name,
-        variant,
-        options.command(),
-        sum(parameter.numel() for parameter in trained.network.parameters()),
-        sha256(weights),
-        trained.best_epoch,
-        trained.best_score,
-        trained.images_per_second,
-        named(options.start) if options.start else "",
-        recipe,
-        options.seed,
-        versions(),
-        dict(dataset.decisions.counts),
-        test,
-        validate(trained.network, spec, moved),
-        tuple(weights_of(path).name for path in options.teachers),
-        device,
+        schema=SCHEMA,
+        model=name,
+        variant=variant,
+        command=options.command(),
+        parameters=sum(parameter.numel() for parameter in trained.network.parameters()),
+        weights_sha256=sha256(weights),
+        best_epoch=trained.best_epoch,
+        validation=trained.best_score,
+        images_per_second=trained.images_per_second,
+        start=named(options.start) if options.start else "",
+        recipe=recipe,
+        seed=options.seed,
+        versions=versions(),
+        decisions=dict(dataset.decisions.counts),
+        test=test,
+        reframed=validate(trained.network, spec, moved),
+        teachers=tuple(weights_of(path).name for path in options.teachers),
+        device=device,
     )
     write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
     write_whole(weights.with_suffix(".md"), card_of(result))

@@ -21,7 +21,7 @@ from edgekit.files import write_whole
 SCHEMA = 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Progress:
     """Where a run stands after `epoch` complete epochs.
 

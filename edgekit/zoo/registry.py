@@ -7,15 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
+from edgekit.errors import BadModel
 from edgekit.spec import InputSpec, ModelSpec, face_spec
+from edgekit.toml_files import read_toml
 
 Tag = Literal["paper", "code", "inferred", "reconstruction"]
 """Where a fact comes from: the seed paper, published code, worked out, or rebuilt by us."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One network that can be built: its outputs in `forward`'s order, and its pinned cost.
 
@@ -45,7 +45,7 @@ class Accuracy:
     spread: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """What the seed paper prints about a system: someone else's numbers, never ours.
 
@@ -63,7 +63,7 @@ class Published:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class System:
     """One of the compared systems: where it comes from, its input, variants and printed numbers.
 
@@ -110,5 +110,5 @@ class Registry:
 @cache
 def registry() -> Registry:
     """Return the content of `systems.toml`, which ships beside this file."""
-    text = Path(__file__).with_name("systems.toml").read_bytes()
-    return msgspec.toml.decode(text, type=Registry)
+    path = Path(__file__).with_name("systems.toml")
+    return read_toml(path, Registry, error=BadModel, remedy="install edgekit again")

@@ -41,11 +41,11 @@ class TestNull(BackendConformance):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_backends_agree_with_each_other(converted: Path, tmp_path: Path, precision: str) -> None:
+def test_backends_agree_with_each_other(converted: Path, precision: str) -> None:
     artifacts = [
         load_artifact(converted / f"{name}-{precision}") for name in ("onnx", "tflite", "openvino")
     ]
-    outputs = [run_outputs(item, pixels_for(item), tmp_path) for item in artifacts]
+    outputs = [run_outputs(item, pixels_for(item)) for item in artifacts]
     spread = np.abs(outputs[0]["age"]).max()
     for other in outputs[1:]:
         for name in ("age", "gender"):

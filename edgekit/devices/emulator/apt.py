@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Apt:
         Raises DeviceError with apt's own reason otherwise, or where the host has no apt.
         """
         _require_apt()
-        sources = debian_sources(Path("/etc/apt"), Path("/etc/os-release"), self.release)
+        sources = debian_sources(Path("/etc/apt"), _os_release(), self.release)
         for name in ("lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").touch()
@@ -217,14 +218,13 @@ def host_architecture() -> str:
     ).stdout.strip()
 
 
-def debian_sources(etc: Path, os_release: Path, release: str) -> str:
+def debian_sources(etc: Path, host: Mapping[str, str], release: str) -> str:
     """Return the host's Debian sources as deb822 text, for another release.
 
-    `etc` is the host's /etc/apt, `os_release` its /etc/os-release. Only Debian's own archive is
+    `etc` is the host's /etc/apt, `host` its os-release fields. Only Debian's own archive is
     taken (component `main`, a suite named after the host's release or an alias of one).
     Raises DeviceError where the host has none: only a Debian host knows where packages come from.
     """
-    host = _os_release(os_release)
     known = _ALIASES | {host.get("VERSION_CODENAME", "")}
     entries = [
         entry
@@ -249,13 +249,16 @@ def debian_sources(etc: Path, os_release: Path, release: str) -> str:
     return "\n".join(stanzas)
 
 
-def _entries(path: Path) -> list[dict[str, str]]:
+def _entries(path: Path) -> list[Mapping[str, str]]:
     """Return the enabled binary sources of one file, either format, by deb822 field name."""
     if not path.is_file():
         return []
+    from debian.deb822 import Deb822
+
     text = path.read_text(errors="replace")
+    found: list[Mapping[str, str]]
     if path.suffix == ".sources":
-        found = [_stanza(block) for block in re.split(r"\n\s*\n", text)]
+        found = list(Deb822.iter_paragraphs(text, use_apt_pkg=False))
     elif path.suffix == ".list" or path.name == "sources.list":
         found = [_one_line(line) for line in text.splitlines()]
     else:
@@ -268,13 +271,6 @@ def _entries(path: Path) -> list[dict[str, str]]:
         and "deb" in entry.get("Types", "").split()
         and entry.get("Enabled", "yes").lower() not in {"no", "false", "0"}
     ]
-
-
-def _stanza(block: str) -> dict[str, str]:
-    """Return one deb822 stanza's fields; continuation lines (an embedded key) are kept."""
-    lines = [line for line in block.splitlines() if not line.startswith("#")]
-    joined = re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", "\n".join(lines), re.MULTILINE)
-    return {name: value.rstrip() for name, value in joined}
 
 
 def _one_line(line: str) -> dict[str, str]:
@@ -297,11 +293,11 @@ def _package(line: str) -> Package:
     return Package(file, int(size), value)
 
 
-def _os_release(path: Path) -> dict[str, str]:
-    if not path.is_file():
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:  # the file is not there
         return {}
-    lines = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
-    return {key: value.strip("\"'") for key, value in lines}
 
 
 def _require_apt() -> None:

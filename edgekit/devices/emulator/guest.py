@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from edgekit.devices.emulator.crash import Crash, explain
 from edgekit.errors import DeviceError, DeviceTimeout
-from edgekit.runtimes.locks import Place
+from edgekit.runtimes.table import Environment, Runtime
 
 if TYPE_CHECKING:
     from edgekit.devices.emulator.sysroot import Sysroot
@@ -35,15 +35,6 @@ _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # QEMU places the guest below this address and itself above (its own mappings are the host
 # loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
 _GUEST_END = 1 << 44
-
-MODULES = {
-    "onnxruntime": "onnxruntime",
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-    "openvino": "openvino",
-}
-"""What to import, by a runtime's distribution."""
-NUMPY1_RUNTIMES = frozenset({"tflite-runtime", "tflite_runtime"})
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ def run(
     folder: Path,
     *,
     timeout: float,
-    place: Place = "main",
+    environment: Environment = "main",
     options: Sequence[str] = (),
     may_compile: bool = False,
 ) -> Ended:
@@ -80,12 +71,12 @@ def run(
     Raises DeviceTimeout after `timeout` seconds and DeviceError for a program that floods its
     output; either way its whole process group is gone.
     """
-    environment = {
+    variables = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
-        "PYTHONPATH": sysroot.search_path(place),
+        "PYTHONPATH": sysroot.search_path(environment),
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         **({} if may_compile else {"PYTHONDONTWRITEBYTECODE": "1"}),
@@ -96,7 +87,7 @@ def run(
 
     def once(options: Sequence[str]) -> Ended:
         command = [*emulate(sysroot, options), *program]
-        return _watch(command, folder, environment, timeout, sysroot)
+        return _watch(command, folder, variables, timeout, sysroot)
 
     ended = once(options)
     if ended.exit_code != -signal.SIGILL:
@@ -114,15 +105,19 @@ def emulate(sysroot: Sysroot, options: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def try_runtime(sysroot: Sysroot, name: str) -> str:
-    """Import a runtime, by its distribution's name, and return '' or why it died."""
-    module = MODULES[name]
-    place: Place = "numpy1" if name in NUMPY1_RUNTIMES else "main"
-    code = (
-        f"import numpy, PIL.Image, PIL.ImageOps, PIL.JpegImagePlugin, PIL.PngImagePlugin, {module}"
-    )
+def try_runtime(sysroot: Sysroot, runtime: Runtime) -> str:
+    """Import a runtime and what the runner needs beside it; return '' or why it died."""
+    needed = ("numpy", "PIL.Image", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin")
+    code = f"import {', '.join((*needed, runtime.module))}"
     with tempfile.TemporaryDirectory() as folder:
-        ended = run(sysroot, ["-c", code], Path(folder), timeout=120, place=place, may_compile=True)
+        ended = run(
+            sysroot,
+            ["-c", code],
+            Path(folder),
+            timeout=120,
+            environment=runtime.environment,
+            may_compile=True,
+        )
     return why_it_died(ended)
 
 

@@ -39,6 +39,7 @@ from edgekit.errors import DeviceError, EdgekitError
 from edgekit.files import bytes_in, folder_whole, write_whole
 from edgekit.runtimes import wheels
 from edgekit.runtimes.locks import Lock, lock_path, read_lock
+from edgekit.runtimes.table import deployed
 
 
 def install(
@@ -130,10 +131,11 @@ def _try_out(sysroot: Sysroot) -> tuple[Tried, ...]:
     """
     from edgekit.devices.emulator.guest import try_runtime
 
-    names = [wheel.name for wheel in sysroot.lock.wheels if wheel.name not in {"numpy", "pillow"}]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        answers = list(pool.map(lambda name: try_runtime(sysroot, name), names))
     versions = {wheel.name: wheel.version for wheel in sysroot.lock.wheels}
+    locked = [runtime for runtime in deployed() if runtime.distribution in versions]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        answers = list(pool.map(lambda runtime: try_runtime(sysroot, runtime), locked))
+    names = [runtime.distribution for runtime in locked]
     return tuple(
         Tried(name, versions[name], error) for name, error in zip(names, answers, strict=True)
     )

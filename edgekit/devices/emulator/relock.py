@@ -15,7 +15,8 @@ from pathlib import Path
 from edgekit.devices.emulator.profile import board_of
 from edgekit.files import write_whole
 from edgekit.paths import shelf
-from edgekit.runtimes.locks import Lock, Place, lock_path
+from edgekit.runtimes.locks import Lock, lock_path
+from edgekit.runtimes.table import SUPPORT, requirements
 from edgekit.runtimes.wheels import resolve
 from edgekit.targets import load_target
 
@@ -40,11 +41,6 @@ PACKAGES = (
     "python{python}-minimal",
     "zlib1g",
 )
-WHEELS: dict[Place, tuple[str, ...]] = {
-    "main": ("onnxruntime", "ai-edge-litert", "openvino", "numpy>=2", "pillow"),
-    # The last tflite-runtime was built against NumPy 1 and dies with NumPy 2.
-    "numpy1": ("tflite-runtime==2.14.0", "numpy==1.26.4"),
-}
 
 
 def relock(name: str) -> Path:
@@ -55,9 +51,13 @@ def relock(name: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         wheels = [
             wheel
-            for place, requirements in WHEELS.items()
+            for environment in SUPPORT
             for wheel in resolve(
-                requirements, place, board.python, board.glibc, Path(folder) / place
+                requirements(environment),
+                environment,
+                board.python,
+                board.glibc,
+                Path(folder) / environment,
             )
         ]
     packages = tuple(package.format(python=board.python) for package in PACKAGES)

@@ -20,12 +20,13 @@ from edgekit.devices.emulator.profile import SITE, Board, system_files
 from edgekit.devices.emulator.qemu import Qemu
 from edgekit.errors import DeviceError
 from edgekit.paths import cache_folder
-from edgekit.runtimes.locks import Lock, Place, lock_path, read_lock
+from edgekit.runtimes.locks import Lock, lock_path, read_lock
+from edgekit.runtimes.table import Environment
 
 # 1: the first.
 LAYOUT = 1
 RECORD_FILE = "edgekit.json"
-SITES: dict[Place, str] = {"main": "opt/edgekit/main", "numpy1": "opt/edgekit/numpy1"}
+SITES: dict[Environment, str] = {"main": "opt/edgekit/main", "numpy1": "opt/edgekit/numpy1"}
 
 Progress = Callable[[str, int, int], None]
 """Called with a step's name, the steps done and the steps in all."""
@@ -73,9 +74,9 @@ class Sysroot:
         """The board's interpreter."""
         return self.folder / "usr/bin" / f"python{self.board.python}"
 
-    def search_path(self, place: Place) -> str:
-        """Return PYTHONPATH for runtimes of that place; the other place comes second."""
-        order = sorted(SITES, key=lambda name: name != place)
+    def search_path(self, environment: Environment) -> str:
+        """Return PYTHONPATH for an environment; the other one comes second."""
+        order = sorted(SITES, key=lambda name: name != environment)
         return ":".join(str(self.folder / name) for name in (SITE, *(SITES[o] for o in order)))
 
 

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.emulator.guest import MODULES, NUMPY1_RUNTIMES
-from edgekit.devices.emulator.relock import WHEELS
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import DeviceError, UserError, did_you_mean
 from edgekit.runtimes import wheels
-from edgekit.runtimes.locks import Lock, Place, Wheel, lock_path, read_lock
+from edgekit.runtimes.locks import Lock, Wheel, lock_path, read_lock
 from edgekit.runtimes.platforms import ARCHITECTURES
+from edgekit.runtimes.table import SUPPORT, Environment, deployed, requirements
 from edgekit.runtimes.wheel_fit import fit
 from edgekit.targets import DeviceFacts, Target, load_target, matches, target_names
 
-DEFAULT_RUNTIMES = ("onnxruntime", "ai_edge_litert", "openvino")
+_RUNTIMES = {runtime.name: runtime for runtime in deployed()}
+DEFAULT_RUNTIMES = tuple(name for name, item in _RUNTIMES.items() if item.environment == "main")
 _ALWAYS = frozenset({"numpy", "pillow"})
 """What the runner itself imports, by distribution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class BoardEnvironment:
     """One virtual environment of a board: what is in it, for which of the runner's runtimes."""
 
-    place: Place
+    place: Environment
     runtimes: tuple[str, ...]
     wheels: tuple[Wheel, ...]
     python: str
@@ -41,17 +40,12 @@ class Environment:
     @property
     def pinned(self) -> str:
         """Its content as pip's requirements, to the byte."""
-        return "".join(
-            f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in self.wheels
-        )
+        return "".join(wheel.requirement for wheel in self.wheels)
 
     @property
     def modules(self) -> tuple[str, ...]:
         """What must be importable in it."""
-        return ("numpy", "PIL.Image", *(_MODULES[name] for name in self.runtimes))
-
-
-_MODULES = {name.replace("-", "_"): module for name, module in MODULES.items()}
+        return ("numpy", "PIL.Image", *(_RUNTIMES[name].module for name in self.runtimes))
 
 
 def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> Lock | None:
@@ -70,38 +64,27 @@ def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> L
 
 def environments(
     found: Interpreter, lock: Lock | None, runtimes: Sequence[str], into: Path
-) -> tuple[Environment, ...]:
+) -> tuple[BoardEnvironment, ...]:
     """Return what to make so that every one of `runtimes` (the runner's names) can be loaded.
 
     Without a lock pip chooses, and fetches the wheels into `into`. Raises UserError for an unknown
     runtime, DeviceError where the board can have none: a 32-bit Python, musl, no wheel for it.
     """
     for name in runtimes:
-        if name not in _MODULES:
-            raise UserError(did_you_mean("runtime", name, list(_MODULES)))
+        if name not in _RUNTIMES:
+            raise UserError(did_you_mean("runtime", name, list(_RUNTIMES)))
     _check_system(found)
-    named = {
-        "numpy1": tuple(name for name in runtimes if name in NUMPY1_RUNTIMES),
-        "main": tuple(name for name in runtimes if name not in NUMPY1_RUNTIMES),
-    }
     made = []
-    for place, wanted in WHEELS.items():
-        if chosen := named[place]:
-            names = _ALWAYS | {name.replace("_", "-") for name in chosen}
+    for place in SUPPORT:
+        if chosen := tuple(name for name in runtimes if _RUNTIMES[name].environment == place):
+            names = _ALWAYS | {_RUNTIMES[name].distribution for name in chosen}
             content = (
-                _of_lock(lock, place, names) if lock else _newest(found, place, wanted, names, into)
+                _of_lock(lock, place, names)
+                if lock
+                else _newest(found, place, requirements(place), names, into)
             )
-            made.append(Environment(place, chosen, content, found.minor))
+            made.append(BoardEnvironment(place, chosen, content, found.minor))
     return tuple(made)
-
-
-def pip_wheel(found: Interpreter, into: Path) -> Path:
-    """Return pip's own wheel, the newest for the board's Python; one in `into` already serves."""
-    there = sorted(into.glob("pip-*-py3-none-any.whl"))
-    if there:
-        return there[-1]
-    (wheel,) = _fetched(found, "main", ("pip",), into)
-    return into / wheel.file
 
 
 def _check_system(found: Interpreter) -> None:
@@ -117,7 +100,7 @@ def _check_system(found: Interpreter) -> None:
         raise DeviceError("its Python has no glibc (Alpine?): use a Debian or Raspberry Pi OS")
 
 
-def _of_lock(lock: Lock, place: Place, distributions: frozenset[str]) -> tuple[Wheel, ...]:
+def _of_lock(lock: Lock, place: Environment, distributions: frozenset[str]) -> tuple[Wheel, ...]:
     own = [w for w in lock.wheels if w.place == place and w.name in distributions]
     names = {wheel.name for wheel in own}
     shared = [w for w in lock.wheels if w.name in _ALWAYS - names and w.place == "main"]
@@ -126,7 +109,7 @@ def _of_lock(lock: Lock, place: Place, distributions: frozenset[str]) -> tuple[W
 
 def _newest(
     found: Interpreter,
-    place: Place,
+    place: Environment,
     wanted: Sequence[str],
     distributions: frozenset[str],
     into: Path,
@@ -135,16 +118,4 @@ def _newest(
 
     chosen = {Requirement(text).name: text for text in (*_ALWAYS, *wanted)}
     requirements = [text for name, text in chosen.items() if name in distributions]
-    return _fetched(found, place, requirements, into)
-
-
-def _fetched(
-    found: Interpreter, place: Place, requirements: Sequence[str], into: Path
-) -> tuple[Wheel, ...]:
-    """Fetch the newest wheels into `into`, which may hold older ones."""
-    with tempfile.TemporaryDirectory(dir=into) as folder:
-        fresh = Path(folder)
-        got = wheels.resolve(requirements, place, found.minor, found.glibc, fresh, found.machine)
-        for wheel in got:
-            (fresh / wheel.file).replace(into / wheel.file)
-    return got
+    return wheels.fetch_newest(requirements, place, found.minor, found.glibc, into, found.machine)

@@ -12,7 +12,7 @@ there, so that a board needs no more than python3 and its venv module.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.devices.ssh_link.environment import (
     DEFAULT_RUNTIMES,
-    Environment,
+    BoardEnvironment,
     environments,
     lock_for,
-    pip_wheel,
 )
 from edgekit.devices.ssh_link.interpreter import interpreter
 from edgekit.errors import DeviceError
 from edgekit.files import sha256
+from edgekit.progress import Say, silent
 from edgekit.runtimes import wheels
 from edgekit.targets import DeviceFacts, Target
 
@@ -35,8 +35,6 @@ BUILD_S = 3600.0
 """A hundred megabytes from a slow network, unpacked on a slow card."""
 _ORDER_S = 60.0
 _WHEELS = ".edgekit/wheels"
-
-Say = Callable[[str, str], None]
 
 _BUSY, _NO_VENV, _NO_WHEELS, _NO_IMPORT = 75, 70, 71, 72
 # In one program, so that the lock is the kernel's and ends with it however it ends. What the new
@@ -73,7 +71,7 @@ _WHY = {
 class Provisioned:
     """An environment that is in use on a board; `kept` where it was before."""
 
-    environment: Environment
+    environment: BoardEnvironment
     kept: bool
 
 
@@ -84,7 +82,7 @@ def provision(
     target: Target | None = None,
     runtimes: Sequence[str] = DEFAULT_RUNTIMES,
     wheelhouse: Path | None = None,
-    say: Say = lambda step, text: None,
+    say: Say = silent,
 ) -> tuple[Provisioned, ...]:
     """Give the board what `runtimes` (the runner's names) need; what it has already is kept.
 
@@ -108,7 +106,7 @@ def provision(
                     if lock and wheelhouse:
                         say("wheels", "fetching those of the board's lock")
                         wheels.fetch(replace(lock, wheels=item.wheels), store)
-                    pip = pip_wheel(found, store)
+                    pip = wheels.pip_wheel(found.minor, found.glibc, store)
                     sent = [store / wheel.file for wheel in item.wheels] if wheelhouse else []
                     for file in (pip, *sent):
                         say("wheels", f"sending {file.name.partition('-')[0]}")
@@ -136,7 +134,7 @@ def clean(address: Address) -> bool:
         connection.close()
 
 
-def _in_use(connection: Connection, item: Environment) -> bool:
+def _in_use(connection: Connection, item: BoardEnvironment) -> bool:
     """Tell whether the board uses just this environment and it still starts."""
     link = connection.run(["readlink", f".edgekit/env/{item.place}"], timeout=_ORDER_S)
     if link.stdout.decode(errors="replace").strip() != item.folder:
@@ -156,7 +154,7 @@ def _send(connection: Connection, file: Path) -> None:
         connection.put(file, there)
 
 
-def _build(connection: Connection, item: Environment, pip: str, *, offline: bool) -> None:
+def _build(connection: Connection, item: BoardEnvironment, pip: str, *, offline: bool) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(item.pinned)
         pinned.flush()
@@ -172,7 +170,7 @@ def _build(connection: Connection, item: Environment, pip: str, *, offline: bool
         raise DeviceError(f"{connection.address}: {why} ({_last(done.stderr)})")
 
 
-def _imports(item: Environment) -> str:
+def _imports(item: BoardEnvironment) -> str:
     return f"import {', '.join(item.modules)}"
 
 

@@ -21,7 +21,7 @@ from edgekit.latency_model.evidence import Row, load_networks, load_rows
 Place = tuple[str, str, str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rebuilt:
     """What the evidence says of the predictor: the table, its notes, the intervals' widths."""
 
@@ -42,7 +42,9 @@ def rebuild() -> Rebuilt:
         by_place.setdefault(_place(item), []).append(item)
     table = tuple(_accuracy(place, by_place[place], held) for place in sorted(by_place))
     notes = _notes(all_rows, usable, predicted, held)
-    return Rebuilt(table, notes, usable, widths(predicted, transfers))
+    return Rebuilt(
+        rows=table, notes=notes, observations=usable, widths=widths(predicted, transfers)
+    )
 
 
 def _place(item: LeftOut) -> Place:
@@ -61,20 +63,22 @@ def _accuracy(place: Place, items: Sequence[LeftOut], held: dict[LeftOut, bool])
     ]
     stated = {str(i.row.threads) if i.row.threads_stated else "unstated" for i in items}
     return Accuracy(
-        "analytic",
-        board,
-        runtime,
-        dtype,
-        ", ".join(sorted(stated)),
-        len(items),
-        len({item.row.model for item in items}),
-        len({item.row.family for item in items}),
-        round(float(errors.mean()), 4),
-        round(float((errors <= 0.1).mean()), 4),
-        round(float((errors <= 0.2).mean()), 4),
-        round(float(np.mean([held[item] for item in items])), 4),
-        round(float(np.mean(constants)), 4) if constants else None,
-        "" if standing == "own" else "no other family: predicted from other kernels on this core",
+        method="analytic",
+        board=board,
+        runtime=runtime,
+        dtype=dtype,
+        threads=", ".join(sorted(stated)),
+        rows=len(items),
+        models=len({item.row.model for item in items}),
+        families=len({item.row.family for item in items}),
+        mape=round(float(errors.mean()), 4),
+        within_10=round(float((errors <= 0.1).mean()), 4),
+        within_20=round(float((errors <= 0.2).mean()), 4),
+        covered=round(float(np.mean([held[item] for item in items])), 4),
+        constant_mape=round(float(np.mean(constants)), 4) if constants else None,
+        note=""
+        if standing == "own"
+        else "no other family: predicted from other kernels on this core",
     )
 
 

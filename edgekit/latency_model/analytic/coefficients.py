@@ -1,6 +1,6 @@
 """The file of coefficients: readable JSON, with the command that made it and what it was fitted to.
 
-benchmarks/evidence/analytic.json             ships with edgekit, written by fit.py there
+benchmarks/evidence/analytic.json             ships with edgekit; scripts/fit_analytic.py writes it
 <config folder>/predict/<target>.json         the same after `edgekit predict-latency --refit`
 """
 
@@ -25,7 +25,7 @@ SCHEMA = 1
 _REMEDY = "remove it, or install edgekit again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GroupCoefficients:
     """One group's coefficients, in TERMS' units, and the rows they come from.
 
@@ -54,10 +54,10 @@ class GroupCoefficients:
     @property
     def group(self) -> Group:
         """What it is for."""
-        return Group(self.kernels, self.core, self.dtype, self.bits)
+        return Group(kernels=self.kernels, core=self.core, dtype=self.dtype, bits=self.bits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CoreCoefficients:
     """The common shape of one core and kind at the mean scale of its kernels: for all others."""
 
@@ -68,7 +68,7 @@ class CoreCoefficients:
     coefficients: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
@@ -111,40 +111,46 @@ def make(
             )
             groups.append(
                 GroupCoefficients(
-                    group.kernels,
-                    group.core,
-                    group.dtype,
-                    group.bits,
-                    standing,
-                    len(own),
-                    families,
-                    tuple(sorted({row.board for row in own})),
-                    tuple(sorted({row.clock_mhz for row in own})),
-                    tuple(sorted({row.threads for row in own})),
-                    2 * sum(row.threads_stated for row in own) > len(own),
-                    rounded(max(row.conv_share for row in own)),
-                    rounded(known.half(group, standing)),
-                    by_term(fitted),
+                    kernels=group.kernels,
+                    core=group.core,
+                    dtype=group.dtype,
+                    bits=group.bits,
+                    standing=standing,
+                    rows=len(own),
+                    families=families,
+                    boards=tuple(sorted({row.board for row in own})),
+                    clocks_mhz=tuple(sorted({row.clock_mhz for row in own})),
+                    threads=tuple(sorted({row.threads for row in own})),
+                    threads_stated=2 * sum(row.threads_stated for row in own) > len(own),
+                    conv_share=rounded(max(row.conv_share for row in own)),
+                    half=rounded(known.half(group, standing)),
+                    coefficients=by_term(fitted),
                 )
             )
-        scale = core_scale(shape, Group("", core, "", 64))
+        scale = core_scale(shape, Group(kernels="", core=core, dtype="", bits=64))
         if scale is not None:
             names = tuple(sorted({group.kernels for group in shape.factors}))
             half = rounded(known.less[LESS[1], kind])
             cores.append(
-                CoreCoefficients(core, kind, names, half, by_term(shape.coefficients * scale))
+                CoreCoefficients(
+                    core=core,
+                    kind=kind,
+                    kernels=names,
+                    half=half,
+                    coefficients=by_term(shape.coefficients * scale),
+                )
             )
     return Coefficients(
-        command,
-        evidence,
-        coverage,
-        {kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
-        {kind: rounded(half) for kind, half in sorted(known.ratio.items())},
-        rounded(known.thread_share),
-        rounded(known.threads),
-        dict(TERMS),
-        tuple(groups),
-        tuple(cores),
+        command=command,
+        evidence=evidence,
+        coverage=coverage,
+        scaled_half={kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
+        ratio_half={kind: rounded(half) for kind, half in sorted(known.ratio.items())},
+        thread_share=rounded(known.thread_share),
+        thread_half=rounded(known.threads),
+        units=dict(TERMS),
+        groups=tuple(groups),
+        cores=tuple(cores),
     )
 
 

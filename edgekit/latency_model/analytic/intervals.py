@@ -33,7 +33,7 @@ UNSEEN_FACTOR = 2.0
 LESS: tuple[Standing, ...] = ("scaled", "foreign")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Widths:
     """Half-widths of the log interval.
 
@@ -84,7 +84,15 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
         )
         for kind in ("float", "int8")
     }
-    return Widths(quantile, spreads, usual, less, share, beyond, ratio)
+    return Widths(
+        own=quantile,
+        spreads=spreads,
+        usual_spread=usual,
+        less=less,
+        thread_share=share,
+        threads=beyond,
+        ratio=ratio,
+    )
 
 
 def covered(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOut, bool]:

@@ -34,7 +34,7 @@ ANCHORS = (
 that stands for a single family when a group with many is treated as if it had one."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LeftOut:
     """A row and what is predicted for it by a fit that saw no row of its family, in seconds.
 
@@ -76,7 +76,15 @@ def left_out(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
                 own = [row for row in rest if row.group == group]
                 if own:
                     fit, each = fit_group(own, prior_of(shape, group, kind)), constant(own)
-                    found += [LeftOut(r, "own", fit.seconds(r), each * r.macs) for r in held]
+                    found += [
+                        LeftOut(
+                            row=r,
+                            standing="own",
+                            seconds=fit.seconds(r),
+                            constant_seconds=each * r.macs,
+                        )
+                        for r in held
+                    ]
                 elif (scale := core_scale(shape, group)) is not None:
                     found += _scaled(held, shape.coefficients * scale, "foreign")
     return tuple(found)
@@ -175,4 +183,6 @@ def speedups(predicted: Sequence[LeftOut]) -> list[tuple[Group, float, float]]:
 
 
 def _scaled(held: Sequence[Observation], coefficients: Vector, standing: Standing) -> list[LeftOut]:
-    return [LeftOut(row, standing, float(row.terms @ coefficients)) for row in held]
+    return [
+        LeftOut(row=row, standing=standing, seconds=float(row.terms @ coefficients)) for row in held
+    ]

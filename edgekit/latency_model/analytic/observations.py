@@ -53,7 +53,7 @@ TERMS = {
 threads share the multiply-accumulates only: the memory is one."""
 
 
-@dataclass(frozen=True, order=True, slots=True)
+@dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class Group:
     """What has coefficients of its own: kernels on a core in a precision.
 
@@ -84,7 +84,7 @@ class Group:
         return f"{self.kernels} {self.dtype} on {self.core}, {self.bits}-bit"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Observation:
     """One measured latency in `seconds`, its network and its setting.
 
@@ -130,23 +130,23 @@ def observations(
         if network is None or kernels is None or row.core == "ARM1176":
             continue
         dtype = computed_in(kernels, row.core, row.dtype)
-        group = Group(kernels, row.core, dtype, row.os_bits or 64)
+        group = Group(kernels=kernels, core=row.core, dtype=dtype, bits=row.os_bits or 64)
         threads = row.threads or UNSTATED_THREADS.get(row.runtime, ALL_CORES)
         found.append(
             Observation(
-                group,
-                (f"{row.runtime} {row.runtime_version}", row.clock_mhz),
-                network.family,
-                row.model,
-                row.board,
-                row.runtime,
-                threads,
-                row.threads is not None,
-                row.clock_mhz,
-                network.workload.macs,
-                network.workload.conv_share,
-                terms(network.workload, group, threads, row.clock_mhz),
-                row.latency_ms / 1e3,
+                group=group,
+                release=(f"{row.runtime} {row.runtime_version}", row.clock_mhz),
+                family=network.family,
+                model=row.model,
+                board=row.board,
+                runtime=row.runtime,
+                threads=threads,
+                threads_stated=row.threads is not None,
+                clock_mhz=row.clock_mhz,
+                macs=network.workload.macs,
+                conv_share=network.workload.conv_share,
+                terms=terms(network.workload, group, threads, row.clock_mhz),
+                seconds=row.latency_ms / 1e3,
             )
         )
     return tuple(found)

@@ -25,6 +25,7 @@ from edgekit.latency_model.analytic.observations import Group, computed_in, term
 from edgekit.latency_model.evidence import ALL_CORES, folder
 from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.workload import Workload
+from edgekit.runtimes.table import deployed
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -32,25 +33,17 @@ if TYPE_CHECKING:
 FILE = "analytic.json"
 
 SPEAKS_FOR = {
-    "ai_edge_litert": ("xnnpack",),
-    "tflite_runtime": ("xnnpack",),
-    "onnxruntime": ("mlas",),
-    "openvino": ("openvino", "armnn"),
-    "ruy": ("ruy",),
-    "armnn": ("armnn",),
-    "ncnn": ("ncnn",),
-    "tengine": ("tengine",),
+    **{runtime.name: runtime.kernels for runtime in deployed()},
+    **{kernels: (kernels,) for kernels in ("ruy", "armnn", "ncnn", "tengine")},
 }
-"""A runtime's kernels, the best evidence first. LiteRT and tflite-runtime 2.14 compute with XNNPACK
-unless told not to, so TFLite's rows before it (ruy) do not speak for them. OpenVINO computes
-convolutions on Arm by the Compute Library, which is ArmNN's. The last four are no runtime of ours:
-they let a prediction be held to other people's measurements."""
+"""A runtime's kernels, the best evidence first. The last four are no runtime of ours: they let a
+prediction be held to other people's measurements."""
 
 FAR = 0.2
 """How much more of a network may be large convolutions than in any row before its group's errors
 say nothing of it."""
 
-OURS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
+OURS = tuple(runtime.name for runtime in deployed())
 """Runtimes that edgekit ships artifacts for: no published row is of the release a board gets."""
 
 ARITHMETIC = {"fp32": "fp32", "fp16": "fp32", "int8": "int8"}
@@ -82,7 +75,7 @@ class AnalyticPredictor:
         dtype = computed_in(own, core, ARITHMETIC[precision])
         found, doubts = self._stands_on(work, core, dtype, setting)
         kernels = found.kernels if isinstance(found, GroupCoefficients) else own
-        group = Group(kernels, core, dtype, 64)
+        group = Group(kernels=kernels, core=core, dtype=dtype, bits=64)
         prices, clock = files.in_order(found.coefficients), setting.clock_mhz
         seconds = float(terms(work, group, setting.threads, clock) @ prices)
         half = found.half
@@ -99,13 +92,13 @@ class AnalyticPredictor:
             doubts.append("fp16 priced as fp32")
         half = widened(half, threads=threads, unseen=bool(work.unseen))
         return Prediction(
-            seconds,
-            seconds * exp(-half),
-            seconds * exp(half),
-            self.known.coverage,
-            not doubts,
-            "; ".join([_standing(found), *doubts]),
-            self.name,
+            seconds=seconds,
+            low=seconds * exp(-half),
+            high=seconds * exp(half),
+            coverage=self.known.coverage,
+            calibrated=not doubts,
+            why="; ".join([_standing(found), *doubts]),
+            method=self.name,
         )
 
     def kernels_for(self, work: Workload, precision: str, setting: Setting) -> str:
@@ -160,7 +153,7 @@ class AnalyticPredictor:
         return self._foreign(core, dtype), [f"no {dtype} row of {kernels} on {core}"]
 
     def _foreign(self, core: str, dtype: str) -> CoreCoefficients:
-        kind = Group("", core, dtype, 64).kind
+        kind = Group(kernels="", core=core, dtype=dtype, bits=64).kind
         for item in self.known.cores:
             if (item.core, item.kind) == (core, kind):
                 return item

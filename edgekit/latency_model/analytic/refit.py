@@ -31,7 +31,7 @@ NORMAL_90 = 1.645
 """Standard deviations that hold 90 % of a normal distribution, both sides."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
     """What the user's rows did to one runtime and precision on their board.
 
@@ -100,7 +100,15 @@ def refit(
         now = None if after is None else float(np.mean(np.abs(np.expm1(after))))
         kept = now is not None and now < before
         changes.append(
-            Change(own[0].runtime, group.dtype, len(own), len(models), before, now, kept)
+            Change(
+                runtime=own[0].runtime,
+                dtype=group.dtype,
+                rows=len(own),
+                models=len(models),
+                before=before,
+                after=now,
+                kept=kept,
+            )
         )
         if kept and after is not None:
             groups[group] = _grown(groups.get(group), group, own, base, half, after)
@@ -114,24 +122,26 @@ def _observation(
     ticks = [value for r in item.rounds for value in r.clock_mhz if value]
     nominal = target.hardware.clock_mhz
     clock = float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
-    setting = Setting(target, item.runtime, item.threads, clock)
+    setting = Setting(target=target, runtime=item.runtime, threads=item.threads, clock_mhz=clock)
     kernels = predictor.kernels_for(work, item.artifact.precision, setting)
-    group = Group(kernels, core_of(setting), ARITHMETIC[item.artifact.precision], 64)
+    group = Group(
+        kernels=kernels, core=core_of(setting), dtype=ARITHMETIC[item.artifact.precision], bits=64
+    )
     seconds = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
     return Observation(
-        group,
-        ("yours", clock),
-        item.artifact.model,
-        item.artifact.model,
-        target.title,
-        item.runtime,
-        item.threads,
-        True,
-        clock,
-        work.macs,
-        work.conv_share,
-        terms(work, group, item.threads, clock),
-        seconds,
+        group=group,
+        release=("yours", clock),
+        family=item.artifact.model,
+        model=item.artifact.model,
+        board=target.title,
+        runtime=item.runtime,
+        threads=item.threads,
+        threads_stated=True,
+        clock_mhz=clock,
+        macs=work.macs,
+        conv_share=work.conv_share,
+        terms=terms(work, group, item.threads, clock),
+        seconds=seconds,
     )
 
 
@@ -171,21 +181,21 @@ def _grown(
     """
     spread = sqrt((float(logs @ logs) + (half / NORMAL_90) ** 2) / (len(logs) + 1))
     return GroupCoefficients(
-        group.kernels,
-        group.core,
-        group.dtype,
-        group.bits,
-        "own",
-        (old.rows - old.user_rows if old else 0) + len(own),
-        tuple(sorted({row.family for row in own} | set(old.families if old else ()))),
-        tuple(sorted({row.board for row in own} | set(old.boards if old else ()))),
-        tuple(sorted({row.clock_mhz for row in own})),
-        tuple(sorted({row.threads for row in own})),
-        True,
-        rounded(max(row.conv_share for row in own)),
-        rounded(NORMAL_90 * spread),
-        by_term(fit_group(own, _trace(base)).coefficients),
-        len(own),
+        kernels=group.kernels,
+        core=group.core,
+        dtype=group.dtype,
+        bits=group.bits,
+        standing="own",
+        rows=(old.rows - old.user_rows if old else 0) + len(own),
+        families=tuple(sorted({row.family for row in own} | set(old.families if old else ()))),
+        boards=tuple(sorted({row.board for row in own} | set(old.boards if old else ()))),
+        clocks_mhz=tuple(sorted({row.clock_mhz for row in own})),
+        threads=tuple(sorted({row.threads for row in own})),
+        threads_stated=True,
+        conv_share=rounded(max(row.conv_share for row in own)),
+        half=rounded(NORMAL_90 * spread),
+        coefficients=by_term(fit_group(own, _trace(base)).coefficients),
+        user_rows=len(own),
     )
 
 

@@ -22,7 +22,7 @@ COVERAGE = 0.9
 """The share of measurements that an interval is made to hold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LeftOut:
     """A measured row and its seconds predicted without its family: `own` with other rows of its
     kernels, `foreign` without any (NaN where no others were counted), `simple` by one number.
@@ -50,8 +50,14 @@ def leave_out(board: str) -> tuple[LeftOut, ...]:
     known = load_samples(board)
     ways = (left_out(known), other_kernels(known), one_number(known))
     return tuple(
-        LeftOut(board, sample, *(float(value) for value in values))
-        for sample, *values in zip(known, *ways, strict=True)
+        LeftOut(
+            board=board,
+            sample=sample,
+            own=float(own),
+            foreign=float(foreign),
+            simple=float(simple),
+        )
+        for sample, own, foreign, simple in zip(known, *ways, strict=True)
     )
 
 
@@ -133,20 +139,20 @@ def _accuracy(
     simple = np.array([item.error(item.simple) for item in mine])
     foreign = np.array([item.error(item.foreign) for item in mine])
     return Accuracy(
-        "executed",
-        board,
-        kernels,
-        dtype,
-        str(threads),
-        len(mine),
-        len({item.sample.row.model for item in mine}),
-        len({item.sample.family for item in mine}),
-        float(errors.mean()),
-        float((errors <= 0.1).mean()),
-        float((errors <= 0.2).mean()),
-        float(np.mean(held)),
-        None if np.isnan(simple).any() else float(simple.mean()),
-        ""
+        method="executed",
+        board=board,
+        runtime=kernels,
+        dtype=dtype,
+        threads=str(threads),
+        rows=len(mine),
+        models=len({item.sample.row.model for item in mine}),
+        families=len({item.sample.family for item in mine}),
+        mape=float(errors.mean()),
+        within_10=float((errors <= 0.1).mean()),
+        within_20=float((errors <= 0.2).mean()),
+        covered=float(np.mean(held)),
+        constant_mape=None if np.isnan(simple).any() else float(simple.mean()),
+        note=""
         if np.isnan(foreign).any()
         else f"{foreign.mean():.1%} where no row of these kernels is known",
     )

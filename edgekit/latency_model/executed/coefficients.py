@@ -18,7 +18,7 @@ SCHEMA = 1
 _REMEDY = "install edgekit again"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Constants:
     """One board's constants in TERMS' units, and what they were fitted to.
 
@@ -39,7 +39,7 @@ class Constants:
     half: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutedCoefficients:
     """All the executed predictor knows. `evidence` is the SHA-256 of the rows it was fitted to."""
 

@@ -42,7 +42,7 @@ loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, wha
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
     """One measured latency, and what its network executes here: `terms` of TERMS.
 
@@ -67,7 +67,7 @@ class Sample:
 
 
 def counts_of(board: str) -> Path:
-    """Return the file of what was counted on an emulated board, written by count.py."""
+    """Return the file of what was counted on an emulated board, written by count_executed.py."""
     return folder() / "executed" / f"{board}.json"
 
 
@@ -83,7 +83,9 @@ def load_samples(board: str) -> tuple[Sample, ...]:
             for run in json.loads(path.read_text())["runs"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadResults(f"{path} cannot be read ({error}): write it with count.py") from None
+        raise BadResults(
+            f"{path} cannot be read ({error}): write it with benchmarks/scripts/count_executed.py"
+        ) from None
     return samples(runs, load_rows(), load_networks())
 
 
@@ -102,7 +104,9 @@ def samples(
                 continue
             load = network.workload
             known = terms(work, load.operators, row.threads, row.clock_mhz, converted_numbers(row))
-            found.append(Sample(kernels, network.family, load.macs, row, known))
+            found.append(
+                Sample(kernels=kernels, family=network.family, macs=load.macs, row=row, terms=known)
+            )
     return tuple(found)
 
 

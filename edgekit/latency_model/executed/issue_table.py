@@ -6,8 +6,6 @@ loop that was written for it, and the runtimes' loops were. What memory adds is 
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +13,14 @@ from functools import cache
 from pathlib import Path
 
 from edgekit.errors import BadTarget
+from edgekit.files import sha256
 from edgekit.latency_model.executed.a64_classes import class_of
+from edgekit.toml_files import read_toml
 
-_TABLE = Path(__file__).with_name("cores.toml")
+_TABLES = Path(__file__).with_name("cores.toml")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Core:
     """A core's issue table: how many instructions it decodes a cycle, its pipes, and what
     each class of instruction holds of them, in cycles of one pipe.
@@ -49,16 +49,33 @@ class Core:
         return max(sum(classes.values()) / self.width, vector, *others, 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """A core's table as it stands in cores.toml, with where it comes from."""
+
+    source: str
+    note: str
+    width: float
+    ways: tuple[int, ...]
+    pipes: dict[str, float]
+    classes: dict[str, dict[str, float]]
+
+
 @cache
 def core(name: str) -> Core:
     """Return the issue table of a core, by QEMU's name of it; BadTarget where there is none."""
-    content = _TABLE.read_bytes()
-    table = tomllib.loads(content.decode()).get(name)
+    tables = read_toml(_TABLES, dict[str, _Table], error=BadTarget, remedy="install edgekit again")
+    table = tables.get(name)
     if table is None:
         raise BadTarget(f"no issue table for the core {name}: its latency is not predicted by it")
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    known = (table["width"], table["pipes"], tuple(table["ways"]), table["classes"])
-    return Core(name, *known, digest)
+    return Core(
+        name=name,
+        width=table.width,
+        pipes=table.pipes,
+        ways=table.ways,
+        classes=table.classes,
+        digest=sha256(_TABLES)[:12],
+    )
 
 
 def classes_of(code: bytes) -> Counter[str]:

@@ -28,7 +28,7 @@ TERMS = {
     "idle": "share of its time that an operator of 1 ms on one thread loses on many",
     "converted": "nanoseconds per number of an input that the benchmark converts within its time",
 }
-"""A board's constants and their units; the last is a benchmark's, see executed_fit.py."""
+"""A board's constants and their units; the last is a benchmark's, see fit.py."""
 
 
 def terms(work: Work, operators: int, threads: int, clock_mhz: float, converted: int = 0) -> Vector:

@@ -2,7 +2,7 @@
 
 It needs the target's virtual board (`edgekit device install`) and a C compiler. Instructions and
 cache lines are counted on one thread and follow the runtime's version; the constants that make
-them seconds are a board's, fitted to runtimes that were measured there (executed_fit.py).
+them seconds are a board's, fitted to runtimes that were measured there (fit.py).
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from edgekit.latency_model.executed.coefficients import Constants, in_order, loa
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed
 from edgekit.latency_model.operators import workload_of
+from edgekit.runtimes.table import find_runtime
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
 
 FILE = "executed.json"
 
-KERNELS = {"ai_edge_litert": "xnnpack", "tflite_runtime": "xnnpack"}
-"""The runtimes of ours whose kernels the evidence has; of the others' it has none. The rows are of
-2022: what XNNPACK has gained since is in the run, not in the constants."""
 MEASURED_THREADS = (1, 4)
 
 
@@ -53,7 +51,9 @@ class ExecutedPredictor:
         cost = terms(work, operators, setting.threads, setting.clock_mhz)
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
-        kernels = KERNELS.get(setting.runtime, setting.runtime)
+        runtime = find_runtime(setting.runtime)
+        # The rows are of 2022: what a library has gained since is in the run, not in these.
+        kernels = runtime.kernels[0] if runtime and runtime.kernels else setting.runtime
         half, off = board.half[kind], board.off.get(f"{kernels} {kind}")
         doubts = []
         if off is None:
@@ -68,13 +68,13 @@ class ExecutedPredictor:
             half = widened(half, unseen=True)
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
         return Prediction(
-            seconds,
-            seconds * exp(-half),
-            seconds * exp(half),
-            self.known.coverage,
-            not doubts,
-            "; ".join([known, *doubts]),
-            self.name,
+            seconds=seconds,
+            low=seconds * exp(-half),
+            high=seconds * exp(half),
+            coverage=self.known.coverage,
+            calibrated=not doubts,
+            why="; ".join([known, *doubts]),
+            method=self.name,
         )
 
     def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:

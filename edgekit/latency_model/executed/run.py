@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgekit.devices.emulator import counting
@@ -18,19 +16,18 @@ from edgekit.devices.virtual import VirtualDevice
 from edgekit.errors import BadTarget
 from edgekit.files import write_whole
 from edgekit.latency_model.executed.issue_table import Core, classes_of, core
-from edgekit.paths import ONBOARD, cache_folder
-from edgekit.session import put_artifact, put_runner, run_job
+from edgekit.paths import cache_folder
+from edgekit.session import MARKED, entry, lay_out, noise, put_pixels
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.targets import Target
 
-_MARKED = ONBOARD / "marked.py"
 _INFERENCES = 3
 _FLOAT, _INTEGER = "fp_", ("int_", "shift", "permute", "zip", "reduce", "dot", "matrix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """One inference on one thread. Cycles are a core's issue bound, by what bounds a block:
     vector arithmetic in floating point, in integers, or anything else.
@@ -62,8 +59,16 @@ def work_of(blocks: Iterable[Block], of_core: Core) -> Work:
         first, share, last = block.fetched
         refilled, shared, memory = refilled + first, shared + share, memory + last
         written_back += block.written_back[-1]
-    bounds = (cycles["float"], cycles["integer"], cycles["other"])
-    return Work(instructions, *bounds, refilled, shared, memory, written_back)
+    return Work(
+        instructions=instructions,
+        float_cycles=cycles["float"],
+        integer_cycles=cycles["integer"],
+        other_cycles=cycles["other"],
+        refilled=refilled,
+        shared=shared,
+        memory=memory,
+        written_back=written_back,
+    )
 
 
 def caches_of(target: Target) -> tuple[Cache, Cache, Cache]:
@@ -104,35 +109,14 @@ def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 
         device.options = counting.options(
             plugin, device.path / "counts.txt", blocks, caches_of(target)
         )
-        _run(device, artifact, runtime, timeout)
+        session = lay_out(device, entry(artifact, runtime, MARKED))
+        pixels = put_pixels(device, noise(artifact.manifest.input, 1))
+        session.run("loop", timeout=timeout, count=_INFERENCES, **pixels)
         # The first inference sets things up and warms the caches: it is not among the blocks.
         work = work_of(counting.read_blocks(blocks, _INFERENCES - 1), of_core)
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps(asdict(work)))
     return work
-
-
-def _run(device: VirtualDevice, artifact: Artifact, runtime: str, timeout: float) -> None:
-    import numpy as np
-
-    shape = artifact.manifest.input
-    pixels = np.random.default_rng(0).integers(0, 256, (1, shape.height, shape.width, 3), np.uint8)
-    with TemporaryDirectory() as scratch:
-        file = Path(scratch) / "pixels.npy"
-        np.save(file, pixels)
-        device.put(file, file.name)
-    put_runner(device)
-    put_artifact(device, artifact, "artifact")
-    device.put(_MARKED, _MARKED.name)
-    job = {
-        "task": "loop",
-        "artifact": "artifact",
-        "runtime": runtime,
-        "threads": 1,
-        "count": _INFERENCES,
-        "pixels": "pixels.npy",
-    }
-    run_job(device, job, timeout=timeout, program=[_MARKED.name])
 
 
 def _bound(of_core: Core, classes: Mapping[str, int], held: float) -> str:

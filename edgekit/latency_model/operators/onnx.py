@@ -68,11 +68,17 @@ def _operator(node: Any, moving: list[str], shapes: dict[str, Shape]) -> Operato
         left, right = shapes[node.input[0]], shapes[node.input[1]]
         macs = written * left[-1]
         if node.input[1] in moving:
-            return Operator("pointwise", macs, read_, written)
+            return Operator(kind="pointwise", macs=macs, inputs=read_, outputs=written)
         # Every row of the left side uses all the weights once: one row is a fully connected layer.
         rows = macs // prod(right)
-        return Operator("dense" if rows == 1 else "pointwise", macs, read_, written, prod(right))
-    return Operator("other", 0, read_, written)
+        return Operator(
+            kind="dense" if rows == 1 else "pointwise",
+            macs=macs,
+            inputs=read_,
+            outputs=written,
+            weights=prod(right),
+        )
+    return Operator(kind="other", macs=0, inputs=read_, outputs=written)
 
 
 def _numbers(shapes: dict[str, Shape], name: str) -> int:

@@ -75,8 +75,14 @@ def _operator(node: Any, kind: str, held: list[bool]) -> Operator:
         depth = shapes[0][-2] if node.get_attributes().get("transpose_a") else shapes[0][-1]
         weights = prod(shapes[1]) if held[1] else 0
         alone = weights > 0 and prod(out[:-1]) == 1
-        return Operator("dense" if alone else "pointwise", written * depth, read_, written, weights)
-    return Operator("other", 0, read_, written)
+        return Operator(
+            kind="dense" if alone else "pointwise",
+            macs=written * depth,
+            inputs=read_,
+            outputs=written,
+            weights=weights,
+        )
+    return Operator(kind="other", macs=0, inputs=read_, outputs=written)
 
 
 def _inputs(node: Any) -> int:

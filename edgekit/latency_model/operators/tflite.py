@@ -81,10 +81,17 @@ def _operator(name: str, inputs: list[_Tensor], outputs: list[_Tensor]) -> Opera
         weights = inputs[1].shape
         macs = written * weights[-1]
         rows = written // weights[0]
-        kind = "dense" if rows == 1 else "pointwise"
-        return Operator(kind, macs, read_, written, inputs[1].numbers)  # type: ignore[arg-type]
+        return Operator(
+            kind="dense" if rows == 1 else "pointwise",
+            macs=macs,
+            inputs=read_,
+            outputs=written,
+            weights=inputs[1].numbers,
+        )
     if name == "BATCH_MATMUL":
         depth = inputs[0].shape[-1]
         held = inputs[1].numbers if inputs[1].constant else 0
-        return Operator("pointwise", written * depth, read_, written, held)
-    return Operator("other", 0, read_, written)
+        return Operator(
+            kind="pointwise", macs=written * depth, inputs=read_, outputs=written, weights=held
+        )
+    return Operator(kind="other", macs=0, inputs=read_, outputs=written)

@@ -22,7 +22,7 @@ LONGEST = 180
 """Letters of a plot's file name; file systems take 255, with the ending and what is added."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """Plots of one kind: what they show, and by which rule samples were thinned for drawing."""
 
@@ -128,4 +128,4 @@ def _section(
     drawn = tuple(itertools.islice(plots, MOST))
     if next(plots, None) is not None:
         notes = (*notes, f"only the first {MOST} plots are drawn: the tables hold the others")
-    return Section(name, title, lead, drawn, tuple(notes))
+    return Section(name=name, title=title, lead=lead, plots=drawn, notes=tuple(notes))

@@ -60,7 +60,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plot:
     """One figure, named as its files are; `says` tells in words and numbers what it shows.
 

@@ -10,6 +10,7 @@ from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import AccuracyRecord, Confusion, record_key, slug
+from edgekit.runtimes.table import role_of
 
 LEAD = (
     "Each row is a true class, each column the answer; a cell is the number of images, its shade "
@@ -24,8 +25,9 @@ def confusion_plots(saved: Saved) -> Iterator[Plot]:
     shipped = shelf("benchmarks")
 
     def order(record: AccuracyRecord) -> tuple[object, ...]:
-        ours = all(path.is_relative_to(shipped) for path in saved.files[record_key(record)])
-        return ours, record.model, record.backend != "torch", record.label
+        files = saved.files[record_key(record)]
+        ours = all(path.resolve().is_relative_to(shipped) for path in files)
+        return ours, record.model, role_of(record.backend) != "reference", record.label
 
     for record in sorted(saved.accuracy, key=order):
         for item in record.confusion:
@@ -68,11 +70,13 @@ def _plot(record: AccuracyRecord, item: Confusion) -> Plot:
     rows = tuple(_rows(item))
     sources = tuple(record_key(record) for _ in rows)
     return Plot(
-        slug(f"confusion {record.label} {item.output}"),
-        title,
-        _says(item),
-        Table("data", title, tuple(rows[0]), rows, (), sources),
-        figure,
+        name=slug(f"confusion {record.label} {item.output}"),
+        title=title,
+        says=_says(item),
+        data=Table(
+            name="data", title=title, columns=tuple(rows[0]), rows=rows, notes=(), sources=sources
+        ),
+        figure=figure,
     )
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.measurement.stats import percentile
-from edgekit.report.latency import HARNESS
 from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
 from edgekit.report.records import has_times, table_order
 from edgekit.report.scatter_points import measured_place
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
 from edgekit.results import Measurement, record_key, slug
+from edgekit.runtimes.table import role_of
 
 STEPS = 120
 """Most steps of one line."""
@@ -33,7 +33,9 @@ def by_panel(
     timed = [
         m
         for m in sorted(measurements, key=table_order)
-        if has_times(m) and any(r.invoke_s for r in m.rounds) and m.artifact.backend != HARNESS
+        if has_times(m)
+        and any(r.invoke_s for r in m.rounds)
+        and role_of(m.artifact.backend) != "harness"
     ]
     for place, model in dict.fromkeys((measured_place(m), m.artifact.model) for m in timed):
         own = [m for m in timed if (measured_place(m), m.artifact.model) == (place, model)]
@@ -89,11 +91,18 @@ def distribution_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
         sources = tuple(record_key(own[i]) for i in order)
         title = f"{model}: {place}"
         yield Plot(
-            slug(f"distribution {model} {place}"),
-            title,
-            _says(model, [(labels[i], samples[i]) for i in order]),
-            Table("data", title, tuple(rows[0]), tuple(rows), (), sources),
-            figure,
+            name=slug(f"distribution {model} {place}"),
+            title=title,
+            says=_says(model, [(labels[i], samples[i]) for i in order]),
+            data=Table(
+                name="data",
+                title=title,
+                columns=tuple(rows[0]),
+                rows=tuple(rows),
+                notes=(),
+                sources=sources,
+            ),
+            figure=figure,
         )
 
 

@@ -52,11 +52,18 @@ def instruction_plots(records: Sequence[EmulationRecord]) -> Iterator[Plot]:
         title = f"{model}: {', '.join(targets)}, emulated"
         rows = tuple(_row(record) for record in own)
         yield Plot(
-            slug(f"instructions {model}"),
-            title,
-            _says(model, own),
-            Table("data", title, tuple(rows[0]), rows, (), tuple(map(record_key, own))),
-            figure,
+            name=slug(f"instructions {model}"),
+            title=title,
+            says=_says(model, own),
+            data=Table(
+                name="data",
+                title=title,
+                columns=tuple(rows[0]),
+                rows=rows,
+                notes=(),
+                sources=tuple(map(record_key, own)),
+            ),
+            figure=figure,
         )
 
 

@@ -90,11 +90,11 @@ def _plot(
         _draw_front(axes, [(p.ms, value(p)) for p in kept_points], provenance)
     on_front = {p.key: place for kept in fronts.values() for place, p in enumerate(kept, 1)}
     return Plot(
-        slug(name),
-        title,
-        _says(points, fronts, value, label, better),
-        _data(title, column, points, value, on_front),
-        figure,
+        name=slug(name),
+        title=title,
+        says=_says(points, fronts, value, label, better),
+        data=_data(title, column, points, value, on_front),
+        figure=figure,
     )
 
 
@@ -212,5 +212,10 @@ def _data(
         for point in points
     ]
     return Table(
-        "data", title, tuple(rows[0]), tuple(rows), (), tuple(point.key for point in points)
+        name="data",
+        title=title,
+        columns=tuple(rows[0]),
+        rows=tuple(rows),
+        notes=(),
+        sources=tuple(point.key for point in points),
     )

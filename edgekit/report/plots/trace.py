@@ -71,13 +71,18 @@ def trace_plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
         legend(figure, handles, labels, 2)
         title = f"{model}: {place}"
         yield Plot(
-            slug(f"trace {model} {place}"),
-            title,
-            _says(labels, own, rows),
-            Table(
-                "data", title, tuple(rows[0]), tuple(rows), (), tuple(record_key(m) for m in own)
+            name=slug(f"trace {model} {place}"),
+            title=title,
+            says=_says(labels, own, rows),
+            data=Table(
+                name="data",
+                title=title,
+                columns=tuple(rows[0]),
+                rows=tuple(rows),
+                notes=(),
+                sources=tuple(record_key(m) for m in own),
             ),
-            figure,
+            figure=figure,
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgekit.artifact import Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel
+from edgekit.graph import ExportedGraph
 
 PRECISIONS: tuple[Precision, ...] = ("fp32",)
 RUNTIME = "matrix"
@@ -15,7 +17,9 @@ PACKAGES = ("numpy",)
 PROGRAM = "acme_edgekit.run_matrix"
 
 
-def build(graph, precision: Precision, folder: Path, keep_float: tuple[str, ...]) -> Built:
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
     """Write model.npz: for each output `matrix` (pixels × values) and `bias`."""
     import numpy as np
     import torch
@@ -24,7 +28,7 @@ def build(graph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
     module = graph.baked_module(feed=graph.feed)
     count = spec.height * spec.width * spec.channels
 
-    def answers(pixels):
+    def answers(pixels: np.ndarray) -> list[np.ndarray]:
         images = torch.from_numpy(pixels.reshape(-1, spec.height, spec.width, spec.channels))
         with torch.inference_mode():
             rows = [
@@ -37,7 +41,7 @@ def build(graph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
         answers(255 * np.eye(count, dtype=np.uint8)),
     )
     grey = np.random.default_rng(0).integers(0, 256, (1, count), dtype=np.uint8)
-    parts = {}
+    parts: dict[str, Any] = {}
     for number, (bias, column, checked) in enumerate(zip(dark, lit, answers(grey), strict=True)):
         matrix = (column - bias) / 255
         if not np.allclose(grey @ matrix + bias, checked, atol=1e-4):

@@ -21,9 +21,18 @@ def open_dataset(name: str, store: ImageStore, plan: SplitPlan) -> Dataset:
     classes = tuple(sorted({PurePosixPath(file).name.split("__")[0] for file in hashes}))
     samples = tuple(
         Sample(
-            file, value, {"animal": classes.index(PurePosixPath(file).name.split("__")[0])},
+            name=file,
+            sha256=value,
+            labels={"animal": classes.index(PurePosixPath(file).name.split("__")[0])},
             split="test",
         )
         for file, value in hashes.items()
     )  # fmt: skip
-    return Dataset(name, "acme pairs", {"animal": classes}, samples, store, decisions)
+    return Dataset(
+        name=name,
+        protocol="acme pairs",
+        labels={"animal": classes},
+        samples=samples,
+        store=store,
+        decisions=decisions,
+    )

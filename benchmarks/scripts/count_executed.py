@@ -1,0 +1,147 @@
+"""Counts what the evidence's networks execute on an emulated board, for the executed predictor.
+
+    PYTHONPATH=. python benchmarks/scripts/count_executed.py BOARD --ncnn-params P --ncnn N
+
+Writes benchmarks/evidence/executed/BOARD.json, one run after another; a run that is there already
+is kept, so that an interrupted count goes on. The folder P holds the `.param` files of
+Tencent/ncnn `benchmark/models` at a4d2ea1d, N the unpacked aarch64 wheel of ncnn
+(`pip download --no-deps --platform manylinux_2_28_aarch64 --python-version 3.11 --only-binary=:all:
+ncnn`, then unzip). TFLite's networks are written by tflite_models.py and run in the board's own
+wheels: for ruy's rows ai-edge-litert without its delegate, for XNNPACK's of 2022 the oldest that
+can be had, tflite-runtime 2.14: today's XNNPACK fetches a third as many lines from memory for the
+same network. Takes half a minute a network; the numbers are the same again but for
+a hundred instructions of Python's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tflite_models
+
+from edgekit.devices.emulator import counting, guest
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import Sysroot, home, installed
+from edgekit.files import sha256, write_whole
+from edgekit.latency_model.evidence import load_rows
+from edgekit.latency_model.executed.fit import counts_of
+from edgekit.latency_model.executed.issue_table import core
+from edgekit.latency_model.executed.run import Work, caches_of, work_of
+from edgekit.paths import PACKAGE
+from edgekit.targets import Target, load_target
+
+BOARD_RUN = Path(__file__).parent / "board_run.py"
+INFERENCES = 2
+"""The first sets things up and warms the caches; the second is counted."""
+
+BOARDS = {"rpi4": "Raspberry Pi 4B", "rpi5": "Raspberry Pi 5"}
+NCNN_VERSION = "README@a4d2ea1d44"
+"""The rows of July 2026: older ones measured kernels that today's wheel no longer has."""
+UNCOUNTED = {"vision_transformer", "vgg16", "vgg16_int8"}
+"""15 G multiply-accumulates and more: an hour under emulation."""
+XNNPACK_MODELS = {
+    "fp32": "mobilenet-v1-1.0-224-non-quantized",
+    "int8": "mobilenet-v1-1.0-224-int8",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to run: by which kernels, its input C×H×W, and the rows that measured it."""
+
+    kernels: str
+    model: str
+    input: str
+    rows: dict[str, str]
+
+
+def runs(board: str) -> Iterator[Run]:
+    """Return what the evidence measured on a board and what can be run here."""
+    title = BOARDS[board]
+    for row in load_rows(board=title, runtime="ncnn", runtime_version=NCNN_VERSION):
+        if row.model not in UNCOUNTED:
+            wanted = {"runtime": "ncnn", "runtime_version": NCNN_VERSION, "model": row.model}
+            yield Run("ncnn", row.model, row.input, {"board": title, **wanted})
+    for row in load_rows(board=title, runtime="TFLite (ruy)"):
+        if not row.model.startswith("ssd-"):
+            wanted = {"runtime": row.runtime, "model": row.model}
+            yield Run("ruy", row.model, row.input, {"board": title, **wanted})
+    for row in load_rows(board=title, runtime="XNNPACK", os_bits=64):
+        wanted = {"runtime": "XNNPACK", "os_bits": "64", "model": row.model, "dtype": row.dtype}
+        yield Run("xnnpack", XNNPACK_MODELS[row.dtype], row.input, {"board": title, **wanted})
+
+
+def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path) -> Work:
+    """Return what one inference of a network executes on the board."""
+    plugin = counting.plugin(sysroot.qemu, home() / "plugin")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        counts, blocks, model = folder / "counts", folder / "blocks", params / f"{run.model}.param"
+        if run.kernels != "ncnn":
+            model = folder / "model.tflite"
+            model.write_bytes(tflite_models.build(run.model)[0])
+        arguments = [str(BOARD_RUN), run.kernels, str(model), run.input, "1", str(INFERENCES)]
+        ended = guest.run(
+            sysroot,
+            [*arguments, str(ncnn.resolve())],
+            folder,
+            timeout=3600,
+            place="numpy1" if run.kernels == "xnnpack" else "main",
+            options=counting.options(plugin, counts, blocks, caches_of(target)),
+        )
+        if died := guest.why_it_died(ended):
+            raise SystemExit(f"{run.kernels} {run.model}: {died}")
+        found = counting.read_blocks(blocks, INFERENCES - 1)
+    return work_of(found, core(sysroot.board.qemu_cpu))
+
+
+def main() -> None:
+    """Count what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("board", choices=sorted(BOARDS))
+    parser.add_argument("--ncnn-params", type=Path, required=True)
+    parser.add_argument("--ncnn", type=Path, required=True)
+    options = parser.parse_args()
+    target = load_target(options.board)
+    sysroot = installed(board_of(target))
+    path = counts_of(options.board)
+    path.parent.mkdir(exist_ok=True)
+    found = json.loads(path.read_text())["runs"] if path.is_file() else []
+    done = {(run["kernels"], run["model"]) for run in found}
+    for run in runs(options.board):
+        if (run.kernels, run.model) in done:
+            continue
+        done.add((run.kernels, run.model))
+        work = counted(target, sysroot, run, options.ncnn_params, options.ncnn)
+        found.append({**asdict(run), "work": asdict(work)})
+        write(path, target, wheels_of(sysroot, options.ncnn), found)
+        print(run.kernels, run.model, f"{work.instructions / 1e6:.1f} M instructions", flush=True)
+
+
+def wheels_of(sysroot: Sysroot, ncnn: Path) -> list[str]:
+    """Return the names of the wheels that were run."""
+    ours = {"ai-edge-litert", "tflite-runtime"}
+    own = [wheel.file for wheel in sysroot.lock.wheels if wheel.name in ours]
+    return sorted([*own, *(path.stem for path in ncnn.glob("ncnn-*.dist-info"))])
+
+
+def write(path: Path, target: Target, wheels: list[str], found: list[dict[str, object]]) -> None:
+    """Write the counts with what they depend on."""
+    content = {
+        "command": f"benchmarks/scripts/count_executed.py {target.name}",
+        "board": target.name,
+        "wheels": wheels,
+        "caches": [asdict(cache) for cache in caches_of(target)],
+        "issue_table": sha256(PACKAGE / "latency_model" / "executed" / "cores.toml"),
+        "runs": found,
+    }
+    write_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The runtimes: one row each, and what follows from the rows.
+
+A new runtime is a row here and a loader in `onboard/runner.py`; `tests/test_runtimes.py` holds the
+two together. A plug-in's runtime has no row: what is asked of it here has a plain default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Environment = Literal["main", "numpy1"]
+"""Which of a board's two sets of packages a runtime lives in: NumPy 2's, or NumPy 1's."""
+
+Role = Literal["deployed", "reference", "harness"]
+"""`deployed` runs on boards; `reference` is PyTorch itself, on this machine only; `harness` answers
+zeros and shows what measuring costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One runtime.
+
+    - `name` is the runner's, in jobs and records; `backend` builds what it loads.
+    - `distribution` is its name on PyPI, `module` what a program imports, `requirement` what
+      boards' locks ask pip for. Empty where nothing is installed.
+    - `kernels` are the libraries whose published times speak for it, the best evidence first.
+    - `operator_times` says how the profiler gets times by operator; empty: it cannot be profiled.
+    - `profiled_by_cuts`: it has no profiler of its own, so the graph is cut after each operator.
+    - `stand_in` computes the same on hosts where this one cannot be installed.
+    """
+
+    name: str
+    backend: str
+    distribution: str = ""
+    module: str = ""
+    requirement: str = ""
+    environment: Environment = "main"
+    role: Role = "deployed"
+    kernels: tuple[str, ...] = ()
+    operator_times: str = ""
+    profiled_by_cuts: bool = False
+    stand_in: str = ""
+
+
+RUNTIMES = (
+    Runtime(
+        name="onnxruntime",
+        backend="onnx",
+        distribution="onnxruntime",
+        module="onnxruntime",
+        requirement="onnxruntime",
+        kernels=("mlas",),
+        operator_times=("times: ONNX Runtime's own profiler, medians; each carries a little of it"),
+    ),
+    Runtime(
+        name="ai_edge_litert",
+        backend="tflite",
+        distribution="ai-edge-litert",
+        module="ai_edge_litert.interpreter",
+        requirement="ai-edge-litert",
+        # LiteRT and tflite-runtime 2.14 compute with XNNPACK unless told not to, so TFLite's
+        # published times from before it (ruy) do not speak for them.
+        kernels=("xnnpack",),
+        operator_times=(
+            "times: LiteRT's Python package has no profiler; the graph was cut after each "
+            "operator, and an operator takes what its cut adds: estimates, and 0 means too little "
+            "to tell"
+        ),
+        profiled_by_cuts=True,
+    ),
+    Runtime(
+        name="tflite_runtime",
+        backend="tflite",
+        distribution="tflite-runtime",
+        module="tflite_runtime.interpreter",
+        # The last release was built against NumPy 1 and dies with NumPy 2.
+        requirement="tflite-runtime==2.14.0",
+        environment="numpy1",
+        kernels=("xnnpack",),
+        operator_times=(
+            "times: tflite-runtime has no profiler; the graph was cut after each operator, and an "
+            "operator takes what its cut adds: estimates, and 0 means too little to tell"
+        ),
+        profiled_by_cuts=True,
+        stand_in="ai_edge_litert",
+    ),
+    Runtime(
+        name="openvino",
+        backend="openvino",
+        distribution="openvino",
+        module="openvino",
+        requirement="openvino",
+        # OpenVINO computes convolutions on Arm by the Compute Library, which is ArmNN's.
+        kernels=("openvino", "armnn"),
+        operator_times="times: OpenVINO's own counters (PERF_COUNT), means",
+    ),
+    Runtime(name="null", backend="null", role="harness"),
+    Runtime(name="torch", backend="torch", distribution="torch", module="torch", role="reference"),
+)
+"""Every runtime of ours; a backend's own is its first."""
+
+SUPPORT: dict[Environment, tuple[str, ...]] = {
+    "main": ("numpy>=2", "pillow"),
+    "numpy1": ("numpy==1.26.4",),
+}
+"""What the runner itself imports, as pip is asked for it."""
+
+_BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
+
+
+def find_runtime(name: str) -> Runtime | None:
+    """Return the runtime of that name, None for a plug-in's."""
+    return _BY_NAME.get(name)
+
+
+def runtimes_of(backend: str) -> tuple[Runtime, ...]:
+    """Return what can load a backend's artifacts, its own first; nothing for a plug-in's."""
+    return tuple(runtime for runtime in RUNTIMES if runtime.backend == backend)
+
+
+def role_of(backend: str) -> Role:
+    """Return what a backend's artifacts are for; a plug-in's are deployed."""
+    return next((runtime.role for runtime in runtimes_of(backend)), "deployed")
+
+
+def environment_of(runtime: str) -> Environment:
+    """Return the environment that a runtime needs on a board, by the runner's name of it."""
+    found = find_runtime(runtime)
+    return found.environment if found else "main"
+
+
+def deployed() -> tuple[Runtime, ...]:
+    """Return the runtimes that boards have."""
+    return tuple(runtime for runtime in RUNTIMES if runtime.role == "deployed")
+
+
+def requirements(environment: Environment) -> tuple[str, ...]:
+    """Return all that pip is asked for to make a board's environment."""
+    own = [item.requirement for item in deployed() if item.environment == environment]
+    return (*own, *SUPPORT[environment])

@@ -1,0 +1,34 @@
+"""The `edgekit` command as a user runs it, and the one line it answers a mistake with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_cli(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the `edgekit` command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+def one_line_error(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """Return the error of a failed command: one line, no traceback, the exit code as agreed."""
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("edgekit: ")]
+    assert len(errors) == 1, done.stderr
+    return errors[0]

@@ -1,0 +1,28 @@
+"""Pictures made from seeded noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgekit.data.images import ImageSet, open_images
+
+
+def draw_pictures(folder: Path, count: int, seed: int = 0) -> Path:
+    """Write `count` smooth colour pictures, half PNG and half JPEG, of different sizes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        coarse = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        size = (int(rng.integers(70, 200)), int(rng.integers(70, 200)))
+        picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        picture.save(folder / f"picture-{index:03d}.{'jpg' if index % 2 else 'png'}")
+    return folder
+
+
+def few(pictures: Path) -> ImageSet:
+    """Two images: decoding is not what is tested here."""
+    return replace(open_images(pictures), names=open_images(pictures).names[:2])
