@@ -245,6 +245,7 @@ def evaluate(
     runtime: str | None = None,
     workers: int = 2,
     executor: str = "local",
+    reframe: bool = False,
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = silent,
@@ -253,8 +254,9 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the
-    labels are not the model's.
+    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. Records are
+    saved under `results` (not the reframed ones), None: nowhere. Raises BadData where the labels
+    are not the model's.
     """
     from edgekit.evaluation.evaluate import EvaluateRequest, record
     from edgekit.evaluation.evaluate import evaluate as run
@@ -275,10 +277,11 @@ def evaluate(
         runtime=runtime,
         workers=workers,
         executor=executor,
+        reframe=reframe,
     )
     evaluations = run(request, say)
     if results is not None:
-        for item in evaluations:
+        for item in (e for e in evaluations if not e.reframed):
             save(record(item, str(data), command), Path(results))
     return evaluations
 
