@@ -8,7 +8,7 @@
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
+openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
 this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
 """
 
@@ -524,6 +524,67 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     return invoke
 
 
+def ncnn_net(model: str, threads: int, keep_blobs: bool = False) -> Any:
+    """Return an ncnn.Net of a .param file and the .bin file beside it, in float32.
+
+    ncnn would otherwise round weights and activations to half precision or bfloat16 where a CPU
+    has them. `keep_blobs` keeps what each layer made until the inference ends.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.lightmode = not keep_blobs
+    for rounding in (
+        "use_fp16_packed",
+        "use_fp16_storage",
+        "use_fp16_arithmetic",
+        "use_bf16_packed",
+        "use_bf16_storage",
+    ):
+        setattr(net.opt, rounding, False)
+    weights = model[: -len("param")] + "bin"
+    if net.load_param(model) or net.load_model(weights):
+        raise ValueError("ncnn cannot load " + model)
+    return net
+
+
+def ncnn_input(tensor: Array, manifest: Dict[str, Any]) -> Any:
+    """Return an input tensor as an ncnn.Mat, which has no batch and keeps its channels apart.
+
+    Pixels go through ncnn's own reader of them, which also makes them float, 0 to 255, and swaps
+    red and blue for a network that takes BGR.
+    """
+    import ncnn
+
+    if manifest["feed"] != "uint8":
+        return ncnn.Mat(np.ascontiguousarray(tensor[0])).clone()
+    kinds = ncnn.Mat.PixelType
+    kind = {"RGB": kinds.PIXEL_RGB, "BGR": kinds.PIXEL_RGB2BGR, "GREY": kinds.PIXEL_GRAY}
+    pixels = np.ascontiguousarray(tensor[0])
+    height, width = pixels.shape[:2]
+    return ncnn.Mat.from_pixels(pixels, kind[manifest["input"]["colour"]], width, height)
+
+
+def load_ncnn(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an ncnn network; its input is named in0, its outputs out0, out1 and so on."""
+    net = ncnn_net(model, threads)
+    names = ["out" + str(index) for index in range(len(manifest["outputs"]))]
+
+    def invoke(tensor: Array) -> List[Array]:
+        run = net.create_extractor()
+        run.input("in0", ncnn_input(tensor, manifest))
+        values = []
+        for name in names:
+            code, value = run.extract(name)
+            if code:
+                raise RuntimeError("ncnn could not compute " + name)
+            values.append(np.array(value)[None])
+        return values
+
+    return invoke
+
+
 def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Answer zeros at once: what is left of a measurement is the harness's own cost."""
     scored = ("classification", "ordinal", "multilabel")
@@ -539,6 +600,7 @@ RUNTIMES: Dict[str, Loader] = {
     "ai_edge_litert": load_ai_edge_litert,
     "tflite_runtime": load_tflite_runtime,
     "openvino": load_openvino,
+    "ncnn": load_ncnn,
     "null": load_null,
 }
 
@@ -546,6 +608,7 @@ BACKEND_RUNTIMES = {
     "onnx": ["onnxruntime"],
     "tflite": ["ai_edge_litert", "tflite_runtime"],
     "openvino": ["openvino"],
+    "ncnn": ["ncnn"],
     "null": ["null"],
 }
 """What can load a backend's artifacts, the default first."""
