@@ -69,7 +69,8 @@ class OutputParity:
     same decision, 0 to 1, or None for an output that makes none. `equal` is the share of equal
     values of an output of integers or booleans. `relative` is the root mean square of a plain
     tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
-    is the largest `max_abs_diff` that would have passed, where that was judged.
+    is the largest `max_abs_diff` that would have passed, where that was judged. `score` is the
+    value of `metric`, for kinds that are judged by one (cosine, PSNR, ...).
     """
 
     name: str
@@ -79,6 +80,8 @@ class OutputParity:
     equal: float | None = None
     relative: float | None = None
     allowed: float | None = None
+    metric: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,14 +34,14 @@ def predict(
     for answer in run(images, loaded, runtime=runtime):
         row: dict[str, object] = {"image": answer.image}
         for name, decision in answer.outputs.items():
-            row[name] = decision.label if decision else None
+            row[name] = decision.text if decision else None
             row[f"{name}_confidence"] = decision.confidence if decision else None
         rows.append(row)
         said = {"image": answer.image}
         for name, decision in answer.outputs.items():
             if decision is not None:
                 sure = decision.confidence
-                said[name] = decision.label + (f" ({100 * sure:.0f} %)" if sure is not None else "")
+                said[name] = decision.text + (f" ({100 * sure:.0f} %)" if sure is not None else "")
         short.append(said)
     notes = []
     if loaded.manifest.source.weights == "random":

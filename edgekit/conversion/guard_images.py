@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.data.images import content_hash, decode_image, open_images
 from edgekit.errors import BadData, BadModel
+from edgekit.kinds import kind_of
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -32,9 +33,12 @@ def save_guard_set(
     """
     import numpy as np
 
-    if all(output.kind == "tensor" for output in spec.outputs):
+    kinds = [kind_of(output) for output in spec.outputs]
+    if not any(kind.JUDGED_BY == "decisions" or kind.SHARE for kind in kinds):
+        declared = " or ".join(dict.fromkeys(output.kind for output in spec.outputs))
+        declared = declared.replace("tensor", "plain tensor")
         raise BadModel(
-            "--max-drop counts decisions, and every output of the spec is a plain tensor: "
+            f"--max-drop counts points of decisions, and every output of the spec is a {declared}: "
             "leave it out, or declare a classification or a regression"
         )
 

@@ -48,6 +48,26 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     return (1, *sizes[1:]), len(model.graph.output)
 
 
+def pick(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Leave the outputs that the spec takes by name, in its order; all where it names none.
+
+    Raises BadModel for a name that the file lacks.
+    """
+    if not any(output.path for output in spec.outputs):
+        return
+    found = {value.name: value for value in model.graph.output}
+    wanted = [output.path or output.name for output in spec.outputs]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise BadModel(
+            f"the spec takes an output from {', '.join(missing)}, {path} has "
+            f"{', '.join(found)}: name one of these in `from`"
+        )
+    chosen = [found[name] for name in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(chosen)
+
+
 def content_hash(model: Any) -> str:
     """Return the SHA-256 of the graph with its weights, wherever the file keeps them."""
     import hashlib
@@ -74,9 +94,12 @@ def weights(model: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def reference(
-    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec
+    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec, names: list[str]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised."""
+    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
+
+    `names` are the file's own names of the spec's outputs, in order.
+    """
     import msgspec
     import numpy as np
     import onnxruntime
@@ -89,7 +112,7 @@ def reference(
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     contract = {"feed": "float32", "input": msgspec.to_builtins(spec.input)}
-    rows = [session.run(None, {name: feed(image, contract)}) for image in pixels]
+    rows = [session.run(names, {name: feed(image, contract)}) for image in pixels]
     columns = (np.concatenate(column) for column in zip(*rows, strict=True))
     return dict(zip((output.name for output in spec.outputs), columns, strict=True))
 

@@ -91,14 +91,19 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 def read_spec(path: str) -> ModelSpec:
     """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise.
 
-    An output's `labels` may name a text file beside the spec, one label a line.
+    An output's `labels` may name a text file beside the spec, one label a line; `from` is its
+    OutputSpec's `path`.
     """
     from edgekit.toml_files import read_toml
 
     def prepare(table: dict[str, Any]) -> None:
         outputs = table.get("outputs")
         for output in outputs if isinstance(outputs, list) else ():
-            if isinstance(output, dict) and isinstance(output.get("labels"), str):
+            if not isinstance(output, dict):
+                continue
+            if "from" in output:  # a keyword of Python's, so no name of a field
+                output["path"] = output.pop("from")
+            if isinstance(output.get("labels"), str):
                 output["labels"] = _read_labels(Path(path).parent / output["labels"])
 
     remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
@@ -198,14 +203,17 @@ def _pt2(request: SourceRequest) -> LoadedModule:
 
 
 def _output_names(program: Any) -> tuple[str, ...]:
-    """Return the keys of an exported program's dict, or a name by place for each of its outputs."""
+    """Return the paths of an exported program's outputs; numbers where it has but places."""
     from torch.utils import _pytree
+
+    from edgekit.graph.contract import parts
 
     count = len(program.graph_signature.user_outputs)
     answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
-    if isinstance(answer, dict):
-        return tuple(map(str, answer))
-    return numbered(len(answer) if isinstance(answer, tuple | list) else 1)
+    paths = tuple(parts(answer))
+    if all(path.replace(".", "").isdigit() or not path for path in paths):
+        return numbered(len(paths))
+    return paths
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -279,7 +287,8 @@ def complete_spec(
     given = (spec.input.height, spec.input.width, spec.input.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    if len(spec.outputs) != len(outputs):
+    picked = any(output.path for output in spec.outputs)
+    if len(spec.outputs) != len(outputs) and not picked:
         raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
     return spec
 

@@ -218,25 +218,153 @@ def feed(pixels: Array, manifest: Dict[str, Any]) -> Array:
 
 
 def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return the decision one output makes, or None for a plain tensor.
+    """Return what one output says of one image, by its kind, or None for a plain tensor.
 
-    `value` is the output of one image, float32. A `classification` is the argmax of its scores.
-    Its confidence is the softmax of logits, or the score itself where the manifest says that they
-    are probabilities. A `regression` is rounded half up and clipped to the labels.
+    `value` is the output of one image, with its batch dimension.
     """
-    flat = np.asarray(value, dtype=np.float64).reshape(-1)
-    if output["kind"] == "classification":
-        index = int(flat.argmax())
-        if output.get("scores") == "probabilities":
-            confidence = float(np.clip(flat[index], 0, 1))
-        else:
-            shares = np.exp(flat - flat.max())
-            confidence = float(shares[index] / shares.sum())
-        return {"label": output["labels"][index], "index": index, "confidence": confidence}
-    if output["kind"] == "regression":
-        index = int(np.clip(np.floor(flat[0] + 0.5), 0, len(output["labels"]) - 1))
-        return {"label": output["labels"][index], "index": index, "value": float(flat[0])}
-    return None
+    decider = DECIDERS.get(output["kind"])
+    return decider(np.asarray(value, dtype=np.float64), output) if decider else None
+
+
+def _decide_class(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the argmax; its confidence is the softmax of logits, or the probability itself."""
+    flat = value.reshape(-1)
+    index = int(flat.argmax())
+    if output.get("scores") == "probabilities":
+        confidence = float(np.clip(flat[index], 0, 1))
+    else:
+        shares = np.exp(flat - flat.max())
+        confidence = float(shares[index] / shares.sum())
+    return {"label": output["labels"][index], "index": index, "confidence": confidence}
+
+
+def _decide_regression(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the value rounded half up and clipped to the labels."""
+    number = float(value.reshape(-1)[0])
+    index = int(np.clip(np.floor(number + 0.5), 0, len(output["labels"]) - 1))
+    return {"label": output["labels"][index], "index": index, "value": number}
+
+
+def _decide_labels(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the labels at or over the threshold, each with its probability."""
+    flat = value.reshape(-1)
+    if output.get("scores") != "probabilities":
+        flat = 1 / (1 + np.exp(-np.clip(flat, -500, 500)))
+    chosen = np.flatnonzero(flat >= output.get("threshold", 0.5))
+    return {"labels": {output["labels"][i]: float(np.clip(flat[i], 0, 1)) for i in chosen}}
+
+
+def _decide_value(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    return {"value": float(value.reshape(-1)[0]), "unit": output.get("unit", "")}
+
+
+def _decide_embedding(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    return {"vector": [float(number) for number in value.reshape(-1)]}
+
+
+def _decide_image(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    return {"shape": list(value.shape[1:]), "range": [float(value.min()), float(value.max())]}
+
+
+def _decide_map(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the share of the picture that each class covers, of those that cover any."""
+    classes = class_map(value, output)
+    found, counts = np.unique(classes, return_counts=True)
+    labels = output["labels"]
+    return {
+        "shares": {
+            labels[int(i)] if 0 <= i < len(labels) else str(int(i)): float(n / classes.size)
+            for i, n in sorted(zip(found, counts), key=lambda item: -item[1])
+        }
+    }
+
+
+DECIDERS: "Dict[str, Callable[[Array, Dict[str, Any]], Dict[str, Any]]]" = {
+    "classification": _decide_class,
+    "ordinal": _decide_class,
+    "regression": _decide_regression,
+    "multilabel": _decide_labels,
+    "value": _decide_value,
+    "embedding": _decide_embedding,
+    "image": _decide_image,
+    "segmentation": _decide_map,
+}
+"""What is printed of an output, by its kind."""
+
+
+def class_map(values: Array, output: Dict[str, Any]) -> Array:
+    """Return the class index of every place, (N, H, W).
+
+    `values` are scores, (N, C, H, W) or (N, H, W, C), one score a place for two classes,
+    (N, 1, H, W), or classes already.
+    """
+    count = len(output["labels"])
+    if values.ndim == 4 and values.shape[1] == count:
+        return values.argmax(1)
+    if values.ndim == 4 and values.shape[3] == count:
+        return values.argmax(3)
+    flat = values.reshape(values.shape[0], *values.shape[-2:])
+    if count == 2:
+        return (flat > (0.5 if output.get("scores") == "probabilities" else 0)).astype(np.int64)
+    return np.rint(flat).astype(np.int64)
+
+
+# What kinds are judged by, over N images: the larger the better.
+
+
+def _jaccard(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return how many of the labels that either gives both give, as a share; 1 for none at all."""
+    least = output.get("threshold", 0.5)
+    if output.get("scores") != "probabilities":
+        least = float(np.log(least / (1 - least)))
+    mine, theirs = ours >= least, reference >= least
+    either = int((mine | theirs).sum())
+    return float((mine & theirs).sum() / either) if either else 1.0
+
+
+def _cosine(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return the mean cosine, of four images or more without the mean vector of the reference.
+
+    What all images share says nothing of them: of embeddings that are never negative, even a
+    constant answer has a cosine of 0.8 with them.
+    """
+    mine = ours.reshape(len(ours), -1).astype(np.float64)
+    theirs = reference.reshape(len(reference), -1).astype(np.float64)
+    if len(theirs) >= 4 and (theirs != theirs[:1]).any():
+        mine, theirs = mine - theirs.mean(0), theirs - theirs.mean(0)
+    lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(theirs, axis=1)
+    dots = (mine * theirs).sum(1)
+    equal = (mine == theirs).all(1)
+    return float(np.where(equal, 1.0, dots / np.where(lengths == 0, 1.0, lengths)).mean())
+
+
+def _psnr(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return the worst image's PSNR in dB, over the range of the reference; 200 at most."""
+    reference = reference.astype(np.float64)
+    squares = np.square(ours.astype(np.float64) - reference).reshape(len(ours), -1).mean(1).max()
+    span = float(reference.max() - reference.min())
+    if squares == 0:
+        return 200.0
+    return float(min(200.0, 10 * np.log10(span**2 / squares))) if span else 0.0
+
+
+def _mean_iou(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return intersection over union, the mean over the classes that either shows."""
+    mine, theirs = class_map(ours, output), class_map(reference, output)
+    ratios = []
+    for index in np.union1d(mine, theirs):
+        here, there = mine == index, theirs == index
+        ratios.append((here & there).sum() / (here | there).sum())
+    return float(np.mean(ratios))
+
+
+METRICS: "Dict[str, tuple[str, Callable[[Array, Array, Dict[str, Any]], float]]]" = {
+    "multilabel": ("shared labels", _jaccard),
+    "embedding": ("cosine", _cosine),
+    "image": ("PSNR", _psnr),
+    "segmentation": ("mean IoU", _mean_iou),
+}
+"""The name and the function of what a kind is judged by: (ours, reference, output) → a number."""
 
 
 # Distances between answers
@@ -459,7 +587,8 @@ def load_ncnn(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
 
 def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Answer zeros at once: what is left of a measurement is the harness's own cost."""
-    sizes = [len(o["labels"]) if o["kind"] == "classification" else 1 for o in manifest["outputs"]]
+    scored = ("classification", "ordinal", "multilabel")
+    sizes = [len(o["labels"]) if o["kind"] in scored else 1 for o in manifest["outputs"]]
     answer = [np.zeros((1, size), np.float32) for size in sizes]
     return lambda tensor: answer
 
@@ -708,7 +837,7 @@ def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
 
     `golden/golden.json` names the images, the recorded answers and, per output, what is allowed:
     `max_abs_diff`, `max_relative` (in spreads, see Distances), `min_agreement` (the share of equal
-    decisions), `min_equal` (the share of equal values).
+    decisions), `min_equal` (the share of equal values), `min_score` (by the kind's METRICS).
     """
     loaded = Loaded(job, runtimes)
     folder = loaded.folder / "golden"
@@ -745,11 +874,18 @@ def _compare(
     distance = float(np.abs(ours.astype(np.float64) - golden).max())
     if not np.isfinite(distance):
         return {}, "answers that are no numbers"
-    decided = [[(decide(v, output) or {}).get("index") for v in side] for side in (ours, golden)]
-    agreement = float(np.mean([mine == theirs for mine, theirs in zip(*decided)]))
+    agreement = 1.0
+    if "min_agreement" in limit:
+        decided = [[(decide(v, output) or {}).get("index") for v in s] for s in (ours, golden)]
+        agreement = float(np.mean([mine == theirs for mine, theirs in zip(*decided)]))
     relative = Distances(ours, golden, output.get("scores") == "probabilities").worst
     equal = float(np.mean(ours == golden))
     seen = {"max_abs_diff": distance, "agreement": agreement}
+    if "min_score" in limit:
+        name, metric = METRICS[output["kind"]]
+        seen["score"] = metric(ours, golden, output)
+        if not seen["score"] >= limit["min_score"]:
+            return seen, f"{name} {seen['score']:.3g}, {limit['min_score']:g} needed"
     if distance > limit.get("max_abs_diff", distance):
         return seen, f"{distance:.3g} from the golden answer, {limit['max_abs_diff']:.3g} allowed"
     if relative > limit.get("max_relative", relative):
