@@ -42,7 +42,8 @@ class Score:
     """One output's accuracy.
 
     `one_off` counts a neighbouring class as right and is None where classes have no order;
-    `error` is the mean absolute distance in classes. `confusion[i][j]` counts images of class i called j.
+    `error` is the mean absolute distance in classes. `confusion[i][j]` counts images of class i
+    called j.
     """
 
     output: str
