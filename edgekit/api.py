@@ -36,7 +36,7 @@ Place = str | Path
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
 
-BACKENDS = tuple(dict.fromkeys(runtime.backend for runtime in deployed()))
+BACKENDS = tuple(dict.fromkeys(item.backend for item in deployed() if item.by_default))
 """What is built where no backend is named."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""

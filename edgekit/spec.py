@@ -29,8 +29,17 @@ class InputSpec:
     """Everything between a decoded image and the network's first layer.
 
     The network sees `(pixel - mean) / std`, per channel, in pixel units (0 to 255): a network
-    trained on [0, 1] has mean 0 and std 255. With `resize_to`, the image is first resized to
-    that square and then centre-cropped to height × width; without, it is resized to them.
+    trained on [0, 1] has mean 0 and std 255.
+
+    `fit` says how a picture of another shape becomes height × width:
+    `stretch`: resized to them. With `resize_to`, resized to that square, then centre-cropped.
+    `crop`: the shorter side is resized to `resize_to` (without it, to the larger of height and
+    width), then the centre is cut out: Resize and CenterCrop of torchvision and timm.
+    `letterbox`: resized until it fits inside, centred, and filled up with `pad`: one grey level or
+    a value a channel, in RGB order. Detectors of the YOLO family are trained so.
+
+    `filter` is Pillow's, antialiased. Pixels of `stretch` with `bilinear` come from JPEGs decoded
+    at a smaller scale, which is fast; all others are decoded in full.
     """
 
     height: int
@@ -40,6 +49,9 @@ class InputSpec:
     colour: Literal["RGB", "BGR", "GREY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize_to: int | None = None
+    fit: Literal["stretch", "crop", "letterbox"] = "stretch"
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    pad: tuple[int, ...] = (114,)
 
     @property
     def channels(self) -> int:
@@ -62,6 +74,12 @@ class InputSpec:
             raise ValueError("every std must be above 0 (they divide pixels of 0 to 255)")
         if self.resize_to is not None and self.resize_to < max(self.height, self.width):
             raise ValueError("resize_to must be at least height and width: the crop comes after")
+        if self.fit == "letterbox" and self.resize_to is not None:
+            raise ValueError("a letterbox has no resize_to: it is resized to fit height and width")
+        if len(self.pad) not in {1, self.channels}:
+            raise ValueError(f"pad needs 1 value or {self.channels} for {self.colour}")
+        if any(not 0 <= value <= 255 for value in self.pad):
+            raise ValueError("pad is a colour: every value is from 0 to 255")
 
 
 @dataclass(frozen=True, slots=True)

@@ -379,7 +379,7 @@ def test_real_artifacts_and_torch_eager_are_measured_side_by_side(
     rows = {row.label: summary_row(row) for row in bench(request, device)}
     assert not [row["verdict"] for row in rows.values() if "failed" in row["verdict"]]
     runtimes = {row["runtime"] for row in rows.values()}
-    assert runtimes == {"onnxruntime", "ai_edge_litert", "openvino", "null", "torch"}
+    assert runtimes == {"onnxruntime", "ai_edge_litert", "openvino", "ncnn", "null", "torch"}
     harness = next(row["p50_ms"] for row in rows.values() if row["runtime"] == "null")
     for row in rows.values():
         assert row["end_to_end_p50_ms"] > row["p50_ms"] > 0

@@ -43,7 +43,7 @@ def build(
 
     fp32 = graph.folder / "onnx-fp32.onnx"
     if not fp32.is_file():
-        make = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format]
+        make = {"pt2": _from_torch, "onnx": from_onnx}[graph.format]
         onnx.save(onnxslim.slim(make(graph)), str(fp32))
     if precision == "fp32":
         onnx.save(onnx.load(str(fp32)), str(folder / "model.onnx"))
@@ -80,8 +80,11 @@ def _from_torch(graph: ExportedGraph) -> Any:
     return program.model_proto
 
 
-def _from_onnx(graph: ExportedGraph) -> Any:
-    """Return an ONNX source behind the contract: pixels are cast, transposed and normalised."""
+def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
+    """Return an ONNX source behind the contract: pixels are cast, transposed and normalised.
+
+    With `planes` they come as floats, N×C×H×W, in the network's own order of colours.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -102,16 +105,21 @@ def _from_onnx(graph: ExportedGraph) -> Any:
         for place, name in enumerate(node.input):
             if name == source.name:
                 node.input[place] = network_input
-    nodes = [helper.make_node("Cast", [INPUT], ["edgekit_float"], to=TensorProto.FLOAT)]
-    last, channel_axis = "edgekit_float", 3
-    if spec.layout == "NCHW":
-        nodes.append(helper.make_node("Transpose", [last], ["edgekit_nchw"], perm=[0, 3, 1, 2]))
-        last, channel_axis = "edgekit_nchw", 1
-    if spec.colour == "BGR":
-        order = numpy_helper.from_array(np.array([2, 1, 0], np.int64), "edgekit_order")
-        net.initializer.append(order)
+    nodes = [
+        helper.make_node("Identity", [INPUT], ["edgekit_float"])
+        if planes
+        else helper.make_node("Cast", [INPUT], ["edgekit_float"], to=TensorProto.FLOAT)
+    ]
+    last, channel_axis = "edgekit_float", 1 if spec.layout == "NCHW" else 3
+    if (spec.layout == "NCHW") != planes:
+        order = [0, 2, 3, 1] if planes else [0, 3, 1, 2]
+        nodes.append(helper.make_node("Transpose", [last], ["edgekit_moved"], perm=order))
+        last = "edgekit_moved"
+    if spec.colour == "BGR" and not planes:
+        swap = numpy_helper.from_array(np.array([2, 1, 0], np.int64), "edgekit_order")
+        net.initializer.append(swap)
         nodes.append(
-            helper.make_node("Gather", [last, order.name], ["edgekit_bgr"], axis=channel_axis)
+            helper.make_node("Gather", [last, swap.name], ["edgekit_bgr"], axis=channel_axis)
         )
         last = "edgekit_bgr"
     shape = (1, -1, 1, 1) if channel_axis == 1 else (1, 1, 1, -1)
@@ -122,9 +130,11 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [network_input]))
     for index, node in enumerate(nodes):
         net.node.insert(index, node)
-    pixels = helper.make_tensor_value_info(
-        INPUT, TensorProto.UINT8, [1, spec.height, spec.width, spec.channels]
-    )
+    sizes = [1, spec.height, spec.width, spec.channels]
+    kind = TensorProto.UINT8
+    if planes:
+        sizes, kind = [1, spec.channels, spec.height, spec.width], TensorProto.FLOAT
+    pixels = helper.make_tensor_value_info(INPUT, kind, sizes)
     net.input.remove(source)
     net.input.insert(0, pixels)
     return model

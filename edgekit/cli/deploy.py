@@ -141,7 +141,7 @@ def status(
 
     Example: edgekit status --to ssh://pi@raspberrypi.local
     """
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import column_names, progress, show
     from edgekit.deployment.deploy import status as run
     from edgekit.deployment.rollout import Plan, roll_out
     from edgekit.progress import Say
@@ -170,6 +170,9 @@ def status(
             )
         if not outcome.result:
             rows.append({**board, "state": "not reached" if outcome.error else "nothing deployed"})
-    show("Boards", rows, as_json=as_json, notes=notes)
+    columns = [
+        name for name in column_names(rows) if any(row.get(name) is not None for row in rows)
+    ]
+    show("Boards", rows, as_json=as_json, notes=notes, columns=columns)
     if notes:
         raise typer.Exit(1)

@@ -158,7 +158,9 @@ def provision(
     target: Claimed = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="onnxruntime, ai_edge_litert, openvino (all three), tflite_runtime."),
+        typer.Option(
+            help="onnxruntime, ai_edge_litert, openvino, ncnn (all four), tflite_runtime."
+        ),
     ] = None,
     wheelhouse: Annotated[
         Path | None,

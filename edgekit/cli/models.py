@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.options import Wide
+
 
 def models(
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the zoo: every network with its parameters, multiply-accumulates and origin.
@@ -39,4 +42,15 @@ def models(
         "macs: multiply-accumulates of convolutions and matrix products, one image",
         "published: the seed paper's own numbers on Adience; see `edgekit report` for ours",
     )
-    show("Model zoo", rows, as_json=as_json, notes=notes)
+    short = [
+        {
+            "model": f"{row['name']}:{row['variant']}",
+            "parameters": row["parameters"],
+            "macs": row["macs"],
+            "input": row["input"],
+            "answers": row["outputs"],
+            "weights": row["weights"],
+        }
+        for row in rows
+    ]
+    show("Model zoo", rows, as_json=as_json, notes=notes, short=short, wide=wide)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edgekit.cli.options import Wide
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.latency_model import Accuracy, Predictor
     from edgekit.results import PredictionRecord
     from edgekit.targets import Target
-
-SHOWN = (
-    "model", "backend", "precision", "runtime", "threads", "clock_mhz", "predicted_p50_ms",
-    "low_ms", "high_ms", "calibrated", "method", "provenance",
-)  # fmt: skip
-CHECK_SHOWN = (
-    "method", "board", "runtime", "dtype", "threads", "rows", "families", "mape", "within_10",
-    "within_20", "covered", "constant_mape",
-)  # fmt: skip
 
 
 def predict_latency(
@@ -57,6 +50,7 @@ def predict_latency(
     results: Annotated[
         Path | None, typer.Option(help="Save the predictions in this folder, for the report.")
     ] = None,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -77,7 +71,7 @@ def predict_latency(
     if method is not None and method not in METHODS:
         raise UserError(did_you_mean("method", method, list(METHODS)))
     if check:
-        _check([method] if method else METHODS, as_json=as_json, quiet=quiet)
+        _check([method] if method else METHODS, wide=wide, as_json=as_json, quiet=quiet)
         return
     profile = load_target(target)
     if not artifacts:
@@ -95,7 +89,7 @@ def predict_latency(
     if results is not None:
         for record in records:
             save(record, results)
-    show_predicted(profile, records, origin, as_json=as_json)
+    show_predicted(profile, records, origin, wide=wide, as_json=as_json)
 
 
 def _threads(text: str) -> tuple[int, ...]:
@@ -127,6 +121,7 @@ def show_predicted(
     records: Sequence[PredictionRecord],
     origin: Sequence[str],
     *,
+    wide: bool,
     as_json: bool = False,
 ) -> None:
     """Print predictions, what they stand on, and `origin`: whose coefficients these are."""
@@ -134,10 +129,60 @@ def show_predicted(
     from edgekit.latency_model.records import notes, row
 
     rows, lines = [row(record) for record in records], [*notes(records), *origin]
-    show(f"{target.title}, predicted", rows, as_json=as_json, notes=lines, columns=SHOWN)
+    models = {record.artifact.model for record in records}
+    title = f"{target.title}, predicted"
+    if not as_json:
+        title = f"{models.pop() if len(models) == 1 else 'Latency'} on a {title}"
+    show(title, rows, as_json=as_json, notes=lines, short=_short_rows(records), wide=wide)
 
 
-def _check(methods: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row a prediction, with what tells it from the others, by model."""
+    from edgekit.cli.cells import size, with_interval
+    from edgekit.cli.output import grouped
+
+    kernels = {"ruy", "armnn", "ncnn", "tengine"}  # of the evidence, not any artifact's own
+    runtimes = len({(r.artifact.backend, r.runtime) for r in records}) > len(
+        {r.artifact.backend for r in records}
+    )
+    rows = []
+    for record in records:
+        artifact = record.artifact
+        row: dict[str, Any] = {"artifact": f"{artifact.backend}-{artifact.precision}"}
+        if runtimes or record.runtime in kernels:
+            row["runtime"] = record.runtime
+        row |= {
+            "threads": record.threads,
+            "p50, ms": with_interval(1e3 * record.seconds, 1e3 * record.low, 1e3 * record.high),
+            "size": size(artifact.bytes),
+            "result": "calibrated" if record.calibrated else "uncalibrated",
+        }
+        rows.append((artifact.model, row))
+    return grouped(rows)
+
+
+def _check_rows(rows: Sequence[Accuracy]) -> list[dict[str, object]]:
+    """Return a row a part of the evidence; errors in per cent."""
+
+    def percent(share: float | None) -> str:
+        return "–" if share is None else f"{100 * share:.0f} %"
+
+    return [
+        {
+            "board": row.board,
+            "kernels": f"{row.runtime} {row.dtype}",
+            "threads": row.threads,
+            "rows": row.rows,
+            "mean error": percent(row.mape),
+            "within 20 %": percent(row.within_20),
+            "in interval": percent(row.covered),
+            "method": row.method,
+        }
+        for row in rows
+    ]
+
+
+def _check(methods: Sequence[str], *, wide: bool, as_json: bool, quiet: bool) -> None:
     from dataclasses import asdict
 
     from edgekit.cli.output import progress, show
@@ -154,7 +199,8 @@ def _check(methods: Sequence[str], *, as_json: bool, quiet: bool) -> None:
             say(method, "done")
     lines += [f"{r.board}, {r.runtime} {r.dtype}: {r.note}" for r in rows if r.note]
     title = "Errors of predicted latency on left-out evidence, as shares"
-    show(title, [asdict(r) for r in rows], as_json=as_json, notes=lines, columns=CHECK_SHOWN)
+    full = [asdict(row) for row in rows]
+    show(title, full, as_json=as_json, notes=lines, short=_check_rows(rows), wide=wide)
 
 
 def _refit(

@@ -89,11 +89,36 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 
 def read_spec(path: str) -> ModelSpec:
-    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise."""
+    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise.
+
+    An output's `labels` may name a text file beside the spec, one label a line.
+    """
     from edgekit.toml_files import read_toml
 
+    def prepare(table: dict[str, Any]) -> None:
+        outputs = table.get("outputs")
+        for output in outputs if isinstance(outputs, list) else ():
+            if isinstance(output, dict) and isinstance(output.get("labels"), str):
+                output["labels"] = _read_labels(Path(path).parent / output["labels"])
+
     remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
-    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy)
+    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
+
+
+def _read_labels(path: Path) -> list[str]:
+    """Return a text file's lines, without empty ones at the end. Raises BadModel."""
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        raise BadModel(
+            f"the labels file {path} cannot be read ({reason}): "
+            "give a text file beside the spec, one label a line"
+        ) from None
+    labels = [line.strip() for line in lines]
+    if "" in labels:
+        raise BadModel(f"{path}, line {labels.index('') + 1} is empty: give one label a line")
+    return labels
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:

@@ -91,12 +91,12 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
 
 def _as_shown(data: bytes, spec: InputSpec) -> bytes:
     """Return the image as a PNG of the size from which the network's input is cut."""
+    import msgspec
     from PIL import Image
 
-    from edgekit.onboard.runner import decode
+    from edgekit.onboard.runner import decode_for
 
-    height, width = (spec.resize_to or spec.height), (spec.resize_to or spec.width)
-    pixels = decode(data, height, width, grey=spec.channels == 1)
+    pixels = decode_for(data, msgspec.to_builtins(spec), cut=False)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if spec.channels == 1 else pixels).save(buffer, "PNG")
     return buffer.getvalue()

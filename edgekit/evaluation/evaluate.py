@@ -87,7 +87,7 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
     or nothing can be decoded, DeviceError where an artifact does not run.
     """
     if not request.artifacts:
-        raise UserError("nothing to judge: give artifacts of onnx, tflite or openvino")
+        raise UserError("nothing to judge: give artifacts of onnx, tflite, openvino or ncnn")
     executor = open_executor(request.executor, request.workers)
     say("data", "reading labels")
     dataset = open_dataset(request.data, request.plan).split(request.split)

@@ -75,8 +75,8 @@ def explain(
     profiled = find_runtime(item.runtime)
     if profiled is None or not profiled.operator_times:
         raise UserError(
-            f"{manifest.backend} artifacts run no operators to explain: give one of onnx, tflite "
-            "or openvino"
+            f"{manifest.backend} artifacts run no operators to explain: give one of onnx, tflite, "
+            "openvino or ncnn"
         )
     opened, doubts = _reach(target, device)
     try:

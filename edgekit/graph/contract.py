@@ -92,16 +92,20 @@ class Baked(nn.Module):
     """A network behind the contract: takes N×H×W×C pixels of 0 to 255, RGB or grey.
 
     With feed `uint8` they arrive as uint8. With `float32` the pixels are already normalised but
-    still N×H×W×C: the form an int8 graph is made from where its input scale normalises.
+    still N×H×W×C: the form an int8 graph is made from where its input scale normalises. With
+    `planes` they arrive as floats of 0 to 255, N×C×H×W, in the network's own order of colours.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, spec: InputSpec, *, normalise: bool) -> None:
+    def __init__(
+        self, network: nn.Module, spec: InputSpec, *, normalise: bool, planes: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
-        self.flip = spec.colour == "BGR"
+        self.planes = planes
+        self.flip = spec.colour == "BGR" and not planes
         self.nchw = spec.layout == "NCHW"
         self.normalise = normalise
         # One number for all channels where they agree: a scalar folds into the first layer.
@@ -117,8 +121,8 @@ class Baked(nn.Module):
         value = image.to(torch.float32)
         if self.flip:
             value = value.flip(-1)
-        if self.nchw:
-            value = value.permute(0, 3, 1, 2)
+        if self.nchw != self.planes:
+            value = value.permute(0, 3, 1, 2) if self.nchw else value.permute(0, 2, 3, 1)
         if self.normalise:
             if self.centred:
                 value = value - self.mean

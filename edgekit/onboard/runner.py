@@ -8,7 +8,7 @@
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
+openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
 this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
 """
 
@@ -68,18 +68,32 @@ _TURNS = (
 
 
 def decode(
-    data: bytes, height: int, width: int, resize_to: Optional[int] = None, grey: bool = False
+    data: bytes,
+    height: int,
+    width: int,
+    resize_to: Optional[int] = None,
+    grey: bool = False,
+    fit: str = "stretch",
+    filter: str = "bilinear",
+    pad: Sequence[int] = (114,),
+    cut: bool = True,
 ) -> Array:
     """Return an encoded image's pixels as uint8, height × width × 3 (RGB) or × 1 (grey).
 
     The one path from an image file to a network, used by training, calibration, accuracy and the
-    board alike. JPEGs are decoded at the smallest scale that still covers the size asked for
-    (libjpeg's scaled decoding), turned upright by their EXIF tag, then resized by Pillow's
-    antialiased bilinear filter. With `resize_to` the image becomes that square first and the
-    centre height × width is cut from it. Transparent pixels are laid on white. 16-bit pixels are
-    divided by 257, so that 65535 becomes 255. Of a GIF the first frame is taken. Raises OSError
-    where Pillow cannot decode or the format is not one of FORMATS, ValueError for an image of more
-    than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit integers).
+    board alike. The image is turned upright by its EXIF tag, then resized by one of Pillow's
+    antialiased filters. Transparent pixels are laid on white. 16-bit pixels are divided by 257, so
+    that 65535 becomes 255. Of a GIF the first frame is taken.
+
+    `stretch` resizes to height × width; with `resize_to` to that square, whose centre is cut out.
+    `crop` resizes the shorter side to `resize_to`, else to the larger of height and width, and
+    cuts out the centre. `letterbox` resizes to fit inside and fills up with `pad`. For `stretch`
+    with `bilinear`, JPEGs are decoded at the smallest scale that still covers the size asked for
+    (libjpeg's scaled decoding). Without `cut` the centre is not cut out.
+
+    Raises OSError where Pillow cannot decode or the format is not one of FORMATS, ValueError for
+    an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
+    integers).
     """
     try:
         return _decode(data, height, width, resize_to, grey)
@@ -93,7 +107,6 @@ def _decode(data: bytes, height: int, width: int, resize_to: Optional[int], grey
     from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
-    target = (resize_to, resize_to) if resize_to else (width, height)
     try:
         encoded = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -103,18 +116,49 @@ def _decode(data: bytes, height: int, width: int, resize_to: Optional[int], grey
     with encoded:
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-        encoded.draft(mode, target[::-1] if on_its_side else target)
+        if fit == "stretch" and filter == "bilinear":
+            target = _scaled(encoded.size, height, width, resize_to, fit)
+            on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            encoded.draft(mode, target[::-1] if on_its_side else target)
         encoded.load()
         image = _plain(encoded).convert(mode)
         turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
         if isinstance(turn, int) and 2 <= turn <= 8:
             image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
+    target = _scaled(image.size, height, width, resize_to, fit)
     if image.size != target:
-        image = image.resize(target, Image.Resampling.BILINEAR)
+        image = image.resize(target, Image.Resampling[filter.upper()])
     pixels = np.asarray(image, dtype=np.uint8).reshape(target[1], target[0], -1)
-    top, left = (target[1] - height) // 2, (target[0] - width) // 2
+    if fit == "letterbox":
+        framed = np.empty((height, width, pixels.shape[2]), np.uint8)
+        framed[:] = np.array(pad, np.uint8)
+        top, left = (height - target[1]) // 2, (width - target[0]) // 2
+        framed[top : top + target[1], left : left + target[0]] = pixels
+        pixels = framed
+    if not cut:
+        return np.ascontiguousarray(pixels)
+    spare = pixels.shape[0] - height, pixels.shape[1] - width
+    # torchvision's CenterCrop rounds a half to the even number.
+    top, left = (round(s / 2) if fit == "crop" else s // 2 for s in spare)
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _scaled(
+    size: "tuple[int, int]", height: int, width: int, resize_to: Optional[int], fit: str
+) -> "tuple[int, int]":
+    """Return the width and height that an image of `size` (width, height) is resized to."""
+    if fit == "crop":
+        # As torchvision's Resize computes it: the longer side is rounded down.
+        short, side = min(size), resize_to or max(height, width)
+        scaled = int(side * size[0] / short), int(side * size[1] / short)
+    elif fit == "letterbox":
+        scale = min(width / size[0], height / size[1])
+        scaled = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    else:
+        return (resize_to, resize_to) if resize_to else (width, height)
+    if scaled[0] * scaled[1] > MAX_PIXELS:
+        raise ValueError(f"image of {size[0]}x{size[1]} pixels is too long and thin to resize")
+    return scaled
 
 
 def _plain(encoded: Any) -> Any:
@@ -147,10 +191,18 @@ def _odd_tiff(encoded: Any) -> bool:
     return bool(tags) and (tuple(tags.get(258, (16,))) != (16,) or tags.get(262, 1) != 1)
 
 
-def decode_for(data: bytes, spec: Dict[str, Any]) -> Array:
+def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
     """Return `decode`'s pixels for a manifest's `input` (an InputSpec as a dict)."""
     return decode(
-        data, spec["height"], spec["width"], spec.get("resize_to"), spec["colour"] == "GREY"
+        data,
+        spec["height"],
+        spec["width"],
+        spec.get("resize_to"),
+        spec["colour"] == "GREY",
+        spec.get("fit", "stretch"),
+        spec.get("filter", "bilinear"),
+        spec.get("pad", (114,)),
+        cut,
     )
 
 
@@ -353,6 +405,67 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     return invoke
 
 
+def ncnn_net(model: str, threads: int, keep_blobs: bool = False) -> Any:
+    """Return an ncnn.Net of a .param file and the .bin file beside it, in float32.
+
+    ncnn would otherwise round weights and activations to half precision or bfloat16 where a CPU
+    has them. `keep_blobs` keeps what each layer made until the inference ends.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.lightmode = not keep_blobs
+    for rounding in (
+        "use_fp16_packed",
+        "use_fp16_storage",
+        "use_fp16_arithmetic",
+        "use_bf16_packed",
+        "use_bf16_storage",
+    ):
+        setattr(net.opt, rounding, False)
+    weights = model[: -len("param")] + "bin"
+    if net.load_param(model) or net.load_model(weights):
+        raise ValueError("ncnn cannot load " + model)
+    return net
+
+
+def ncnn_input(tensor: Array, manifest: Dict[str, Any]) -> Any:
+    """Return an input tensor as an ncnn.Mat, which has no batch and keeps its channels apart.
+
+    Pixels go through ncnn's own reader of them, which also makes them float, 0 to 255, and swaps
+    red and blue for a network that takes BGR.
+    """
+    import ncnn
+
+    if manifest["feed"] != "uint8":
+        return ncnn.Mat(np.ascontiguousarray(tensor[0])).clone()
+    kinds = ncnn.Mat.PixelType
+    kind = {"RGB": kinds.PIXEL_RGB, "BGR": kinds.PIXEL_RGB2BGR, "GREY": kinds.PIXEL_GRAY}
+    pixels = np.ascontiguousarray(tensor[0])
+    height, width = pixels.shape[:2]
+    return ncnn.Mat.from_pixels(pixels, kind[manifest["input"]["colour"]], width, height)
+
+
+def load_ncnn(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
+    """Load an ncnn network; its input is named in0, its outputs out0, out1 and so on."""
+    net = ncnn_net(model, threads)
+    names = ["out" + str(index) for index in range(len(manifest["outputs"]))]
+
+    def invoke(tensor: Array) -> List[Array]:
+        run = net.create_extractor()
+        run.input("in0", ncnn_input(tensor, manifest))
+        values = []
+        for name in names:
+            code, value = run.extract(name)
+            if code:
+                raise RuntimeError("ncnn could not compute " + name)
+            values.append(np.array(value)[None])
+        return values
+
+    return invoke
+
+
 def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Answer zeros at once: what is left of a measurement is the harness's own cost."""
     sizes = [len(o["labels"]) if o["kind"] == "classification" else 1 for o in manifest["outputs"]]
@@ -367,6 +480,7 @@ RUNTIMES: Dict[str, Loader] = {
     "ai_edge_litert": load_ai_edge_litert,
     "tflite_runtime": load_tflite_runtime,
     "openvino": load_openvino,
+    "ncnn": load_ncnn,
     "null": load_null,
 }
 
@@ -374,6 +488,7 @@ BACKEND_RUNTIMES = {
     "onnx": ["onnxruntime"],
     "tflite": ["ai_edge_litert", "tflite_runtime"],
     "openvino": ["openvino"],
+    "ncnn": ["ncnn"],
     "null": ["null"],
 }
 """What can load a backend's artifacts, the default first."""

@@ -23,7 +23,8 @@ def augment(pixels: Tensor, spec: InputSpec, how: Augmentation) -> Tensor:
     the input. Draws come from torch's default generator.
     """
     images = pixels.permute(0, 3, 1, 2).float()
-    field = 1.0 if spec.resize_to is None else spec.height / spec.resize_to
+    cut = spec.fit == "stretch" and spec.resize_to is not None
+    field = spec.height / spec.resize_to if cut and spec.resize_to else 1.0
     images = _warp(images, (spec.height, spec.width), field, how)
     images = _colour(images, how)
     return _erase(images, how.erase) if how.erase else images

@@ -1,0 +1,167 @@
+"""ncnn: pnnx's converter on a traced network; int8 by a quantizer of ours (_ncnn_int8.py).
+
+ncnn has no uint8 tensors. Its own `Mat.from_pixels` takes the raw pixels, N×H×W×C, puts the
+channels apart and makes them float, in one pass; the normalisation is in the graph.
+
+fp16 is not offered: ncnn's half-precision arithmetic was 21 % of the outputs' scale off on
+multitask-cnn, on the emulated Cortex-A76. fp32 is true fp32: the runner turns off what rounds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import Precision
+from edgekit.backends import Built
+from edgekit.errors import UnsupportedModel, first_line
+from edgekit.files import write_whole
+from edgekit.graph.operator_errors import unsupported
+
+if TYPE_CHECKING:
+    from edgekit.graph import ExportedGraph
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+RUNTIME = "ncnn"
+EXTRA = "ncnn"
+PACKAGES = ("ncnn", "pnnx", "torch")
+PROGRAM = ""
+
+FILES = ("model.param", "model.bin")
+
+
+def build(
+    graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
+) -> Built:
+    """Write model.param and model.bin, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    from edgekit.backends._ncnn_files import read_net, write_net
+    from edgekit.backends._ncnn_int8 import quantizable, quantize
+
+    scratch = graph.folder / "ncnn"
+    param, weights = scratch / "model.ncnn.param", scratch / "model.ncnn.bin"
+    if not param.is_file():
+        scratch.mkdir(exist_ok=True)
+        _convert(graph, scratch)
+    if precision == "fp32":
+        for name, source in zip(FILES, (param, weights), strict=True):
+            write_whole(folder / name, source.read_bytes())
+        return Built(FILES, graph.feed)
+    try:
+        layers = read_net(param, weights)
+    except ValueError as error:
+        raise UnsupportedModel(f"ncnn int8 cannot take the model: {error}") from None
+    names = tuple(layer.name for layer in layers if quantizable(layer))
+    if not names:
+        raise UnsupportedModel("ncnn int8 cannot take the model: no layer of it runs in int8")
+    inputs = tuple(dict.fromkeys(layer.inputs[0] for layer in layers if layer.name in names))
+    largest = _calibrate(graph, param, inputs)
+    write_net(quantize(layers, largest, keep_float), *(folder / name for name in FILES))
+    return Built(FILES, graph.feed, int8_layers=names)
+
+
+def _convert(graph: ExportedGraph, scratch: Path) -> None:
+    """Run pnnx in `scratch`, which gets model.ncnn.param and model.ncnn.bin.
+
+    pnnx says little by its exit code: what it wrote is read. Raises UnsupportedModel.
+    """
+    import ncnn  # noqa: F401  (a missing runtime is told before the work)
+    import pnnx
+
+    given, shape, module = {"pt2": _trace, "onnx": _onnx}[graph.format](graph, scratch)
+    sizes = ",".join(map(str, shape))
+    done = subprocess.run(
+        [pnnx.EXEC_PATH, given, f"inputshape=[{sizes}]", "fp16=0"],
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    print(done.stdout)  # into the step's log
+    param = scratch / "model.ncnn.param"
+    whole = param.is_file() and (scratch / "model.ncnn.bin").is_file()
+    if done.returncode or not whole:
+        param.unlink(missing_ok=True)
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        last = lines[-1] if lines else "it said nothing"
+        raise UnsupportedModel(f"ncnn cannot convert the model: pnnx failed ({last[:200]})")
+    try:
+        _check(graph, param, module)
+    except UnsupportedModel:
+        param.unlink()
+        raise
+
+
+def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
+    """Raise UnsupportedModel for a layer that ncnn does not have, or outputs that are missing."""
+    import ncnn
+
+    from edgekit.backends._ncnn_files import read_layers
+
+    layers = read_layers(param)
+    for layer in layers:
+        if ncnn.layer_to_index(layer.kind) < 0:
+            # pnnx leaves torch's own name where ncnn has no layer: torch.fft_fft2, F.grid_sample.
+            operator = layer.kind.partition(".")[2].replace(".", "_") or layer.kind
+            error = RuntimeError(f"ncnn has no layer for {layer.kind} (aten::{operator})")
+            raise unsupported("ncnn", error, module)
+    made = {name for layer in layers for name in layer.outputs}
+    missing = [index for index in range(len(graph.spec.outputs)) if f"out{index}" not in made]
+    if "in0" not in made or missing:
+        raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
+
+
+def _trace(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
+    """Write the baked network as TorchScript; return its file's name, input shape and module."""
+    import torch
+
+    from edgekit.graph.contract import example_input, reference_input
+
+    example = reference_input(example_input(graph.spec, "uint8"), graph.spec.input)
+    if not graph.raw_input:
+        spec = graph.spec.input
+        example = torch.full((1, spec.channels, spec.height, spec.width), 128.0)
+    module = graph.baked_module(feed="float32", planes=True)
+    try:
+        with torch.no_grad():
+            traced = torch.jit.trace(module, (example,), check_trace=False)
+            traced.save(str(scratch / "model.pt"))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise unsupported("ncnn", error, module) from None
+    return "model.pt", tuple(example.shape), module
+
+
+def _onnx(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
+    """Write an ONNX source behind the contract, planes of pixels in; as `_trace`."""
+    import onnx
+    from torch import nn
+
+    from edgekit.backends.onnx import from_onnx
+
+    model = from_onnx(graph, planes=True)
+    onnx.save(model, str(scratch / "model.onnx"))
+    stored = {tensor.name for tensor in model.graph.initializer}
+    source = next(value for value in model.graph.input if value.name not in stored)
+    shape = tuple(d.dim_value for d in source.type.tensor_type.shape.dim)
+    if not all(shape):
+        raise UnsupportedModel("ncnn needs an .onnx whose input has a fixed shape")
+    return "model.onnx", shape, nn.Module()
+
+
+def _calibrate(graph: ExportedGraph, param: Path, blobs: tuple[str, ...]) -> dict[str, float]:
+    """Return the largest absolute value of each blob over the calibration pixels, in float."""
+    import msgspec
+
+    from edgekit.backends._ncnn_int8 import ranges
+    from edgekit.onboard import runner
+
+    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    net = runner.ncnn_net(str(param), 1, keep_blobs=True)
+    samples = (runner.feed(image, contract) for image in graph.calibration_pixels())
+    try:
+        return ranges(net, lambda tensor: runner.ncnn_input(tensor, contract), samples, blobs)
+    except RuntimeError as error:
+        raise UnsupportedModel(f"ncnn int8 cannot take the model: {first_line(error)}") from None
