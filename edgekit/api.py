@@ -26,6 +26,7 @@ from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
 from edgekit.results import EmulationRecord, Measurement, save
 from edgekit.runtimes.table import deployed, role_of
+from edgekit.scratch import scratch_folder
 from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
@@ -211,13 +212,11 @@ def emulate(
     died there says so in `failure`. The board must be installed (`edgekit device install rpi4`):
     DeviceError otherwise. Records are saved under `results`, None: nowhere.
     """
-    from tempfile import TemporaryDirectory
-
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
     pictures = _images(images)
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")

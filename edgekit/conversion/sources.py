@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgekit import zoo
 from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import InputSpec, ModelSpec, OutputSpec
+from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -305,6 +305,10 @@ def complete_spec(
         raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
     channels = shape[1] if nchw else shape[3]
     height, width = shape[2:] if nchw else shape[1:3]
+    if height * width > MAX_PIXELS or height < 1 or width < 1:
+        raise BadModel(
+            f"{where} takes {height}×{width} pixels: edgekit converts up to {MAX_PIXELS:,}"
+        )
     if spec is None:
         return ModelSpec(
             InputSpec(

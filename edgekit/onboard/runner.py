@@ -95,6 +95,15 @@ def decode(
     an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
     integers).
     """
+    try:
+        return _decode(data, height, width, resize_to, grey)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # a damaged file: Pillow's decoders raise SyntaxError and others
+        raise OSError(f"it is damaged ({type(error).__name__}: {error})") from None
+
+
+def _decode(data: bytes, height: int, width: int, resize_to: Optional[int], grey: bool) -> Array:
     from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
