@@ -8,8 +8,8 @@
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
-this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit: copying this
+one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
 """
 
 from __future__ import annotations
@@ -96,14 +96,24 @@ def decode(
     integers).
     """
     try:
-        return _decode(data, height, width, resize_to, grey)
+        return _decode(data, height, width, resize_to, grey, fit, filter, pad, cut)
     except (OSError, ValueError):
         raise
     except Exception as error:  # a damaged file: Pillow's decoders raise SyntaxError and others
         raise OSError(f"it is damaged ({type(error).__name__}: {error})") from None
 
 
-def _decode(data: bytes, height: int, width: int, resize_to: Optional[int], grey: bool) -> Array:
+def _decode(
+    data: bytes,
+    height: int,
+    width: int,
+    resize_to: Optional[int],
+    grey: bool,
+    fit: str,
+    filter: str,
+    pad: Sequence[int],
+    cut: bool,
+) -> Array:
     from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
