@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import tflite_detectors
 import tflite_models
 
 from edgekit.devices.emulator import counting, guest
@@ -48,6 +49,14 @@ XNNPACK_MODELS = {
     "fp32": "mobilenet-v1-1.0-224-non-quantized",
     "int8": "mobilenet-v1-1.0-224-int8",
 }
+RELEASES = {
+    ("TFLite (XNNPACK)", "v2.18.0"): "litert",
+    ("TFLite (XNNPACK)", "v2.5.0"): "xnnpack",
+    ("TFLite (ruy)", "v2.5.0"): "ruy",
+}
+"""The detectors' releases, and what stands for their kernels: LiteRT of today for those of 2024."""
+LARGE = {"EfficientDet-lite3", "EfficientDet-lite3x", "EfficientDet-lite4"}
+"""7 G multiply-accumulates and more: their small relatives are counted."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,21 @@ def runs(board: str) -> Iterator[Run]:
     for row in load_rows(board=title, runtime="XNNPACK", os_bits=64):
         wanted = {"runtime": "XNNPACK", "os_bits": "64", "model": row.model, "dtype": row.dtype}
         yield Run("xnnpack", XNNPACK_MODELS[row.dtype], row.input, {"board": title, **wanted})
+    yield from detectors(title)
+
+
+def detectors(title: str) -> Iterator[Run]:
+    """Return the detectors that were measured in TFLite, by the kernels of that release."""
+    for row in load_rows(board=title, os_bits=64):
+        kernels = RELEASES.get((row.runtime, row.runtime_version))
+        if kernels is None or row.model in LARGE:
+            continue
+        wanted = {
+            "runtime": row.runtime, "runtime_version": row.runtime_version, "os_bits": "64",
+            "model": row.model, "dtype": row.dtype,
+        }  # fmt: skip
+        name = f"{row.model}-{'int8' if row.dtype == 'int8' else 'float'}"
+        yield Run(kernels, name, row.input, {"board": title, **wanted})
 
 
 def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path) -> Work:
@@ -84,7 +108,9 @@ def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path
         counts, blocks, model = folder / "counts", folder / "blocks", params / f"{run.model}.param"
         if run.kernels != "ncnn":
             model = folder / "model.tflite"
-            model.write_bytes(tflite_models.build(run.model)[0])
+            detector = run.model.startswith(("EfficientDet", "YOLOX"))
+            build = tflite_detectors.build if detector else tflite_models.build
+            model.write_bytes(build(run.model)[0])
         arguments = [str(BOARD_RUN), run.kernels, str(model), run.input, "1", str(INFERENCES)]
         ended = guest.run(
             sysroot,

@@ -16,7 +16,8 @@ SEEN = {
     "ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "DEQUANTIZE", "DIV", "GATHER", "GELU",
     "HARD_SWISH", "LOCAL_RESPONSE_NORMALIZATION", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
     "MUL", "PAD", "PADV2", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
-    "SOFTMAX", "SPLIT", "SQRT", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
+    "SOFTMAX", "SPLIT", "SQRT", "STRIDED_SLICE", "SUB", "SUM", "TANH",
+    "TFLite_Detection_PostProcess", "TRANSPOSE",
 }  # fmt: skip
 """Operators that only move numbers or touch each once, as those of the evidence's networks do."""
 
@@ -37,6 +38,7 @@ def read(path: Path) -> Workload:
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
         name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "CUSTOM")
+        name = code.CustomCode().decode() if name == "CUSTOM" else name
         inputs = [_Tensor(model, graph, i) for i in operator.InputsAsNumpy() if i >= 0]
         outputs = [_Tensor(model, graph, i) for i in operator.OutputsAsNumpy()]
         if name in FREE or all(tensor.constant for tensor in inputs):
