@@ -11,6 +11,9 @@ Kind = Literal["conv", "pointwise", "depthwise", "dense", "other"]
 NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one number of an activation or weight in a precision."""
 
+LARGE, HUGE = 1 << 16, 1 << 18
+"""Numbers of weights: 256 KB in fp32 and in int8, a core's share of a Pi 4's shared cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -18,8 +21,9 @@ class Operator:
 
     `macs` are multiply-accumulates. `inputs` and `outputs` count the numbers of the activations it
     reads and writes, `weights` those of its constants. `patches` counts the numbers of the windows
-    a convolution larger than 1×1 gathers before it multiplies (im2col). `other` is all that has no
-    multiply-accumulates: pooling, additions, activations that no runtime fuses.
+    a convolution larger than 1×1 gathers before it multiplies (im2col). `winograd` is true where
+    Winograd's algorithm applies: 3×3 at stride 1, eight channels or more on both sides. `other` is
+    all that has no multiply-accumulates: pooling, additions, activations that no runtime fuses.
     """
 
     kind: Kind
@@ -28,12 +32,16 @@ class Operator:
     outputs: int
     weights: int = 0
     patches: int = 0
+    winograd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
 
+    `winograd_macs` are those of `conv_macs` that Winograd's algorithm may compute. `large_macs` and
+    `huge_macs` are those of matrix products whose weights are LARGE and HUGE numbers or more, so
+    that a thread's share of a cache does not hold them and they come from farther for every tile.
     `depthwise_numbers` and `other_numbers` are read and written by depthwise and by `other`
     operators. `dense_weights` are those used once an inference (fully connected, or a convolution
     of one position), `weights` all the others. `operators` leaves out what a runtime fuses into
@@ -50,6 +58,9 @@ class Workload:
     weights: int
     dense_weights: int
     operators: int
+    winograd_macs: int = 0
+    large_macs: int = 0
+    huge_macs: int = 0
     unseen: tuple[str, ...] = ()
 
     @property
@@ -76,6 +87,7 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         return sum(item.inputs + item.outputs for item in by_kind.get(kind, ()))
 
     items = [item for several in by_kind.values() for item in several]
+    products = [*by_kind.get("conv", ()), *by_kind.get("pointwise", ())]
     dense = sum(item.weights for item in by_kind.get("dense", ()))
     return Workload(
         macs("conv"),
@@ -88,6 +100,9 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         sum(item.weights for item in items) - dense,
         dense,
         len(items),
+        sum(item.macs for item in items if item.winograd),
+        sum(item.macs for item in products if item.weights >= LARGE),
+        sum(item.macs for item in products if item.weights >= HUGE),
         tuple(sorted(set(unseen))),
     )
 
@@ -110,4 +125,7 @@ def convolution(
     if group_inputs == 1 and groups > 1:
         return Operator("depthwise", macs, inputs, outputs, weights)
     patches = positions * area * group_inputs * groups
-    return Operator("conv", macs, inputs, outputs, weights, patches)
+    # Where the positions are nearly as many as before, the stride is 1.
+    alike = inputs < 2 * positions * group_inputs * groups
+    winograd = area == 9 and groups == 1 and alike and min(channels, group_inputs) >= 8
+    return Operator("conv", macs, inputs, outputs, weights, patches, winograd)
