@@ -3,7 +3,8 @@
     PYTHONPATH=. python benchmarks/evidence/fit.py
 
 Writes analytic.json (the coefficients) and check.json (the accuracy of left-out rows), which
-`edgekit predict-latency --check` rebuilds.
+`edgekit predict-latency --check` rebuilds. The form is chosen anew without each family, which takes
+some minutes and is kept in analytic.json.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import msgspec
 from edgekit.files import write_whole
 from edgekit.latency_model.analytic.accuracy import rebuild
 from edgekit.latency_model.analytic.coefficients import make, save
-from edgekit.latency_model.analytic.intervals import COVERAGE
+from edgekit.latency_model.analytic.left_out import choose, nested
+from edgekit.latency_model.analytic.observations import observations
 from edgekit.latency_model.analytic.predictor import FILE
-from edgekit.latency_model.evidence import fingerprint
+from edgekit.latency_model.evidence import fingerprint, load_networks, load_rows
 
 HERE = Path(__file__).parent
 COMMAND = "python benchmarks/evidence/fit.py"
@@ -25,11 +27,11 @@ COMMAND = "python benchmarks/evidence/fit.py"
 
 def main() -> None:
     """Write both files."""
-    found = rebuild()
+    rows = observations(load_rows(), load_networks())
+    forms, folds = choose(rows), nested(rows)
+    found = rebuild(folds)
     evidence = fingerprint(HERE)
-    fitted = make(
-        found.observations, found.widths, command=COMMAND, evidence=evidence, coverage=COVERAGE
-    )
+    fitted = make(found, forms, folds, command=COMMAND, evidence=evidence)
     save(fitted, HERE / FILE)
     record = {"command": COMMAND, "evidence": evidence, "rows": found.rows, "notes": found.notes}
     text = msgspec.json.format(msgspec.json.encode(record), indent=1)

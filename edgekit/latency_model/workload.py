@@ -11,10 +11,6 @@ Kind = Literal["conv", "pointwise", "depthwise", "dense", "other"]
 NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one number of an activation or weight in a precision."""
 
-LARGE, HUGE = 1 << 16, 1 << 18
-"""Numbers of weights: 256 KB in fp32 and in int8, a core's share of a Pi 4's shared cache."""
-
-
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One operator that a runtime executes; one inference, batch 1. All are counts, not bytes.
@@ -39,9 +35,7 @@ class Operator:
 class Workload:
     """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
 
-    `winograd_macs` are those of `conv_macs` that Winograd's algorithm may compute. `large_macs` and
-    `huge_macs` are those of matrix products whose weights are LARGE and HUGE numbers or more, so
-    that a thread's share of a cache does not hold them and they come from farther for every tile.
+    `winograd_macs` are those of `conv_macs` that Winograd's algorithm may compute.
     `depthwise_numbers` and `other_numbers` are read and written by depthwise and by `other`
     operators. `dense_weights` are those used once an inference (fully connected, or a convolution
     of one position), `weights` all the others. `operators` leaves out what a runtime fuses into
@@ -59,8 +53,6 @@ class Workload:
     dense_weights: int
     operators: int
     winograd_macs: int = 0
-    large_macs: int = 0
-    huge_macs: int = 0
     unseen: tuple[str, ...] = ()
 
     @property
@@ -87,7 +79,6 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         return sum(item.inputs + item.outputs for item in by_kind.get(kind, ()))
 
     items = [item for several in by_kind.values() for item in several]
-    products = [*by_kind.get("conv", ()), *by_kind.get("pointwise", ())]
     dense = sum(item.weights for item in by_kind.get("dense", ()))
     return Workload(
         macs("conv"),
@@ -101,8 +92,6 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         dense,
         len(items),
         sum(item.macs for item in items if item.winograd),
-        sum(item.macs for item in products if item.weights >= LARGE),
-        sum(item.macs for item in products if item.weights >= HUGE),
         tuple(sorted(set(unseen))),
     )
 

@@ -3,7 +3,8 @@
 The errors are of log(measured / predicted), so an interval is a factor both ways. Own rows: the
 90 % quantile of the errors, each in units of its group's spread, so that a runtime that is hard
 to predict has wide intervals and an easy one narrow ones (split conformal prediction, normalised:
-Lei et al., 2018). Less than own rows: the quantile of what happened to groups that were treated as
+Lei et al., 2018). A family has the same say in each group, however many of its sizes were measured:
+the rows of one are alike. Less than own rows: the quantile of what happened to groups that were treated as
 if as little were known of them.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, hypot, log, sqrt
+from math import hypot, log, sqrt
 
 import numpy as np
 
@@ -22,9 +23,8 @@ from edgekit.latency_model.analytic.left_out import (
     speedups,
 )
 from edgekit.latency_model.analytic.observations import Group
+from edgekit.latency_model.quantiles import balanced_quantile
 
-COVERAGE = 0.9
-"""The share of measurements that an interval is made to hold."""
 BORROWED_FAMILIES = 1
 """A group's spread is drawn to that of all groups as if it had so many families more."""
 UNSEEN_FACTOR = 2.0
@@ -63,23 +63,27 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
     """Return the half-widths that hold COVERAGE of these left-out errors."""
     owned = [item for item in own if item.standing == "own"]
     spreads, usual = _spreads(owned)
-    quantile = _quantile(abs(item.residual) / spreads[item.row.group] for item in owned)
+    quantile = balanced_quantile(
+        (_crowd(item), abs(item.residual) / spreads[item.row.group]) for item in owned
+    )
     less = {
-        (standing, kind): _quantile(
-            abs(t.residual)
+        (standing, kind): balanced_quantile(
+            (_crowd(t), abs(t.residual))
             for t in transfers
             if t.standing == standing and t.row.group.kind == kind
         )
         for standing in LESS
         for kind in ("float", "int8")
     }
-    steps = [(log(seen), log(told)) for _, seen, told in speedups(owned)]
-    share = float(np.median([seen / told for seen, told in steps])) if steps else 1.0
-    beyond = _quantile(abs(seen - share * told) for seen, told in steps)
+    steps = [(group, log(seen), log(told)) for group, seen, told in speedups(owned)]
+    share = float(np.median([seen / told for _, seen, told in steps])) if steps else 1.0
+    beyond = balanced_quantile((group, abs(seen - share * told)) for group, seen, told in steps)
     # The wider of what happens with own rows and with a scale from one network.
     ratio = {
         kind: max(
-            _quantile(abs(error) for k, error in pair_residuals(several) if k == kind)
+            balanced_quantile(
+                (place, abs(error)) for k, place, error in pair_residuals(several) if k == kind
+            )
             for several in (owned, [t for t in transfers if t.standing == "scaled"])
         )
         for kind in ("float", "int8")
@@ -124,8 +128,5 @@ def _spreads(own: Sequence[LeftOut]) -> tuple[dict[Group, float], float]:
     return spreads, sqrt(usual)
 
 
-def _quantile(values: Iterable[float]) -> float:
-    """Return conformal prediction's quantile: of n errors the ceil((n + 1) COVERAGE)-th."""
-    ordered = sorted(values)
-    rank = min(ceil((len(ordered) + 1) * COVERAGE), len(ordered))
-    return float(ordered[rank - 1]) if ordered else float("inf")
+def _crowd(item: LeftOut) -> tuple[Group, str]:
+    return item.row.group, item.row.family

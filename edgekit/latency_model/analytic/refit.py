@@ -94,16 +94,17 @@ def refit(
     for group in sorted({row.group for row in rows}):
         own = [row for row in rows if row.group == group]
         base, half = _before(known, group)
+        form = known.forms[group.kind]
         before = float(np.mean([abs(float(r.terms @ base) / r.seconds - 1) for r in own]))
         models = sorted({row.model for row in own})
-        after = _left_out_logs(own, models, base) if len(models) > 1 else None
+        after = _left_out_logs(own, models, base, form) if len(models) > 1 else None
         now = None if after is None else float(np.mean(np.abs(np.expm1(after))))
         kept = now is not None and now < before
         changes.append(
             Change(own[0].runtime, group.dtype, len(own), len(models), before, now, kept)
         )
         if kept and after is not None:
-            groups[group] = _grown(groups.get(group), group, own, base, half, after)
+            groups[group] = _grown(groups.get(group), group, own, base, half, after, form)
     merged = tuple(groups.values())
     return replace(known, command=command, groups=merged), tuple(changes)
 
@@ -148,11 +149,13 @@ def _before(known: Coefficients, group: Group) -> tuple[Vector, float]:
     return in_order(core.coefficients), core.half
 
 
-def _left_out_logs(own: Sequence[Observation], models: Sequence[str], base: Vector) -> Vector:
+def _left_out_logs(
+    own: Sequence[Observation], models: Sequence[str], base: Vector, form: str
+) -> Vector:
     """Return log(predicted / measured) of every row by a fit without its model."""
     logs = []
     for model in models:
-        fit = fit_group([row for row in own if row.model != model], _trace(base))
+        fit = fit_group([row for row in own if row.model != model], _trace(base), form)
         logs += [log(fit.seconds(row) / row.seconds) for row in own if row.model == model]
     return np.array(logs)
 
@@ -164,6 +167,7 @@ def _grown(
     base: Vector,
     half: float,
     logs: Vector,
+    form: str,
 ) -> GroupCoefficients:
     """Return a group with the user's rows in it; its interval is of their left-out errors.
 
@@ -184,7 +188,9 @@ def _grown(
         True,
         rounded(max(row.conv_share for row in own)),
         rounded(NORMAL_90 * spread),
-        by_term(fit_group(own, _trace(base)).coefficients),
+        by_term(fit_group(own, _trace(base), form).coefficients),
+        rounded(float(np.mean(np.abs(np.expm1(logs))))),
+        None,
         len(own),
     )
 

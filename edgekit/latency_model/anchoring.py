@@ -1,0 +1,129 @@
+"""What own measurements are worth as anchors of other predictions, found on the evidence.
+
+A board's runtime is off from what published rows say by a factor that all its networks share, and
+by one of each network. Anchors show the sum of both. How far they are believed, and how wrong the
+others still are, is found on the evidence: in every setting that several families were measured
+in, some networks anchor one of another family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import exp
+
+import numpy as np
+
+from edgekit.latency_model.quantiles import balanced_quantile
+
+COUNTS = (1, 2, 5)
+"""How many anchors are tried on the evidence; more count as the largest of these."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How far an anchor may be believed: the share of its log factor that the others get."""
+DRAWS = 10
+"""Sets of anchors that are tried for a row, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutRow:
+    """A row of the evidence predicted without its family: `residual` is log(measured / predicted).
+
+    Rows of one `place` are of one runtime's release, precision, board and thread count.
+    """
+
+    place: Hashable
+    kind: str
+    family: str
+    model: str
+    residual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Anchoring:
+    """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
+
+    `share` is how far they are believed, `half` the half-width of the log interval, `mape` the mean
+    error and `unanchored` that of the same rows without anchors, `covered` the share of them that
+    the interval held; share and interval were found without the row's family for both.
+    """
+
+    kind: str
+    anchors: int
+    rows: int
+    share: float
+    half: float
+    mape: float
+    unanchored: float
+    covered: float
+
+    @property
+    def note(self) -> str:
+        """The line that `--check` prints."""
+        return (
+            f"{self.anchors} anchor{'s' if self.anchors > 1 else ''}, {self.kind}: "
+            f"{self.mape:.1%} off where {self.unanchored:.1%} without, on {self.rows} rows; "
+            f"intervals hold {self.covered:.1%}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    row: LeftOutRow
+    anchors: float
+
+
+def worth(rows: Sequence[LeftOutRow]) -> tuple[Anchoring, ...]:
+    """Return what anchors are worth by kind and count, where the evidence has such settings."""
+    found = []
+    for kind in ("float", "int8"):
+        for count in COUNTS:
+            trials = _trials([row for row in rows if row.kind == kind], count)
+            families = {trial.row.family for trial in trials}
+            if len(families) > 1:
+                found.append(_anchoring(kind, count, trials, sorted(families)))
+    return tuple(found)
+
+
+def _anchoring(
+    kind: str, count: int, trials: Sequence[_Trial], families: Sequence[str]
+) -> Anchoring:
+    errors, plain, held = [], [], []
+    for family in families:
+        share, half = _settled([trial for trial in trials if trial.row.family != family])
+        for trial in trials:
+            if trial.row.family == family:
+                left = trial.row.residual - share * trial.anchors
+                errors.append(abs(exp(-left) - 1))
+                plain.append(abs(exp(-trial.row.residual) - 1))
+                held.append(abs(left) <= half)
+    share, half = _settled(trials)
+    rows = len({id(trial.row) for trial in trials})
+    means = (float(np.mean(values)) for values in (errors, plain, held))
+    return Anchoring(kind, count, rows, share, round(half, 4), *(round(m, 4) for m in means))
+
+
+def _settled(trials: Sequence[_Trial]) -> tuple[float, float]:
+    """Return the share that errs least on these trials, and its interval's half-width."""
+
+    def left(share: float) -> list[tuple[Hashable, float]]:
+        return [
+            ((t.row.place, t.row.family), abs(t.row.residual - share * t.anchors)) for t in trials
+        ]
+
+    share = min(SHARES, key=lambda each: float(np.mean([error for _, error in left(each)])))
+    return share, balanced_quantile(left(share))
+
+
+def _trials(rows: Sequence[LeftOutRow], count: int) -> list[_Trial]:
+    """Return each row with the mean residual of `count` networks of other families, some draws."""
+    rng = np.random.default_rng(0)
+    places: dict[Hashable, list[LeftOutRow]] = {}
+    for row in rows:
+        places.setdefault(row.place, []).append(row)
+    found = []
+    for row in rows:
+        others = [other for other in places[row.place] if other.family != row.family]
+        for _ in range(DRAWS if len(others) >= count else 0):
+            drawn = rng.choice(len(others), count, replace=False)
+            found.append(_Trial(row, float(np.mean([others[at].residual for at in drawn]))))
+    return found
