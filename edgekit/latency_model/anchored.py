@@ -109,7 +109,7 @@ class AnchoredPredictor:
         worth = max(told or known[:1], key=lambda each: each.anchors)
         moved = worth.share * float(np.mean([anchor.log_factor for anchor in used]))
         seconds = found.seconds * exp(moved)
-        half, doubts = worth.half, []
+        half, doubts = worth.narrower * log(found.high / found.seconds), []
         if not same:
             half *= 2
             doubts.append(f"no anchor has {setting.threads} threads")

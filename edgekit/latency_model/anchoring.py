@@ -3,7 +3,7 @@
 A board's runtime is off from what published rows say by a factor that all its networks share, and
 by one of each network. Anchors show the sum of both. How far they are believed, and how wrong the
 others still are, is found on the evidence: in every setting that several families were measured
-in, some networks anchor one of another family.
+in, some networks anchor one of a family that the fit never saw. (The anchors' own families it saw.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import exp
 
 import numpy as np
 
-from edgekit.latency_model.quantiles import balanced_quantile
+from edgekit.latency_model.quantiles import balanced_mean, balanced_quantile
 
 COUNTS = (1, 2, 5)
 """How many anchors are tried on the evidence; more count as the largest of these."""
@@ -25,25 +25,34 @@ DRAWS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOutRow:
-    """A row of the evidence predicted without its family: `residual` is log(measured / predicted).
+class Told:
+    """A row of the evidence as a fit told it: `residual` is log(measured / predicted).
 
+    `half` is the half-width of its log interval without anchors, made without its family.
     Rows of one `place` are of one runtime's release, precision, board and thread count.
     """
 
     place: Hashable
     kind: str
     family: str
-    model: str
     residual: float
+    half: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What a fit without one family told: that family's rows, and the others' that may anchor."""
+
+    left_out: tuple[Told, ...]
+    others: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Anchoring:
     """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
 
-    `share` is how far they are believed, `half` the half-width of the log interval, `mape` the mean
-    error and `unanchored` that of the same rows without anchors, `covered` the share of them that
+    `share` is how far they are believed, `narrower` the half-width of the log interval as a share of
+    that without them, `mape` the mean error and `unanchored` that of the same rows without anchors, `covered` the share of them that
     the interval held; share and interval were found without the row's family for both.
     """
 
@@ -51,7 +60,7 @@ class Anchoring:
     anchors: int
     rows: int
     share: float
-    half: float
+    narrower: float
     mape: float
     unanchored: float
     covered: float
@@ -68,16 +77,16 @@ class Anchoring:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    row: LeftOutRow
+    row: Told
     anchors: float
 
 
-def worth(rows: Sequence[LeftOutRow]) -> tuple[Anchoring, ...]:
+def worth(folds: Sequence[Fold]) -> tuple[Anchoring, ...]:
     """Return what anchors are worth by kind and count, where the evidence has such settings."""
     found = []
     for kind in ("float", "int8"):
         for count in COUNTS:
-            trials = _trials([row for row in rows if row.kind == kind], count)
+            trials = [trial for fold in folds for trial in _trials(fold, kind, count)]
             families = {trial.row.family for trial in trials}
             if len(families) > 1:
                 found.append(_anchoring(kind, count, trials, sorted(families)))
@@ -89,41 +98,47 @@ def _anchoring(
 ) -> Anchoring:
     errors, plain, held = [], [], []
     for family in families:
-        share, half = _settled([trial for trial in trials if trial.row.family != family])
+        share, narrower = _settled([trial for trial in trials if trial.row.family != family])
         for trial in trials:
             if trial.row.family == family:
                 left = trial.row.residual - share * trial.anchors
                 errors.append(abs(exp(-left) - 1))
                 plain.append(abs(exp(-trial.row.residual) - 1))
-                held.append(abs(left) <= half)
-    share, half = _settled(trials)
+                held.append(abs(left) <= narrower * trial.row.half)
+    share, narrower = _settled(trials)
     rows = len({id(trial.row) for trial in trials})
     means = (float(np.mean(values)) for values in (errors, plain, held))
-    return Anchoring(kind, count, rows, share, round(half, 4), *(round(m, 4) for m in means))
+    return Anchoring(kind, count, rows, share, round(narrower, 4), *(round(m, 4) for m in means))
 
 
 def _settled(trials: Sequence[_Trial]) -> tuple[float, float]:
-    """Return the share that errs least on these trials, and its interval's half-width."""
+    """Return the share that errs least on these trials, and how narrow the intervals then are.
 
-    def left(share: float) -> list[tuple[Hashable, float]]:
-        return [
-            ((t.row.place, t.row.family), abs(t.row.residual - share * t.anchors)) for t in trials
-        ]
+    Settings count alike in the share, and each family of a setting in the intervals.
+    """
 
-    share = min(SHARES, key=lambda each: float(np.mean([error for _, error in left(each)])))
-    return share, balanced_quantile(left(share))
+    def errs(share: float) -> float:
+        return balanced_mean(
+            (t.row.place, abs(t.row.residual - share * t.anchors)) for t in trials
+        )
+
+    share = min(SHARES, key=errs)
+    return share, balanced_quantile(
+        ((t.row.place, t.row.family), abs(t.row.residual - share * t.anchors) / t.row.half)
+        for t in trials
+    )
 
 
-def _trials(rows: Sequence[LeftOutRow], count: int) -> list[_Trial]:
-    """Return each row with the mean residual of `count` networks of other families, some draws."""
+def _trials(fold: Fold, kind: str, count: int) -> list[_Trial]:
+    """Return each row left out with the mean residual of `count` others there, some draws."""
     rng = np.random.default_rng(0)
-    places: dict[Hashable, list[LeftOutRow]] = {}
-    for row in rows:
-        places.setdefault(row.place, []).append(row)
+    places: dict[Hashable, list[float]] = {}
+    for other in fold.others:
+        places.setdefault(other.place, []).append(other.residual)
     found = []
-    for row in rows:
-        others = [other for other in places[row.place] if other.family != row.family]
-        for _ in range(DRAWS if len(others) >= count else 0):
-            drawn = rng.choice(len(others), count, replace=False)
-            found.append(_Trial(row, float(np.mean([others[at].residual for at in drawn]))))
+    for row in fold.left_out:
+        others = places.get(row.place, [])
+        if row.kind == kind and len(others) >= count:
+            draws = (rng.choice(len(others), count, replace=False) for _ in range(DRAWS))
+            found += [_Trial(row, float(np.mean([others[at] for at in drawn]))) for drawn in draws]
     return found

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 
 from edgekit.latency_model import Accuracy
-from edgekit.latency_model.analytic.intervals import Widths, covered, widths
+from edgekit.latency_model.analytic.intervals import Widths, halves, widths
 from edgekit.latency_model.analytic.left_out import (
     Folds,
     LeftOut,
-    left_out,
+    folded,
     speedups,
     transferred,
 )
-from edgekit.latency_model.anchoring import Anchoring, LeftOutRow, worth
+from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
 from edgekit.latency_model.analytic.observations import Group, Observation, observations
 from edgekit.latency_model.evidence import Row, load_networks, load_rows
 from edgekit.latency_model.quantiles import COVERAGE, balanced_mean
@@ -47,8 +48,10 @@ def rebuild(folds: Folds) -> Rebuilt:
     """
     all_rows = load_rows()
     usable = observations(all_rows, load_networks())
-    predicted, transfers = left_out(usable, folds), transferred(usable, folds)
-    held = covered(predicted, transfers)
+    several, transfers = folded(usable, folds), transferred(usable, folds)
+    predicted = tuple(item for left, _ in several for item in left)
+    wide = halves(predicted, transfers)
+    held = {item: abs(item.residual) <= half for item, half in wide.items()}
     known = {
         group: (
             balanced_mean((item.row.family, abs(item.error)) for item in mine),
@@ -57,7 +60,15 @@ def rebuild(folds: Folds) -> Rebuilt:
         for group in sorted({item.row.group for item in predicted if item.standing == "own"})
         if (mine := [i for i in predicted if i.row.group == group and i.standing == "own"])
     }
-    anchored = worth([_for_anchors(item) for item in predicted if item.standing == "own"])
+    anchored = worth(
+        [
+            Fold(
+                tuple(_told(item.row, item.seconds, wide[item]) for item in left),
+                tuple(_told(row, seconds, 1.0) for row, seconds in others),
+            )
+            for left, others in several
+        ]
+    )
     by_place: dict[Place, list[LeftOut]] = {}
     for item in predicted:
         by_place.setdefault(_place(item), []).append(item)
@@ -68,10 +79,9 @@ def rebuild(folds: Folds) -> Rebuilt:
     return Rebuilt(table, notes, usable, widths(predicted, transfers), known, anchored)
 
 
-def _for_anchors(item: LeftOut) -> LeftOutRow:
-    row = item.row
+def _told(row: Observation, seconds: float, half: float) -> Told:
     place = (row.group, row.board, row.release, row.threads)
-    return LeftOutRow(place, row.group.kind, row.family, row.model, item.residual)
+    return Told(place, row.group.kind, row.family, log(row.seconds / seconds), half)
 
 
 def _place(item: LeftOut) -> Place:

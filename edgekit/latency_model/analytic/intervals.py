@@ -91,12 +91,12 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
     return Widths(quantile, spreads, usual, less, share, beyond, ratio)
 
 
-def covered(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOut, bool]:
-    """Tell of each left-out row whether its interval held it, the interval made without its family.
+def halves(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOut, float]:
+    """Return each left-out row's half-width, made without its family.
 
-    Neither the row's family nor any error on it enters the widths it is held to.
+    Neither the row's family nor any error on it enters the width it is held to.
     """
-    held: dict[LeftOut, bool] = {}
+    found: dict[LeftOut, float] = {}
     for family in sorted({item.row.family for item in own}):
         kept = widths(
             [item for item in own if item.row.family != family],
@@ -104,8 +104,8 @@ def covered(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOu
         )
         for item in own:
             if item.row.family == family:
-                held[item] = abs(item.residual) <= kept.half(item.row.group, item.standing)
-    return held
+                found[item] = kept.half(item.row.group, item.standing)
+    return found
 
 
 def widened(half: float, *, threads: float = 0.0, unseen: bool = False) -> float:

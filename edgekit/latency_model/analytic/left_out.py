@@ -96,7 +96,17 @@ def left_out(rows: Sequence[Observation], folds: Folds) -> tuple[LeftOut, ...]:
     `own` where its group has another family, `foreign` where not; no prediction where the core's
     only other rows are of the same family.
     """
-    found: list[LeftOut] = []
+    return tuple(item for fold in folded(rows, folds) for item in fold[0])
+
+
+def folded(
+    rows: Sequence[Observation], folds: Folds
+) -> list[tuple[list[LeftOut], list[tuple[Observation, float]]]]:
+    """Return what left_out does, a family and group at a time, and beside it the group's others.
+
+    Those are in the fit: what it gives for them, in seconds, is what is left of them in it.
+    """
+    found = []
     for pool in _pools(rows):
         kind = pool[0].group.kind
         for family in sorted({row.family for row in pool}):
@@ -109,12 +119,13 @@ def left_out(rows: Sequence[Observation], folds: Folds) -> tuple[LeftOut, ...]:
                 held = [row for row in pool if row.group == group and row.family == family]
                 own = [row for row in rest if row.group == group]
                 if own:
-                    prior = prior_of(shape, group, kind)
-                    fit, each = fit_group(own, prior, form), constant(own)
-                    found += [LeftOut(r, "own", fit.seconds(r), each * r.macs) for r in held]
+                    fit = fit_group(own, prior_of(shape, group, kind), form)
+                    each = constant(own)
+                    left = [LeftOut(r, "own", fit.seconds(r), each * r.macs) for r in held]
+                    found.append((left, [(row, fit.seconds(row)) for row in own]))
                 elif (scale := core_scale(shape, group)) is not None:
-                    found += _scaled(held, shape.coefficients * scale, "foreign")
-    return tuple(found)
+                    found.append((_scaled(held, shape.coefficients * scale, "foreign"), []))
+    return found
 
 
 def transferred(rows: Sequence[Observation], folds: Folds) -> tuple[LeftOut, ...]:

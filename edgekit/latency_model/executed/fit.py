@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.errors import BadResults
 from edgekit.latency_model.analytic.fit import nonnegative
+from edgekit.latency_model.analytic.observations import converted_numbers
 from edgekit.latency_model.evidence import (
     Network,
     Row,
@@ -21,26 +21,18 @@ from edgekit.latency_model.evidence import (
     load_rows,
     network_of,
 )
-from edgekit.latency_model.executed.model import TERMS, Vector, terms
+from edgekit.latency_model.executed.model import FORMS, TERMS, Vector, terms
 from edgekit.latency_model.executed.run import Work
+from edgekit.latency_model.quantiles import balanced_mean
 
 ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
 ABLATION = {
     "issue": ISSUE,
     "issue + memory": (*ISSUE, "memory_line"),
     "issue + memory + threads": (*ISSUE, "memory_line", "idle"),
-    "issue + memory + threads + conversion": tuple(TERMS),
+    "issue + memory + threads + conversion": (*ISSUE, "memory_line", "idle", "converted"),
 }
 """What each part of the model adds, by the constants that are fitted."""
-
-CONVERTING = "mlcommons/"
-"""Whose float rows have the conversion of an image to floats within their time.
-
-Its harness does that between the query and the answer, by a double-precision division per number,
-and only copies for quantized networks: ctuning/ck-mlperf, program/image-classification-tflite-
-loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, whatever the network.
-"""
-
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -106,14 +98,7 @@ def samples(
     return tuple(found)
 
 
-def converted_numbers(row: Row) -> int:
-    """Return how many numbers of its input a row's benchmark converts within the time."""
-    if row.dtype != "fp32" or not row.source_repo.startswith(CONVERTING):
-        return 0
-    return prod(int(size) for size in row.input.split("x"))
-
-
-def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
+def fit(known: Sequence[Sample], names: Sequence[str]) -> Vector:
     """Return the constants, none below 0, of least squares of relative errors.
 
     Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
@@ -124,7 +109,7 @@ def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
     used = np.array([name in names for name in TERMS])
     keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
     counts = Counter(keys)
-    weights = np.array([1 / counts[key] for key in keys])
+    weights = np.array([s.row.trust / counts[k] for s, k in zip(known, keys, strict=True)])
     relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
     least = np.array([name in ISSUE for name in TERMS], float)[used]
     gram = (relative * weights[:, None]).T @ relative
@@ -136,11 +121,35 @@ def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
     return constants
 
 
-def left_out(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
-    """Return each sample's seconds, predicted by a fit without its family of networks."""
+def choose(known: Sequence[Sample]) -> str:
+    """Return the form that tells families left out of `known` best, and looks at nothing else.
+
+    Best is the least mean of absolute log errors, every family of kernels with one say.
+    """
+
+    def error(form: str) -> float:
+        told = left_out(known, FORMS[form])
+        return balanced_mean(
+            ((s.kernels, s.kind, s.family), abs(float(np.log(seconds / s.seconds))))
+            for s, seconds in zip(known, told, strict=True)
+            if seconds > 0
+        )
+
+    return min(FORMS, key=error)
+
+
+def left_out(known: Sequence[Sample], names: Sequence[str] | None = None) -> Vector:
+    """Return each sample's seconds, predicted by a fit without its family of networks.
+
+    The constants are `names`, or those of the form that is chosen without that family too. A
+    sample is 0 where there is no other family.
+    """
     predicted = np.zeros(len(known))
     for family in {sample.family for sample in known}:
-        constants = fit([sample for sample in known if sample.family != family], names)
+        rest = [sample for sample in known if sample.family != family]
+        if not rest:
+            continue
+        constants = fit(rest, names or FORMS[choose(rest)])
         for at, sample in enumerate(known):
             if sample.family == family:
                 predicted[at] = sample.terms @ constants
@@ -161,8 +170,9 @@ def other_kernels(known: Sequence[Sample]) -> Vector:
         threads = {sample.row.threads for sample in rest}
         if not rest:
             continue
-        constants = fit(rest)
-        constants[-1] = fit(others)[-1]
+        form = FORMS[choose(rest)]
+        constants = fit(rest, form)
+        constants[-1] = fit(others, form)[-1]
         for at, sample in enumerate(known):
             mine = (sample.kernels, sample.family) == (kernels, family)
             if mine and sample.row.threads in threads:

@@ -2,6 +2,8 @@
 
     seconds = issue cycles × factor / (clock × threads)        each thread its part
             + lines to and from memory × time                  one memory, whatever the threads
+            + the same lines × more time × (1 - 1 / threads)   where threads get in each other's way
+            + lines from the shared cache × time / threads     where a core waits for them
             + what threads idle in operators                   from two threads on
 
 A runtime gives small operators fewer threads, and all wait for the slowest: the smaller the work of
@@ -11,6 +13,7 @@ is what left-out rows bear out best, against a fixed time per operator and a fix
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import sqrt
 
 import numpy as np
@@ -25,22 +28,36 @@ TERMS = {
     "integer_cycles": "cycles per cycle of the issue bound, blocks of integer vectors",
     "other_cycles": "cycles per cycle of the issue bound, all other blocks",
     "memory_line": "nanoseconds per 64-byte line from or to memory",
+    "crowded_line": "nanoseconds more per such line, times 1 - 1 / threads",
+    "near_line": "nanoseconds per line that a core's own cache has from the shared one",
     "idle": "share of its time that an operator of 1 ms on one thread loses on many",
     "converted": "nanoseconds per number of an input that the benchmark converts within its time",
 }
-"""A board's constants and their units; the last is a benchmark's, see executed_fit.py."""
+"""A board's constants and their units; the last is a benchmark's, see analytic/observations.py."""
+
+OPTIONAL = ("crowded_line", "near_line")
+FORMS = {
+    " + ".join(("issue, memory, idle", *several)): tuple(
+        name for name in TERMS if name not in OPTIONAL or name in several
+    )
+    for count in range(len(OPTIONAL) + 1)
+    for several in combinations(OPTIONAL, count)
+}
+"""The forms a fit chooses among by errors of families left out of it, each the constants it has."""
 
 
 def terms(work: Work, operators: int, threads: int, clock_mhz: float, converted: int = 0) -> Vector:
     """Return what each constant of TERMS is multiplied with, so that the sum is in seconds.
 
-    A core idles with the chance that it is another thread's turn: 1 - 1 / threads. Lines that only
-    move between caches are not in it: no row is told better with them. `operators` is how many the
+    A core idles with the chance that it is another thread's turn: 1 - 1 / threads. `operators` is how many the
     work is divided into, `converted` the numbers of an input that a benchmark converts; what we
     predict has none.
     """
     cycles = np.array([work.float_cycles, work.integer_cycles, work.other_cycles])
     alone = cycles / (clock_mhz * 1e6)
     memory = (work.memory + work.written_back) * 1e-9
-    idle = sqrt(float(alone.sum()) * operators * 1e-3) * (1 - 1 / threads)
-    return np.array([*alone / threads, memory, idle, converted * 1e-9])
+    others = 1 - 1 / threads
+    near = max(0.0, work.refilled - work.memory) * 1e-9 / threads
+    idle = sqrt(float(alone.sum()) * operators * 1e-3) * others
+    lines = (memory, memory * others, near)
+    return np.array([*alone / threads, *lines, idle, converted * 1e-9])
