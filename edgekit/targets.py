@@ -204,7 +204,10 @@ def load_target(name_or_path: str) -> Target:
     except OSError as error:
         raise BadTarget(f"{path} cannot be read ({error.strerror}): give a target's file") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise BadTarget(f"{path}: {_plain(error)}; targets/rpi4.toml shows the shape") from None
+        why = _plain(error)
+        if "'arm" in why and "architecture" in why:
+            why += ": 32-bit systems are not supported, no runtime of ours has a package for them"
+        raise BadTarget(f"{path}: {why}; targets/rpi4.toml shows the shape") from None
 
 
 def _decode(name: str, content: bytes) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 from typing import TYPE_CHECKING
@@ -40,12 +40,8 @@ def anchors_of(
     artifacts: Sequence[Artifact],
     target: Target,
     predictor: Predictor,
-    clock_of: Callable[[Measurement], float],
 ) -> tuple[tuple[Anchor, ...], tuple[str, ...]]:
-    """Return the measurements that can anchor, and one line on each that cannot.
-
-    `clock_of` tells the clock in MHz a measurement ran at.
-    """
+    """Return the measurements that can anchor, and one line on each that cannot."""
     by_sha = {artifact.sha256: artifact for artifact in artifacts}
     found: list[Anchor] = []
     left: list[str] = []
@@ -59,7 +55,7 @@ def anchors_of(
         elif doubt != "ok":
             left.append(f"{item.title}: {doubt}")
         else:
-            setting = Setting(target, item.runtime, item.threads, clock_of(item))
+            setting = Setting(target, item.runtime, item.threads, clock_of(item, target))
             predicted = predictor.predict(artifact, setting).seconds
             took = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
             kind = kind_of(item.artifact.precision)
@@ -67,6 +63,16 @@ def anchors_of(
                 Anchor(artifact, item.runtime, kind, item.threads, log(took / predicted))
             )
     return tuple(found), tuple(left)
+
+
+def clock_of(item: Measurement, target: Target) -> float:
+    """Return the clock in MHz a measurement ran at: the median of what the device reported.
+
+    The target's own where the device could not tell.
+    """
+    ticks = [value for each in item.rounds for value in each.clock_mhz if value]
+    nominal = target.hardware.clock_mhz
+    return float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ from edgekit.targets import Target
 THREADS = (1, 2, 3, 4)
 """Thread counts that are predicted where none is asked for."""
 
+NOT_64_BIT_ARM = (
+    "latency is predicted for 64-bit Arm systems (aarch64); 32-bit ones run other kernels, for which "
+    "no runtime of edgekit has a package and the evidence no second family of most"
+)
+
 
 def predict(
     target: Target,
@@ -34,6 +39,8 @@ def predict(
     UserError for more threads than it has, and what Predictor.predict does.
     """
     hardware = target.hardware
+    if target.architecture != "aarch64":
+        raise BadTarget(f"{target.name} is {target.architecture}: {NOT_64_BIT_ARM}")
     if hardware.clock_mhz is None or hardware.cores is None or hardware.core is None:
         raise BadTarget(f"{target.name} has no core, cores or clock: add them, or choose a board")
     cores = hardware.cores.value
@@ -44,7 +51,7 @@ def predict(
     clock = float(clock_mhz or hardware.clock_mhz.value)
     records = []
     for artifact in artifacts:
-        chosen = _runtime(artifact, runtime)
+        chosen = runtime_of(artifact, runtime)
         for count in threads:
             found = predictor.predict(artifact, Setting(target, chosen, count, clock))
             records.append(
@@ -111,7 +118,11 @@ def notes(records: Sequence[PredictionRecord]) -> list[str]:
     ]
 
 
-def _runtime(artifact: Artifact, wanted: str | None) -> str:
+def runtime_of(artifact: Artifact, wanted: str | None) -> str:
+    """Return the runtime an artifact is predicted in: `wanted`, or its backend's own.
+
+    `wanted` may be kernels of the evidence. Raises UserError for another that is none of its own.
+    """
     from edgekit.latency_model.analytic.predictor import OURS, SPEAKS_FOR
 
     if wanted in SPEAKS_FOR and wanted not in OURS:

@@ -21,6 +21,7 @@ from edgekit.latency_model.analytic.coefficients import (
 from edgekit.latency_model.analytic.fit import fit_group
 from edgekit.latency_model.analytic.observations import Group, Observation, Vector, terms
 from edgekit.latency_model.analytic.predictor import ARITHMETIC, AnalyticPredictor, core_of
+from edgekit.latency_model.anchored import clock_of
 from edgekit.latency_model.workload import Workload
 from edgekit.measurement.summary import verdict
 from edgekit.paths import config_folder
@@ -61,8 +62,7 @@ def own_observations(
 ) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
     """Return the measurements a refit can use, and one line on each it cannot.
 
-    `workloads` are by the artifact's sha256. The clock is the median of what the device reported
-    while it ran, the target's own where it could not tell.
+    `workloads` are by the artifact's sha256.
     """
     found: list[Observation] = []
     left: list[str] = []
@@ -112,9 +112,7 @@ def refit(
 def _observation(
     item: Measurement, work: Workload, target: Target, predictor: AnalyticPredictor
 ) -> Observation:
-    ticks = [value for r in item.rounds for value in r.clock_mhz if value]
-    nominal = target.hardware.clock_mhz
-    clock = float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
+    clock = clock_of(item, target)
     setting = Setting(target, item.runtime, item.threads, clock)
     kernels = predictor.kernels_for(work, item.artifact.precision, setting)
     group = Group(kernels, core_of(setting), ARITHMETIC[item.artifact.precision], 64)

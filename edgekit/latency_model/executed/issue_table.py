@@ -7,6 +7,7 @@ loop that was written for it, and the runtimes' loops were. What memory adds is 
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ class Core:
     each class of instruction holds of them, in cycles of one pipe.
 
     `ways` are those of its own cache, of a thread's share and of the shared one; `digest` is
-    that of the whole file of tables.
+    that of what the table says, without its source and its note.
     """
 
     name: str
@@ -52,12 +53,11 @@ class Core:
 @cache
 def core(name: str) -> Core:
     """Return the issue table of a core, by QEMU's name of it; BadTarget where there is none."""
-    content = _TABLE.read_bytes()
-    table = tomllib.loads(content.decode()).get(name)
+    table = tomllib.loads(_TABLE.read_text()).get(name)
     if table is None:
         raise BadTarget(f"no issue table for the core {name}: its latency is not predicted by it")
-    digest = hashlib.sha256(content).hexdigest()[:12]
     known = (table["width"], table["pipes"], tuple(table["ways"]), table["classes"])
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
     return Core(name, *known, digest)
 
 

@@ -18,7 +18,7 @@ from edgekit.latency_model.analytic.predictor import HELD, OURS
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.coefficients import Constants, in_order, load
 from edgekit.latency_model.executed.model import terms
-from edgekit.latency_model.executed.run import executed
+from edgekit.latency_model.executed.run import executed, why_not
 from edgekit.latency_model.operators import workload_of
 
 if TYPE_CHECKING:
@@ -98,6 +98,14 @@ class ExecutedPredictor:
         boards = [board.board for board in self.known.boards]
         lines = [line for board in boards for line in summary(board, leave_out(board))]
         return rebuild(boards), (*lines, *ablation_lines(boards))
+
+    def why_not(self, artifact: Artifact, setting: Setting) -> str | None:
+        """Return in one line why an artifact cannot be predicted here; None where it can."""
+        try:
+            self._board(setting)
+            return why_not(setting.target, artifact, setting.runtime)
+        except UserError as error:
+            return str(error)
 
     def _board(self, setting: Setting) -> Constants:
         core = setting.target.hardware.core
