@@ -73,9 +73,9 @@ def predict_latency(
 ) -> None:
     """Predict what one inference takes on a board that is not here, and how wrong that may be.
 
-    Where the virtual board is installed its runtime is run once and counted, else the artifact's
-    operators are priced by published measurements. Example: edgekit predict-latency out/mtc
-    --target rpi4 --threads 1,4
+    Where the virtual board is installed, its runtime runs once and is counted; else the artifact's
+    operators are priced by published measurements.
+    Example: edgekit predict-latency out/mtc --target rpi4 --threads 1,4
     """
     import shlex
     import sys

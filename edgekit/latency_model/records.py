@@ -17,8 +17,8 @@ THREADS = (1, 2, 3, 4)
 """Thread counts that are predicted where none is asked for."""
 
 NOT_64_BIT_ARM = (
-    "latency is predicted for 64-bit Arm systems (aarch64); 32-bit ones run other kernels, for which "
-    "no runtime of edgekit has a package and the evidence no second family of most"
+    "latency is predicted for 64-bit Arm systems, aarch64; a 32-bit one runs other kernels, and no "
+    "runtime of edgekit has a package for it"
 )
 
 
@@ -39,10 +39,10 @@ def predict(
     UserError for more threads than it has, and what Predictor.predict does.
     """
     hardware = target.hardware
-    if target.architecture != "aarch64":
-        raise BadTarget(f"{target.name} is {target.architecture}: {NOT_64_BIT_ARM}")
     if hardware.clock_mhz is None or hardware.cores is None or hardware.core is None:
         raise BadTarget(f"{target.name} has no core, cores or clock: add them, or choose a board")
+    if target.architecture != "aarch64":
+        raise BadTarget(f"{target.name} is {target.architecture}: {NOT_64_BIT_ARM}")
     cores = hardware.cores.value
     if wrong := [count for count in threads if not 1 <= count <= cores]:
         raise UserError(f"{wrong[0]} threads, but {target.name} has {cores} cores")

@@ -125,14 +125,15 @@ def _notes(
 ) -> tuple[str, ...]:
     own = [item for item in predicted if item.standing == "own"]
     share = float(np.mean([held[item] for item in own]))
+    say = balanced_mean(((item.row.group, item.row.family), float(held[item])) for item in own)
     return (
         f"{len(usable)} of {len(rows)} rows have a counted network, known kernels and a release that "
         f"none superseded; each of the {len(predicted)} here is predicted by a fit without its "
         "family (a published design in all its widths, depths, sizes and heads), whose form was "
         "chosen without it too, and without the release's own factor, which nobody has beforehand",
         "by kernels, not by runtime: LiteRT as it ships computes with XNNPACK, not with ruy",
-        f"intervals made for {COVERAGE:.0%} hold {share:.1%} of the {len(own)} rows whose group "
-        "has another family, each held to widths made without its family",
+        f"intervals made for {COVERAGE:.0%} hold {say:.1%} of the families of the groups that have "
+        f"others ({share:.1%} of their {len(own)} rows), each held to widths made without it",
         f"noise floor: the same measurement (TFLite v2.7.1) in MLPerf v2.0 and v2.1 differs by "
         f"{_noise(rows):.1%}, the mean of the networks that both have",
         "constant_mape: the fit of one number, seconds per multiply-accumulate, left out the same",

@@ -79,15 +79,13 @@ class CoreCoefficients:
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
-    `scaled_half` and `ratio_half` are by kind; they, `thread_share` and `thread_half` are as in
-    intervals.Widths. `forms` are the fits', by kind; `folds` those chosen without each family.
+    `scaled_half` is by kind; it, `thread_share` and `thread_half` are as in intervals.Widths. `forms` are the fits', by kind; `folds` those chosen without each family.
     """
 
     command: str
     evidence: str
     coverage: float
     scaled_half: dict[str, float]
-    ratio_half: dict[str, float]
     thread_share: float
     thread_half: float
     forms: dict[str, str]
@@ -156,7 +154,6 @@ def make(
         evidence,
         COVERAGE,
         {kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
-        {kind: rounded(half) for kind, half in sorted(known.ratio.items())},
         rounded(known.thread_share),
         rounded(known.threads),
         dict(forms),

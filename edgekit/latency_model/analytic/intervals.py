@@ -19,7 +19,6 @@ import numpy as np
 from edgekit.latency_model.analytic.left_out import (
     LeftOut,
     Standing,
-    pair_residuals,
     speedups,
 )
 from edgekit.latency_model.analytic.observations import Group
@@ -40,8 +39,7 @@ class Widths:
     `own` is in units of a group's `spreads`; `less` is by (standing, kind). `thread_share` is
     the share of the law's log speed-up from one thread to four that is seen (below 1: the law
     overstates it), `threads` what is uncertain beyond that; both are for thread counts nobody
-    measured. `ratio` is
-    by kind, of the ratio of two networks in one setting.
+    measured.
     """
 
     own: float
@@ -50,7 +48,6 @@ class Widths:
     less: Mapping[tuple[Standing, str], float]
     thread_share: float
     threads: float
-    ratio: Mapping[str, float]
 
     def half(self, group: Group, standing: Standing) -> float:
         """Return the half-width for a prediction that stands on `standing`."""
@@ -78,17 +75,7 @@ def widths(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> Widths:
     steps = [(group, log(seen), log(told)) for group, seen, told in speedups(owned)]
     share = float(np.median([seen / told for _, seen, told in steps])) if steps else 1.0
     beyond = balanced_quantile((group, abs(seen - share * told)) for group, seen, told in steps)
-    # The wider of what happens with own rows and with a scale from one network.
-    ratio = {
-        kind: max(
-            balanced_quantile(
-                (place, abs(error)) for k, place, error in pair_residuals(several) if k == kind
-            )
-            for several in (owned, [t for t in transfers if t.standing == "scaled"])
-        )
-        for kind in ("float", "int8")
-    }
-    return Widths(quantile, spreads, usual, less, share, beyond, ratio)
+    return Widths(quantile, spreads, usual, less, share, beyond)
 
 
 def halves(own: Sequence[LeftOut], transfers: Sequence[LeftOut]) -> dict[LeftOut, float]:

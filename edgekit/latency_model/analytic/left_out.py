@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import groupby
 from math import exp, log
 from typing import Literal
 
@@ -185,30 +185,6 @@ def _pools(rows: Sequence[Observation]) -> list[list[Observation]]:
 
 def _is_anchor(row: Observation) -> bool:
     return row.model.removesuffix("-quantized").removesuffix("-non") in ANCHORS
-
-
-def pair_residuals(
-    predicted: Sequence[LeftOut],
-) -> list[tuple[str, tuple[Group, frozenset[str]], float]]:
-    """Return (kind, crowd, log error of the ratio) of every two networks of different families.
-
-    They are of one group, release and thread count, so what both predictions have wrong alike
-    cancels, as it does where two systems are compared on one board.
-    """
-
-    def place(item: LeftOut) -> tuple[Group, tuple[str, float], int]:
-        return item.row.group, item.row.release, item.row.threads
-
-    return [
-        (
-            first.row.group.kind,
-            (first.row.group, frozenset((first.row.family, second.row.family))),
-            first.residual - second.residual,
-        )
-        for _, several in groupby(sorted(predicted, key=place), key=place)
-        for first, second in combinations(list(several), 2)
-        if first.row.family != second.row.family
-    ]
 
 
 def speedups(predicted: Sequence[LeftOut]) -> list[tuple[Group, float, float]]:

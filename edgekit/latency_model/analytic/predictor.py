@@ -151,7 +151,7 @@ class AnalyticPredictor:
                 doubts.append("its rows do not state their threads")
             if found.covered is not None and not HELD[0] <= found.covered <= HELD[1]:
                 doubts.append(
-                    f"such intervals held {found.covered:.0%} of its families left out, not 85 to "
+                    f"such intervals held {found.covered:.1%} of its families left out, not 85 to "
                     "95 %"
                 )
             if setting.runtime in OURS and not found.user_rows:

@@ -65,7 +65,7 @@ class ExecutedPredictor:
         elif abs(off) > half:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
         elif not HELD[0] <= board.covered[key] <= HELD[1]:
-            held = f"{board.covered[key]:.0%}"
+            held = f"{board.covered[key]:.1%}"
             doubts.append(f"such intervals held {held} of its families left out, not 85 to 95 %")
         half = max(half, abs(off or 0))
         if setting.runtime in OURS:
