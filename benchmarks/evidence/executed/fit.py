@@ -32,7 +32,7 @@ from edgekit.latency_model.executed.coefficients import (
     save,
 )
 from edgekit.latency_model.executed.fit import choose, counts_of, fit, load_samples
-from edgekit.latency_model.executed.model import FORMS, TERMS
+from edgekit.latency_model.executed.model import TERMS
 from edgekit.latency_model.executed.predictor import FILE
 from edgekit.latency_model.quantiles import COVERAGE
 from edgekit.targets import load_target
@@ -63,7 +63,7 @@ def board_constants(board: str, items: Sequence[LeftOut], widest: Mapping[str, f
         len(known),
         len({(sample.kernels, sample.row.model) for sample in known}),
         tuple(sorted({sample.family for sample in known})),
-        by_term(fit(known, FORMS[form])),
+        by_term(fit(known, form)),
         form,
         rounded(medians(items)),
         rounded(own),

@@ -20,7 +20,6 @@ from edgekit.latency_model.executed.fit import (
     one_number,
     other_kernels,
 )
-from edgekit.latency_model.executed.model import FORMS
 from edgekit.latency_model.quantiles import balanced_mean, balanced_quantile
 
 KINDS = ("float", "int8")
@@ -97,9 +96,11 @@ def summary(board: str, items: Sequence[LeftOut]) -> tuple[str, ...]:
         if mine:
             error = np.mean([item.error(item.own) for item, _ in mine])
             share = np.mean([h for _, h in mine])
+            say = balanced_mean((item.crowd, float(h)) for item, h in mine)
             lines.append(
                 f"{board}, executed, {kind}: {error:.1%} off on {len(mine)} rows whose family was "
-                f"left out of the constants, the form and the intervals; those hold {share:.1%}"
+                "left out of the constants, the form and the intervals; those hold "
+                f"{say:.1%} of the kernels' families, {share:.1%} of the rows"
             )
     return (*lines, *(f"{board}, executed, {each.note}" for each in anchored(items)))
 
@@ -107,9 +108,10 @@ def summary(board: str, items: Sequence[LeftOut]) -> tuple[str, ...]:
 def ablation(known: Sequence[Sample]) -> dict[str, float]:
     """Return the mean absolute error, families left out, with each part of the model added."""
     measured = np.array([sample.seconds for sample in known])
+    form = choose(known)
     return {
-        name: float(np.abs(left_out(known, used) / measured - 1).mean())
-        for name, used in ABLATION.items()
+        name: float(np.abs(left_out(known, form, without) / measured - 1).mean())
+        for name, without in ABLATION.items()
     }
 
 
@@ -190,7 +192,7 @@ def anchored(items: Sequence[LeftOut]) -> tuple[Anchoring, ...]:
     folds = []
     for family in sorted({sample.family for sample in known}):
         rest = [sample for sample in known if sample.family != family]
-        constants = fit(rest, FORMS[choose(rest)])
+        constants = fit(rest, choose(rest))
         halves = own_halves([item for item in items if item.sample.family != family])
 
         def told(sample: Sample, half: float, constants: np.ndarray = constants) -> Told:

@@ -21,18 +21,19 @@ from edgekit.latency_model.evidence import (
     load_rows,
     network_of,
 )
-from edgekit.latency_model.executed.model import FORMS, TERMS, Vector, terms
+from edgekit.latency_model.executed.model import FORMS, ISSUE, TERMS, Vector, columns, terms
 from edgekit.latency_model.executed.run import Work
 from edgekit.latency_model.quantiles import balanced_mean
 
-ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
+PARTS = ("memory_line", "crowded_line", "near_line", "idle", "converted")
 ABLATION = {
-    "issue": ISSUE,
-    "issue + memory": (*ISSUE, "memory_line"),
-    "issue + memory + threads": (*ISSUE, "memory_line", "idle"),
-    "issue + memory + threads + conversion": (*ISSUE, "memory_line", "idle", "converted"),
+    "issue": PARTS,
+    "issue + memory": ("idle", "converted"),
+    "issue + memory + threads": ("converted",),
+    "issue + memory + threads + conversion": (),
 }
-"""What each part of the model adds, by the constants that are fitted."""
+"""What each part of the model adds, by the constants that are left out of the fit."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -98,26 +99,26 @@ def samples(
     return tuple(found)
 
 
-def fit(known: Sequence[Sample], names: Sequence[str]) -> Vector:
-    """Return the constants, none below 0, of least squares of relative errors.
+def fit(known: Sequence[Sample], form: str, without: Sequence[str] = ()) -> Vector:
+    """Return the constants, none below 0, of least squares of relative errors by a form.
 
     Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
-    kind would else take from it what they cannot tell from memory. Constants not among `names`
-    are 0. A family of networks has the same say in each of its kernels, precisions and thread
-    counts, however many of its sizes were measured.
+    kind would else take from it what they cannot tell from memory. Constants `without` are 0. A
+    family of networks has the same say in each of its kernels, precisions and thread counts,
+    however many of its sizes were measured.
     """
-    used = np.array([name in names for name in TERMS])
+    matrix = columns(form, without)
     keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
     counts = Counter(keys)
     weights = np.array([s.row.trust / counts[k] for s, k in zip(known, keys, strict=True)])
-    relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
-    least = np.array([name in ISSUE for name in TERMS], float)[used]
+    relative = np.array([sample.terms / sample.seconds for sample in known]) @ matrix
+    issue = np.array([name in ISSUE for name in TERMS], float)
+    least = issue[matrix.argmax(axis=0)]
     gram = (relative * weights[:, None]).T @ relative
     # A constant that no row needs (no integer blocks) must not make the system singular.
     gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
     beyond = nonnegative(gram, relative.T @ (weights * (1 - relative @ least)))
-    constants = np.zeros(len(TERMS))
-    constants[used] = least + beyond
+    constants: Vector = matrix @ (least + beyond)
     return constants
 
 
@@ -128,7 +129,7 @@ def choose(known: Sequence[Sample]) -> str:
     """
 
     def error(form: str) -> float:
-        told = left_out(known, FORMS[form])
+        told = left_out(known, form)
         return balanced_mean(
             ((s.kernels, s.kind, s.family), abs(float(np.log(seconds / s.seconds))))
             for s, seconds in zip(known, told, strict=True)
@@ -138,18 +139,20 @@ def choose(known: Sequence[Sample]) -> str:
     return min(FORMS, key=error)
 
 
-def left_out(known: Sequence[Sample], names: Sequence[str] | None = None) -> Vector:
+def left_out(
+    known: Sequence[Sample], form: str | None = None, without: Sequence[str] = ()
+) -> Vector:
     """Return each sample's seconds, predicted by a fit without its family of networks.
 
-    The constants are `names`, or those of the form that is chosen without that family too. A
-    sample is 0 where there is no other family.
+    The form is the one given, or the one that is chosen without that family too. A sample is 0
+    where there is no other family.
     """
     predicted = np.zeros(len(known))
     for family in {sample.family for sample in known}:
         rest = [sample for sample in known if sample.family != family]
         if not rest:
             continue
-        constants = fit(rest, names or FORMS[choose(rest)])
+        constants = fit(rest, form or choose(rest), without)
         for at, sample in enumerate(known):
             if sample.family == family:
                 predicted[at] = sample.terms @ constants
@@ -170,7 +173,7 @@ def other_kernels(known: Sequence[Sample]) -> Vector:
         threads = {sample.row.threads for sample in rest}
         if not rest:
             continue
-        form = FORMS[choose(rest)]
+        form = choose(rest)
         constants = fit(rest, form)
         constants[-1] = fit(others, form)[-1]
         for at, sample in enumerate(known):
