@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--ncnn-params", type=Path, required=True)
     parser.add_argument("--ncnn", type=Path, required=True)
+    parser.add_argument("--only", default="", help="count only runs whose network has this in it")
     options = parser.parse_args()
     target = load_target(options.board)
     sysroot = installed(board_of(target))
@@ -147,7 +148,7 @@ def main() -> None:
     found = json.loads(path.read_text())["runs"] if path.is_file() else []
     done = {(run["kernels"], run["model"]) for run in found}
     for run in runs(options.board):
-        if (run.kernels, run.model) in done:
+        if (run.kernels, run.model) in done or options.only not in f"{run.kernels} {run.model}":
             continue
         done.add((run.kernels, run.model))
         work = counted(target, sysroot, run, options.ncnn_params, options.ncnn)

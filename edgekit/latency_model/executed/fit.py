@@ -145,7 +145,7 @@ def left_out(
     """Return each sample's seconds, predicted by a fit without its family of networks.
 
     The form is the one given, or the one that is chosen without that family too. A sample is 0
-    where there is no other family.
+    where no other family was measured in its arithmetic.
     """
     predicted = np.zeros(len(known))
     for family in {sample.family for sample in known}:
@@ -153,8 +153,9 @@ def left_out(
         if not rest:
             continue
         constants = fit(rest, form or choose(rest), without)
+        told = {sample.kind for sample in rest}
         for at, sample in enumerate(known):
-            if sample.family == family:
+            if sample.family == family and sample.kind in told:
                 predicted[at] = sample.terms @ constants
     return predicted
 
