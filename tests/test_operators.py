@@ -160,5 +160,3 @@ def test_only_a_product_of_a_map_with_its_own_function_is_one(
 def test_a_rounding_between_does_not_hide_it() -> None:
     nodes = [Node("Sigmoid", ("xq",), ("s",)), Node("Mul", ("x", "sq"), ("y",))]
     assert fused(nodes, {"xq": "x", "sq": "s"}) == {0: None, 1: 1}
-
-

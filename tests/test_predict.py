@@ -23,6 +23,9 @@ from edgekit.latency_model.analytic.left_out import choose, left_out
 from edgekit.latency_model.analytic.observations import observations
 from edgekit.latency_model.analytic.predictor import FILE, AnalyticPredictor
 from edgekit.latency_model.analytic.refit import own_observations, refit
+from edgekit.latency_model.anchored import AnchoredPredictor, anchors_of
+from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
+from edgekit.latency_model.comparison import errors_of_both
 from edgekit.latency_model.evidence import fingerprint, folder, load_networks, load_rows
 from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
@@ -166,7 +169,9 @@ def test_a_prediction_says_what_it_stands_on(
     analytic: AnalyticPredictor, mobilenet: Workload
 ) -> None:
     ruy = analytic.price(mobilenet, "int8", setting())
-    (group,) = [g for g in analytic.known.groups if g.group.title == "ruy int8 on Cortex-A72, 64-bit"]
+    (group,) = [
+        g for g in analytic.known.groups if g.group.title == "ruy int8 on Cortex-A72, 64-bit"
+    ]
     assert "193 rows of 3 families, ruy int8 on Cortex-A72" in ruy.why
     assert f"left out, they were missed by {group.mape:.0%}" in ruy.why
     litert = analytic.price(mobilenet, "int8", setting("ai_edge_litert"))
@@ -369,6 +374,99 @@ def test_the_command_refits_saves_and_says_whose_numbers_it_uses(
         assert slow["predicted_p50_ms"] == pytest.approx(1.8 * fast["predicted_p50_ms"], rel=0.1)
     (home / "edgekit" / "predict" / "rpi4.json").write_text("{}")
     assert "is damaged" in one_line_error(cli(*ask, XDG_CONFIG_HOME=str(home)))
+
+
+def test_anchors_move_the_others_and_say_what_that_is_worth(
+    analytic: AnalyticPredictor, chains: list[Artifact]
+) -> None:
+    """Two models took twice as long as predicted; a third one is moved, another runtime is not."""
+    rpi4 = load_target("rpi4")
+    at = setting("onnxruntime", 1)
+    rows = [
+        measured(artifact, 2 * analytic.predict(artifact, at).seconds) for artifact in chains[:2]
+    ]
+    rows.append(replace(rows[0], target="rpi5"))
+    rows.append(measured(onnx_artifact(chains[0].folder.parent / "z", "strange", (4,)), 1.0))
+    anchors, left = anchors_of(rows, chains, rpi4, analytic)
+    assert [anchor.log_factor for anchor in anchors] == pytest.approx([math.log(2)] * 2, abs=0.01)
+    assert "measured on rpi5, not on rpi4" in left[0]
+    assert "its artifact is not among those given" in left[1]
+    known = (
+        Anchoring("float", 1, 9, 0.5, 0.8, 0.1, 0.2, 0.9),
+        Anchoring("float", 2, 9, 1.0, 0.5, 0.05, 0.2, 0.99),
+    )
+    plain = analytic.predict(chains[2], at)
+    one = AnchoredPredictor(analytic, anchors[:1], known).predict(chains[2], at)
+    two = AnchoredPredictor(analytic, anchors, known).predict(chains[2], at)
+    assert one.seconds == pytest.approx(math.sqrt(2) * plain.seconds, rel=0.01)
+    assert two.seconds == pytest.approx(2 * plain.seconds, rel=0.01)
+    width = math.log(plain.high / plain.low)
+    assert math.log(one.high / one.low) == pytest.approx(0.8 * width)
+    assert math.log(two.high / two.low) == pytest.approx(0.5 * width)
+    assert one.calibrated and "leaves 10.0% on average" in one.why
+    assert not two.calibrated and "such intervals held 99% of the evidence" in two.why
+    four = AnchoredPredictor(analytic, anchors, known).predict(chains[2], setting("onnxruntime", 4))
+    assert "no anchor has 4 threads" in four.why
+    other = AnchoredPredictor(analytic, anchors, known).predict(chains[2], setting("openvino", 1))
+    assert other.seconds == analytic.predict(chains[2], setting("openvino", 1)).seconds
+    assert "no anchor of openvino in float" in other.why
+
+
+def test_what_anchors_are_worth_is_found_without_the_family_they_are_held_to() -> None:
+    """Two settings off by 30 % either way and nothing else: anchors take all of it away."""
+    told = [
+        Told(place, "float", family, math.log(1.3) * (1 if place else -1), 0.5)
+        for place in (0, 1)
+        for family in "abc"
+    ]
+    folds = [
+        Fold(
+            tuple(row for row in told if row.family == family),
+            tuple(row for row in told if row.family != family),
+        )
+        for family in "abc"
+    ]
+    one, two = worth(folds)
+    assert (one.anchors, two.anchors) == (1, 2)
+    assert (one.share, one.mape, one.covered) == (1.0, 0.0, 1.0)
+    assert one.unanchored == pytest.approx((0.3 + (1 - 1 / 1.3)) / 2, abs=1e-3)
+
+
+def test_the_command_anchors(cli: Cli, tmp_path: Path, chains: list[Artifact]) -> None:
+    results = tmp_path / "results"
+    ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--method", "analytic", "--json")
+    before = json.loads(cli(*ask).stdout)["rows"]
+    save(measured(chains[0], 4 * before[0]["predicted_p50_ms"] / 1e3), results)
+    after = json.loads(cli(*ask, "--anchor", results).stdout)["rows"]
+    assert all("anchored by 1 of your models" in row["why"] for row in after)
+    assert all(
+        slow["predicted_p50_ms"] > fast["predicted_p50_ms"]
+        for slow, fast in zip(after, before, strict=True)
+    )
+    only = ("predict-latency", tmp_path / "art" / "b", "--method", "analytic", "--anchor", results)
+    assert "name the artifact it timed too" in one_line_error(cli(*only))
+
+
+def test_without_a_virtual_board_it_is_analytic_and_says_what_one_would_gain(
+    cli: Cli, tmp_path: Path, chains: list[Artifact]
+) -> None:
+    done = cli(
+        "predict-latency", chains[0].folder, "--json", XDG_CACHE_HOME=str(tmp_path / "empty")
+    )
+    said = json.loads(done.stdout)
+    assert {row["method"] for row in said["rows"]} == {"analytic"}
+    (line,) = [note for note in said["notes"] if note.startswith("analytic, not executed: ")]
+    assert "run `edgekit device install rpi4`" in line
+    executed, priced = errors_of_both("Cortex-A72", "float") or (1.0, 0.0)
+    assert executed < priced
+    assert f"executed is {executed:.0%} off and analytic {priced:.0%}" in line
+
+
+def test_a_32_bit_system_is_refused_with_its_reason(cli: Cli, tmp_path: Path) -> None:
+    profile = tmp_path / "old.toml"
+    profile.write_text('title = "a Pi 3 with a 32-bit system"\narchitecture = "armv7l"\n')
+    said = one_line_error(cli("predict-latency", tmp_path, "--target", profile))
+    assert "32-bit systems are not supported" in said
 
 
 def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(

@@ -27,6 +27,7 @@ from edgekit.latency_model.workload import Workload
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "executed"))
 import tflite_detectors  # noqa: E402
+
 TOLERANCE = 0.02
 MODELS_MD = "models.md of the evidence"
 

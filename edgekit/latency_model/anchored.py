@@ -59,9 +59,7 @@ def anchors_of(
             predicted = predictor.predict(artifact, setting).seconds
             took = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
             kind = kind_of(item.artifact.precision)
-            found.append(
-                Anchor(artifact, item.runtime, kind, item.threads, log(took / predicted))
-            )
+            found.append(Anchor(artifact, item.runtime, kind, item.threads, log(took / predicted)))
     return tuple(found), tuple(left)
 
 

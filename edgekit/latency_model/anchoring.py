@@ -118,9 +118,7 @@ def _settled(trials: Sequence[_Trial]) -> tuple[float, float]:
     """
 
     def errs(share: float) -> float:
-        return balanced_mean(
-            (t.row.place, abs(t.row.residual - share * t.anchors)) for t in trials
-        )
+        return balanced_mean((t.row.place, abs(t.row.residual - share * t.anchors)) for t in trials)
 
     share = min(SHARES, key=errs)
     return share, balanced_quantile(

@@ -11,6 +11,7 @@ Kind = Literal["conv", "pointwise", "depthwise", "dense", "other"]
 NUMBER_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one number of an activation or weight in a precision."""
 
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One operator that a runtime executes; one inference, batch 1. All are counts, not bytes.

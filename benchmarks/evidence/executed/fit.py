@@ -85,9 +85,7 @@ def main() -> None:
     boards = sorted(path.stem for path in Path(__file__).parent.glob("*.json"))
     left = {board: leave_out(board) for board in boards}
     tried = [foreign_halves(items) for items in left.values()]
-    widest = {
-        kind: max(half[kind] for half in tried if isfinite(half[kind])) for kind in KINDS
-    }
+    widest = {kind: max(half[kind] for half in tried if isfinite(half[kind])) for kind in KINDS}
     found = ExecutedCoefficients(
         "PYTHONPATH=. python benchmarks/evidence/executed/fit.py",
         fingerprint(),

@@ -225,9 +225,7 @@ def observations(
                 row.clock_mhz,
                 network.workload.macs,
                 network.workload.conv_share,
-                terms(
-                    network.workload, group, threads, row.clock_mhz, converted_numbers(row)
-                ),
+                terms(network.workload, group, threads, row.clock_mhz, converted_numbers(row)),
                 row.latency_ms / 1e3,
                 row.trust,
             )

@@ -137,9 +137,7 @@ def foreign_halves(items: Sequence[LeftOut]) -> dict[str, float]:
     return _halves(tried, lambda item: item.foreign_residual)
 
 
-def _halves(
-    items: Sequence[LeftOut], residual: Callable[[LeftOut], float]
-) -> dict[str, float]:
+def _halves(items: Sequence[LeftOut], residual: Callable[[LeftOut], float]) -> dict[str, float]:
     return {
         kind: balanced_quantile(
             (item.crowd, abs(residual(item))) for item in items if item.sample.kind == kind

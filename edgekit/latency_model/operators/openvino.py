@@ -52,7 +52,9 @@ def read(path: Path) -> Workload:
         if kind == "Constant" or (sources and all(held)):
             constant.add(name)
             continue
-        moving = [s.get_friendly_name() for s, known in zip(sources, held, strict=True) if not known]
+        moving = [
+            s.get_friendly_name() for s, known in zip(sources, held, strict=True) if not known
+        ]
         if kind in ALIASES:
             aliases[name] = moving[0]
         elif not _is_afterwards(kind, sources, held):
