@@ -128,10 +128,11 @@ def test_superseded_releases_took_half_as_long_again_and_no_fit_sees_them() -> N
         found: Cycles = {}
         for row in rows:
             network = evidence.network_of(row, networks)
-            if (kernels_of(row), row.dtype) == (kernels, dtype) and network is not None:
-                if row.runtime_version in versions and family in {None, network.family}:
-                    key = (row.board, row.model, row.threads, row.os_bits)
-                    found.setdefault(key, []).append(row.latency_ms * row.clock_mhz)
+            if network is None or (kernels_of(row), row.dtype) != (kernels, dtype):
+                continue
+            if row.runtime_version in versions and family in {None, network.family}:
+                key = (row.board, row.model, row.threads, row.os_bits)
+                found.setdefault(key, []).append(row.latency_ms * row.clock_mhz)
         return found
 
     for kernels, dtype, family, versions in SUPERSEDED:

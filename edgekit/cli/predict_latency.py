@@ -57,8 +57,8 @@ def predict_latency(
     anchor: Annotated[
         Path | None,
         typer.Option(
-            help="Scale the predictions by your own measurements of the board in this folder; their "
-            "artifacts must be among those given."
+            help="Scale the predictions by your own measurements of the board in this folder; "
+            "their artifacts must be among those given."
         ),
     ] = None,
     shipped: Annotated[
@@ -103,14 +103,14 @@ def predict_latency(
     choice = Choice(profile, method, shipped=shipped)
     if anchor is not None:
         choice.anchor(found, anchor)
-    records = [
-        record
-        for artifact in found or [None]
-        for record in predict(
-            profile, [artifact] if artifact else [], choice.of(artifact, runtime),
-            runtime=runtime, threads=_threads(threads), clock_mhz=clock_mhz, command=command,
-        )
-    ]  # fmt: skip
+    records: list[PredictionRecord] = []
+    several = [[artifact] for artifact in found] or [[]]
+    for one in several:
+        predictor = choice.of(one[0] if one else None, runtime)
+        records += predict(
+            profile, one, predictor, runtime=runtime, threads=_threads(threads),
+            clock_mhz=clock_mhz, command=command,
+        )  # fmt: skip
     if results is not None:
         for record in records:
             save(record, results)
@@ -190,8 +190,8 @@ class Choice:
         if both is None:
             return ""
         return (
-            f" (families left out, {kind}: executed is {both[0]:.0%} off and analytic {both[1]:.0%} "
-            "for the kernels both know)"
+            f" (families left out, {kind}: executed is {both[0]:.0%} off and analytic "
+            f"{both[1]:.0%} for the kernels both know)"
         )
 
     def _opened(self, method: str) -> Predictor:

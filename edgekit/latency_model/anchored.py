@@ -73,24 +73,18 @@ def clock_of(item: Measurement, target: Target) -> float:
     return float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
 
 
-@dataclass(frozen=True)
 class AnchoredPredictor:
-    """A predictor whose predictions are moved by own measurements of the same board and runtime."""
+    """A predictor whose predictions are moved by own measurements of the same board and runtime.
 
-    base: Predictor
-    anchors: tuple[Anchor, ...]
-    known: tuple[Anchoring, ...]
-    """What anchors are worth."""
+    `known` is what anchors are worth.
+    """
 
-    @property
-    def name(self) -> Method:
-        """The method that is anchored."""
-        return self.base.name
-
-    @property
-    def coefficients(self) -> str:
-        """The digest of the numbers it moves."""
-        return self.base.coefficients
+    def __init__(
+        self, base: Predictor, anchors: Sequence[Anchor], known: Sequence[Anchoring]
+    ) -> None:
+        self.base, self.anchors, self.known = base, anchors, known
+        self.name: Method = base.name
+        self.coefficients = base.coefficients
 
     def predict(self, artifact: Artifact, setting: Setting) -> Prediction:
         """Return what one inference would take; as it was where no anchor speaks for it.

@@ -51,9 +51,10 @@ class Fold:
 class Anchoring:
     """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
 
-    `share` is how far they are believed, `narrower` the half-width of the log interval as a share of
-    that without them, `mape` the mean error and `unanchored` that of the same rows without anchors, `covered` the share of them that
-    the interval held; share and interval were found without the row's family for both.
+    `share` is how far they are believed, `narrower` the half-width of the log interval as a share
+    of that without them. `mape` is the mean error and `unanchored` that of the same rows without
+    anchors; `covered` is the share of them that the interval held. Share and interval were found
+    without the row's family for these.
     """
 
     kind: str

@@ -1,8 +1,9 @@
 """Activations that exporters write as several operators and runtimes compute as one.
 
-x·sigmoid(x) is SiLU, x·clip(x + 3) / 6 hard-swish, x·tanh(softplus(x)) Mish, x·(1 + erf(x / √2)) / 2
-GELU: a product of a map with what one-input operators made of that same map. The evidence's
-networks count each as one operator that reads the map and writes one, and so do all readers.
+x·sigmoid(x) is SiLU, x·clip(x + 3) / 6 hard-swish, x·tanh(softplus(x)) Mish and
+x·(1 + erf(x / √2)) / 2 GELU: a product of a map with what one-input operators made of that same
+map. The evidence's networks count each as one operator that reads the map and writes one, and so
+do all readers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 CHAIN = frozenset({
-    "add", "clamp", "clip", "div", "divide", "erf", "hardsigmoid", "hsigmoid", "logistic", "maximum",
-    "minimum", "mul", "multiply", "relu", "relu6", "sigmoid", "softplus", "sub", "subtract", "tanh",
+    "add", "clamp", "clip", "div", "divide", "erf", "hardsigmoid", "hsigmoid", "logistic",
+    "maximum", "minimum", "mul", "multiply", "relu", "relu6", "sigmoid", "softplus", "sub",
+    "subtract", "tanh",
 })  # fmt: skip
 """What may lie between the map and its product, by its name in any of the formats."""
 PRODUCTS = frozenset({"mul", "multiply"})

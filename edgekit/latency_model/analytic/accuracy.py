@@ -17,8 +17,8 @@ from edgekit.latency_model.analytic.left_out import (
     speedups,
     transferred,
 )
-from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
 from edgekit.latency_model.analytic.observations import Group, Observation, observations
+from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
 from edgekit.latency_model.evidence import Row, load_networks, load_rows
 from edgekit.latency_model.quantiles import COVERAGE, balanced_mean
 
@@ -127,9 +127,9 @@ def _notes(
     share = float(np.mean([held[item] for item in own]))
     say = balanced_mean(((item.row.group, item.row.family), float(held[item])) for item in own)
     return (
-        f"{len(usable)} of {len(rows)} rows have a counted network, known kernels and a release that "
-        f"none superseded; each of the {len(predicted)} here is predicted by a fit without its "
-        "family (a published design in all its widths, depths, sizes and heads), whose form was "
+        f"{len(usable)} of {len(rows)} rows have a counted network, known kernels and a release "
+        f"that none superseded; each of the {len(predicted)} here is predicted by a fit without "
+        "its family (a published design in all its widths, depths, sizes and heads), whose form was "
         "chosen without it too, and without the release's own factor, which nobody has beforehand",
         "by kernels, not by runtime: LiteRT as it ships computes with XNNPACK, not with ruy",
         f"intervals made for {COVERAGE:.0%} hold {say:.1%} of the families of the groups that have "

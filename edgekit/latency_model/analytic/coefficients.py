@@ -6,7 +6,7 @@ benchmarks/evidence/analytic.json             ships with edgekit, written by fit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 
 from edgekit.latency_model import coefficient_files
-from edgekit.latency_model.anchoring import Anchoring
 from edgekit.latency_model.analytic.accuracy import Rebuilt
 from edgekit.latency_model.analytic.fit import common_shape, fit_group, prior_of
 from edgekit.latency_model.analytic.intervals import LESS
 from edgekit.latency_model.analytic.left_out import Folds, core_scale
 from edgekit.latency_model.analytic.observations import FORMS, TERMS, Group, Observation, Vector
+from edgekit.latency_model.anchoring import Anchoring
 from edgekit.latency_model.quantiles import COVERAGE
 
 # 1: the first. 2: more terms, forms, what left-out families had, anchors.
@@ -35,9 +35,9 @@ class GroupCoefficients:
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
     default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
     half-width of the log interval. `threads_stated` is of most of its rows; `user_rows` counts the
-    user's own measurements among `rows`. `mape` is the mean error of its families left out (a share)
-    and `covered` the share of them that such an interval held, each family with one say; None where
-    there is one family.
+    user's own measurements among `rows`. `mape` is the mean error of its families left out (a
+    share) and `covered` the share of them that such an interval held, each family with one say;
+    None where there is one family.
     """
 
     kernels: str
@@ -79,7 +79,8 @@ class CoreCoefficients:
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
-    `scaled_half` is by kind; it, `thread_share` and `thread_half` are as in intervals.Widths. `forms` are the fits', by kind; `folds` those chosen without each family.
+    `scaled_half` is by kind; it, `thread_share` and `thread_half` are as in intervals.Widths.
+    `forms` are the fits', by kind; `folds` those chosen without each family.
     """
 
     command: str

@@ -4,13 +4,13 @@ The errors are of log(measured / predicted), so an interval is a factor both way
 90 % quantile of the errors, each in units of its group's spread, so that a runtime that is hard
 to predict has wide intervals and an easy one narrow ones (split conformal prediction, normalised:
 Lei et al., 2018). A family has the same say in each group, however many of its sizes were measured:
-the rows of one are alike. Less than own rows: the quantile of what happened to groups that were treated as
-if as little were known of them.
+the rows of one are alike. Less than own rows: the quantile of what happened to groups that were
+treated as if as little were known of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, log, sqrt
 

@@ -31,7 +31,7 @@ KERNELS = {
     "OpenVINO": "openvino",
 }
 """The kernels that a row's runtime computes with; rows of others explain nothing we ship.
-ExecuTorch's XNNPACK has Arm's KleidiAI in it and parts of the network outside: kernels of its own."""
+ExecuTorch's XNNPACK has Arm's KleidiAI in it and parts of a network outside: kernels of its own."""
 
 SUPERSEDED = (
     ("armnn", "int8", "efficientnet", ("v20.08", "v21.02", "v21.05")),

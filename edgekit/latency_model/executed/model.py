@@ -70,9 +70,9 @@ def columns(form: str, without: Sequence[str] = ()) -> Vector:
 def terms(work: Work, operators: int, threads: int, clock_mhz: float, converted: int = 0) -> Vector:
     """Return what each constant of TERMS is multiplied with, so that the sum is in seconds.
 
-    A core idles with the chance that it is another thread's turn: 1 - 1 / threads. `operators` is how many the
-    work is divided into, `converted` the numbers of an input that a benchmark converts; what we
-    predict has none.
+    A core idles with the chance that it is another thread's turn: 1 - 1 / threads. `operators` is
+    how many the work is divided into, `converted` the numbers of an input that a benchmark
+    converts; what we predict has none.
     """
     floating = work.float_cycles > work.integer_cycles
     both = np.array([work.float_cycles, work.integer_cycles])

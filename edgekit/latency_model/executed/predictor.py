@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 FILE = "executed.json"
 
 THREADS_FACTOR = 1.5
-"""A thread count that no row of the kernels has: the interval is this many times as wide, in logs."""
+"""A thread count that no row of the kernels has: the log interval is this many times as wide."""
 
 KERNELS = {"ai_edge_litert": "litert", "tflite_runtime": "xnnpack"}
-"""The runtimes of ours whose kernels the evidence has; of the others' it has none. LiteRT's rows are
-of TFLite 2.18 of 2024, tflite-runtime's of 2.5 and of 2022: what has been gained since is in the
-run, not in the constants."""
+"""The runtimes of ours whose kernels the evidence has; of the others' it has none. LiteRT's rows
+are of TFLite 2.18 of 2024, tflite-runtime's of 2.5 and of 2022: what has been gained since is in
+the run, not in the constants."""
 
 
 class ExecutedPredictor:

@@ -20,10 +20,10 @@ AFTERWARDS = {"Add", "Multiply", "Subtract"}
 """Fused where they join a constant to what a convolution or product made: its bias and scale."""
 COMPUTES = {"Convolution", "GroupConvolution", "MatMul"}
 SEEN = {
-    "Add", "AvgPool", "Concat", "Convert", "Divide", "Gather", "Gelu", "HSigmoid", "HSwish", "HardSigmoid",
-    "Interpolate", "LRN", "MVN", "Mish", "MaxPool", "Multiply", "Pad", "ReduceMean", "Sigmoid", "Slice",
-    "Softmax", "SoftMax", "Split", "Sqrt", "StridedSlice", "Subtract", "Swish", "Tanh",
-    "Transpose", "VariadicSplit",
+    "Add", "AvgPool", "Concat", "Convert", "Divide", "Gather", "Gelu", "HSigmoid", "HSwish",
+    "HardSigmoid", "Interpolate", "LRN", "MVN", "MaxPool", "Mish", "Multiply", "Pad",
+    "ReduceMean", "Sigmoid", "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "StridedSlice",
+    "Subtract", "Swish", "Tanh", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """Operators that only move numbers or touch each once, as those of the evidence's networks do."""
 
