@@ -74,6 +74,8 @@ class OutputSpec:
     scores: Literal["logits", "probabilities"] | None = None
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("an output needs a name")
         if self.kind != "tensor" and len(self.labels) < 2:
             raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
         if self.kind == "regression" and self.scores is not None:

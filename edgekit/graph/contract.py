@@ -41,7 +41,7 @@ class Flat(nn.Module):
         """Run the network on its own float input."""
         answer = self.network(image)
         if self.names:
-            return _arranged(answer, self.names)
+            return _apart(_arranged(answer, self.names), image)
         return tuple(answer) if isinstance(answer, tuple | list) else (answer,)
 
 
@@ -74,6 +74,17 @@ def _arranged(answer: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
         if value.is_complex():
             raise BadModel(f"output '{name}' is complex: return its real and imaginary parts")
     return tuple(values)
+
+
+def _apart(values: tuple[Tensor, ...], image: Tensor) -> tuple[Tensor, ...]:
+    """Return the values, copied where one is the input or was there before.
+
+    Converters take an output's name for its tensor's: one tensor cannot have two.
+    """
+    seen = [image]
+    for value in values:
+        seen.append(value.clone() if any(value is other for other in seen) else value)
+    return tuple(seen[1:])
 
 
 def _quoted(names: Iterable[str]) -> str:
