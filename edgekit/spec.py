@@ -125,6 +125,8 @@ class OutputSpec:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("an output needs a name")
         unscored = {"regression", "value", "embedding", "image"}
         if self.kind not in {"tensor", "value", "embedding", "image"}:
             if self.kind == "multilabel" and not self.labels:

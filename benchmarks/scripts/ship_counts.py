@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python benchmarks/scripts/ship_counts.py BOARD ARTIFACTS
 
-Writes benchmarks/evidence/executed/shipped.json. A count is of a network's operators in a precision, whatever
-its weights are, of a board's locked runtime and of its core's issue table: it is looked up by
-these (run.shipped_key), and one that none of them asks for any more is never found.
+Writes benchmarks/evidence/executed/shipped.json. A count is of a network's operators in a
+precision, whatever its weights are, of a board's locked runtime and of its core's issue table: it
+is looked up by these (run.shipped_key), and one that none of them asks for any more is never found.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from edgekit.errors import BadData, BadModel, UnsupportedModel, first_line
 from edgekit.graph import ExportedGraph, Noise
 from edgekit.graph.scores import with_scores
 from edgekit.kinds import kind_of
+from edgekit.onboard.runner import save_arrays
 from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     _check_shapes(source.name, source.spec, shapes)
     check_answers(source.name, reference, source.reference(parity[:1]), source.broken)
     noise = source.noise(parity, reference)
-    np.savez(folder / "reference.npz", **reference)  # type: ignore[arg-type]
+    save_arrays(folder / "reference.npz", reference)
     say("preparing calibration")
     calibration = _calibrate(request, source, folder)
     if request.guard is not None:
@@ -150,7 +151,7 @@ def _load_torch(request: ExportRequest) -> _Source:
 
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, reference_input
-    from edgekit.graph.rewrites import rewrite
+    from edgekit.graph.rewrites import rewrite, with_float_bounds
     from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 
@@ -168,7 +169,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     def save(folder: Path) -> tuple[bool, ...]:
         # After the reference was taken: it is the user's model, the graph may be the faster form.
         with torch.no_grad():
-            program = _export(rewrite(network, example), example)
+            program = with_float_bounds(_export(rewrite(network, example), example))
         torch.export.save(program, folder / "graph.pt2")
         return torch_endings(program)
 
@@ -200,8 +201,16 @@ def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torc
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             outputs = network(example)
     except (RuntimeError, TypeError, ValueError) as error:
+        needed = _needed_inputs(loaded.module)
+        if needed > 1:
+            raise BadModel(
+                f"{loaded.name} takes {needed} inputs: edgekit converts models of one image"
+            ) from None
+        kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
+        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
         raise BadModel(
-            f"{loaded.name} does not run on a {tuple(example.shape)} input: {first_line(error)}"
+            f"{loaded.name} does not run on a {tuple(example.shape)} float32 input: "
+            f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
         ) from None
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
         if value.ndim < 1 or value.shape[0] != 1:
@@ -220,6 +229,15 @@ def _check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]
         fault = kind_of(output).shape_fault(output, shape)
         if fault:
             raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
+
+
+def _needed_inputs(module: torch.nn.Module) -> int:
+    """Return how many arguments a module's forward cannot do without."""
+    import inspect
+
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.kind in places and p.default is p.empty for p in parameters)
 
 
 def _export(network: torch.nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:

@@ -203,6 +203,12 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
+    training = _left_in_training(program)
+    if training:
+        raise BadModel(
+            f"{path} was exported in training mode ({training}): call eval() on the model, "
+            "then torch.export.export it again"
+        )
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -220,6 +226,21 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     return LoadedModule(
         module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
     )
+
+
+def _left_in_training(program: Any) -> str:
+    """Return the operator of an exported program that behaves as in training, or ''."""
+    places = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
+    for node in program.graph.nodes:
+        words = str(node.target).split(".")
+        place = places.get(words[1]) if len(words) > 1 else None
+        if (
+            node.op == "call_function"
+            and place is not None
+            and node.args[place : place + 1] == (True,)
+        ):
+            return words[1]
+    return ""
 
 
 def _output_names(program: Any) -> tuple[str, ...]:

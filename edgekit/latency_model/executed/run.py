@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from edgekit.targets import Target
 
 SHIPPED = Path("executed") / "shipped.json"
-"""The counts of common networks, in the folder of the evidence; written by benchmarks/scripts/ship_counts.py."""
+"""The counts of common networks, in the folder of the evidence.
+
+benchmarks/scripts/ship_counts.py writes them."""
 
 _INFERENCES = 2
 """The first sets things up and warms the caches; the second is counted."""
