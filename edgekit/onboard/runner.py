@@ -8,8 +8,9 @@
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
-this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that
+copying this one file is enough.
+A job that fails prints {"error": ..., "kind": ...} and exits with 3.
 """
 
 from __future__ import annotations
