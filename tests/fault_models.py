@@ -195,7 +195,8 @@ class Gains(Pooled):
         self.register_buffer("scale", torch.linspace(1, 2, 4)[None])
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.out(self.stem(image).mean((2, 3))) * self.scale
+        answer: Tensor = self.out(self.stem(image).mean((2, 3))) * self.scale
+        return answer
 
 
 class Clamped(Pooled):
@@ -220,14 +221,16 @@ class Nothing(Net):
 
 class Pair(Net):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:  # type: ignore[override]
-        return (self.stem(left) - self.stem(right)).mean((2, 3))
+        answer: Tensor = (self.stem(left) - self.stem(right)).mean((2, 3))
+        return answer
 
 
 class Unbatched(Net):
     """A tensor without a batch dimension, of which only the first row was read."""
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.stem(image)[0].flatten(1)
+        answer: Tensor = self.stem(image)[0].flatten(1)
+        return answer
 
 
 def twice() -> Made:

@@ -52,5 +52,6 @@ def _same(target: str, operator: str) -> bool:
 
     Converters name the decomposed form: `aten._linalg_svd` for `aten.linalg_svd`.
     """
-    space, name, *_ = target.split(".")
+    space, _, rest = target.partition(".")  # Python's own, like getitem, have no dot
+    name = rest.partition(".")[0]
     return operator in {f"{space}.{name}", f"{space}._{name}"}
