@@ -14,6 +14,7 @@ one file is enough. A job that fails prints {"error": ..., "kind": ...} and exit
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 
 try:
     import numpy as np
@@ -96,35 +97,17 @@ def decode(
     an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
     integers).
     """
-    try:
-        return _decode(data, height, width, resize_to, grey, fit, filter, pad, cut)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # a damaged file: Pillow's decoders raise SyntaxError and others
-        raise OSError(f"it is damaged ({type(error).__name__}: {error})") from None
-
-
-def _decode(
-    data: bytes,
-    height: int,
-    width: int,
-    resize_to: Optional[int],
-    grey: bool,
-    fit: str,
-    filter: str,
-    pad: Sequence[int],
-    cut: bool,
-) -> Array:
     from PIL import Image, UnidentifiedImageError
 
     mode = "L" if grey else "RGB"
     try:
-        encoded = Image.open(io.BytesIO(data), formats=FORMATS)
+        with _decoding():
+            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     except UnidentifiedImageError:
         raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-    with encoded:
+    with encoded, _decoding():
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
         if fit == "stretch" and filter == "bilinear":
@@ -170,6 +153,17 @@ def _scaled(
     if scaled[0] * scaled[1] > MAX_PIXELS:
         raise ValueError(f"image of {size[0]}x{size[1]} pixels is too long and thin to resize")
     return scaled
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    """Raise OSError for whatever else Pillow's decoders raise on a damaged file."""
+    try:
+        yield
+    except (OSError, ValueError, NameError):
+        raise
+    except Exception as error:  # SyntaxError, struct.error, IndexError, EOFError and others
+        raise OSError(f"it is damaged ({type(error).__name__}: {error})") from None
 
 
 def _plain(encoded: Any) -> Any:
