@@ -51,6 +51,9 @@ def convert(
     spec: Annotated[
         str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .pt2 that can run code; you trust its maker.")
+    ] = False,
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Keep the bare float input; bake nothing in.")
     ] = False,
@@ -94,6 +97,7 @@ def convert(
             arch=arch,
             weights=weights,
             spec=spec,
+            trust=trust,
             raw_input=raw_input,
             min_agreement=min_agreement,
             max_drop=max_drop,
