@@ -115,9 +115,9 @@ def test_its_operators_are_those_of_the_onnx_file(converted: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["normalised", "imagenet", "grey"])
+@pytest.mark.parametrize("model", ["normalised", "imagenet", "grey", "recurrent"])
 def test_other_contracts_hold(cli: Cli, tmp_path: Path, pictures: Path, model: str) -> None:
-    """Local response normalisation; BGR with three means and a centre crop; grey."""
+    """Local response normalisation; BGR with three means and a centre crop; grey; an LSTM."""
     done = cli(
         "convert", f"user_models:{model}", "--backend", "ncnn", "--calibration", pictures,
         "-o", tmp_path / "out", cwd=HERE,
