@@ -130,7 +130,8 @@ def _notes(
         f"{len(usable)} of {len(rows)} rows have a counted network, known kernels and a release "
         f"that none superseded; each of the {len(predicted)} here is predicted by a fit without "
         "its family (a published design in all its widths, depths, sizes and heads), whose form "
-        "was chosen without it too, and without the release's own factor, which nobody has beforehand",
+        "was chosen without it too, and without the release's own factor, which nobody has "
+        "beforehand",
         "by kernels, not by runtime: LiteRT as it ships computes with XNNPACK, not with ruy",
         f"intervals made for {COVERAGE:.0%} hold {say:.1%} of the families of the groups that have "
         f"others ({share:.1%} of their {len(own)} rows), each held to widths made without it",
