@@ -272,7 +272,7 @@ def golden(
     ours: Array, answers: Array, precision: Precision, output: OutputSpec, record: OutputParity
 ) -> str:
     """Return what a board's runner says of its answers; '' where they pass."""
-    parity = ParityRecord((), (record,), "", True)
+    parity = ParityRecord(images=(), outputs=(record,), bar="", passed=True)
     source = SimpleNamespace(weights="given")
     manifest = SimpleNamespace(precision=precision, parity=parity, source=source)
     artifact: Any = SimpleNamespace(manifest=manifest)
@@ -281,7 +281,9 @@ def golden(
 
 
 def test_a_board_is_held_to_parity_s_bars() -> None:
-    record = OutputParity("x", 0.01, 0.001, None, allowed=0.05)
+    record = OutputParity(
+        name="x", max_abs_diff=0.01, mean_abs_diff=0.001, agreement=None, allowed=0.05
+    )
     answers = RNG.uniform(-652, 652, (8, 40, 4)).astype(np.float32)
     assert golden(answers + np.float32(0.04), answers, "fp32", PLAIN, record) == ""
     assert "0.05 allowed" in golden(answers + np.float32(0.06), answers, "fp32", PLAIN, record)
@@ -289,7 +291,7 @@ def test_a_board_is_held_to_parity_s_bars() -> None:
     assert golden(boxes, boxes, "int8", PLAIN, record) == ""
     assert "of its spread off, 0.2 allowed" in golden(in_int8(boxes), boxes, "int8", PLAIN, record)
     ids = RNG.integers(0, 9, (8, 100)).astype(np.float32)
-    whole = OutputParity("x", 0, 0, None, equal=1.0)
+    whole = OutputParity(name="x", max_abs_diff=0, mean_abs_diff=0, agreement=None, equal=1.0)
     assert golden(ids, ids, "fp32", PLAIN, whole) == ""
     assert "of the values are equal, 99.9% needed" in golden(ids * 0, ids, "fp32", PLAIN, whole)
     kind = OutputSpec("x", "classification", ("a", "b"))
@@ -300,6 +302,9 @@ def test_a_board_is_held_to_parity_s_bars() -> None:
 
 def test_a_board_is_held_to_an_older_manifest_too() -> None:
     answers = RNG.normal(0, 3, (8, 2)).astype(np.float32)
-    kind, old = OutputSpec("x", "classification", ("a", "b")), OutputParity("x", 1e-6, 1e-7, 1.0)
+    kind, old = (
+        OutputSpec("x", "classification", ("a", "b")),
+        OutputParity(name="x", max_abs_diff=1e-6, mean_abs_diff=1e-7, agreement=1.0),
+    )
     assert golden(answers + np.float32(1e-5), answers, "fp32", kind, old) == ""
     assert "allowed" in golden(answers * np.float32(1.001), answers, "fp32", kind, old)
