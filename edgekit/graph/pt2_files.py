@@ -175,6 +175,7 @@ def _is_operator(text: str) -> bool:
 def _is_expression(text: str) -> bool:
     """Tell whether a text is arithmetic on numbers and symbols, as sympy writes it."""
     for node in _parsed(text):
+        known: object
         if isinstance(node, ast.Name):
             known = node.id in _MATHS or _SYMBOL.fullmatch(node.id)
         elif isinstance(node, ast.Constant):
@@ -208,7 +209,7 @@ def _parsed(text: Any) -> list[ast.AST]:
             return list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass
-    return [ast.Lambda()]
+    return [ast.Pass()]
 
 
 def _tree_problems(text: Any) -> Iterator[str]:
