@@ -1,5 +1,19 @@
-"""`python -m edgekit` is the `edgekit` command."""
+"""`edgekit` and `python -m edgekit`; Ctrl-C during the imports ends it too."""
 
-from edgekit.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Import the command line and run it."""
+    try:
+        from edgekit.cli import main as run
+    except KeyboardInterrupt:
+        print("edgekit: interrupted; nothing was begun", file=sys.stderr)
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
 from edgekit.results import EmulationRecord, Measurement, save
 from edgekit.runtimes.table import deployed, role_of
+from edgekit.scratch import scratch_folder
 from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ Place = str | Path
 Artifacts = Place | Artifact | Iterable[Place | Artifact]
 """Folders of artifacts, or artifacts that are loaded already."""
 
-BACKENDS = tuple(dict.fromkeys(runtime.backend for runtime in deployed()))
+BACKENDS = tuple(dict.fromkeys(item.backend for item in deployed() if item.by_default))
 """What is built where no backend is named."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
@@ -53,6 +54,7 @@ def convert(
     arch: str | None = None,
     weights: Place | None = None,
     spec: Place | None = None,
+    trust: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
@@ -65,7 +67,8 @@ def convert(
     """Convert one trained model into artifacts under `output` that are proven equal to it.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
-    `spec` a TOML file that says what its input and outputs mean. `calibration` is a folder or zip
+    `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
+    it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
     `max_drop`, in percentage points, guards int8 on the data `guard`. Each artifact that failed
     is a row with its error. Raises UserError for bad input, before anything is written, and
@@ -78,7 +81,7 @@ def convert(
 
     request = ConvertRequest(
         source=SourceRequest(
-            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec)
+            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec), trust=trust
         ),
         backends=tuple(backends),
         precisions=tuple(precisions),
@@ -211,13 +214,11 @@ def emulate(
     died there says so in `failure`. The board must be installed (`edgekit device install rpi4`):
     DeviceError otherwise. Records are saved under `results`, None: nowhere.
     """
-    from tempfile import TemporaryDirectory
-
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
     pictures = _images(images)
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
@@ -245,6 +246,7 @@ def evaluate(
     runtime: str | None = None,
     workers: int = 2,
     executor: str = "local",
+    reframe: bool = False,
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = silent,
@@ -253,8 +255,9 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the
-    labels are not the model's.
+    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. Records are
+    saved under `results` (not the reframed ones), None: nowhere. Raises BadData where the labels
+    are not the model's.
     """
     from edgekit.evaluation.evaluate import EvaluateRequest, record
     from edgekit.evaluation.evaluate import evaluate as run
@@ -275,10 +278,11 @@ def evaluate(
         runtime=runtime,
         workers=workers,
         executor=executor,
+        reframe=reframe,
     )
     evaluations = run(request, say)
     if results is not None:
-        for item in evaluations:
+        for item in (e for e in evaluations if not e.reframed):
             save(record(item, str(data), command), Path(results))
     return evaluations
 

@@ -13,9 +13,11 @@ from typing import Literal
 
 from edgekit.errors import BadArtifact
 from edgekit.files import sha256, write_whole
+from edgekit.json_files import Damaged, read_json
 from edgekit.spec import InputSpec, OutputSpec
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 32 * 2**20
 # 1: the first.
 SCHEMA = 1
 
@@ -69,7 +71,8 @@ class OutputParity:
     same decision, 0 to 1, or None for an output that makes none. `equal` is the share of equal
     values of an output of integers or booleans. `relative` is the root mean square of a plain
     tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
-    is the largest `max_abs_diff` that would have passed, where that was judged.
+    is the largest `max_abs_diff` that would have passed, where that was judged. `score` is the
+    value of `metric`, for kinds that are judged by one (cosine, PSNR, ...).
     """
 
     name: str
@@ -79,6 +82,8 @@ class OutputParity:
     equal: float | None = None
     relative: float | None = None
     allowed: float | None = None
+    metric: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,8 +183,6 @@ def load_artifact(place: str | Path) -> Artifact:
 
     Every file is hashed and compared with the manifest. Raises BadArtifact in one line.
     """
-    import msgspec
-
     path = Path(place)
     folder = path if path.is_dir() else path.parent
     manifest_path = folder / MANIFEST
@@ -190,8 +193,8 @@ def load_artifact(place: str | Path) -> Artifact:
     if not manifest_path.is_file():
         raise BadArtifact(f"{path} has no {MANIFEST} beside it: convert the model with edgekit")
     try:
-        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = read_json(manifest_path, Manifest, MAX_MANIFEST_BYTES)
+    except Damaged as error:
         raise BadArtifact(f"{manifest_path} is damaged ({error}): convert again") from None
     if manifest.schema > SCHEMA:
         raise BadArtifact(
@@ -209,7 +212,11 @@ def _check_file(folder: Path, file: FileRecord) -> None:
     if len(PurePosixPath(file.name).parts) != 1 or file.name in {"", ".", ".."}:
         raise BadArtifact(f"{folder / MANIFEST} names a file outside its folder: {file.name!r}")
     model = folder / file.name
-    if model.is_symlink() or not model.is_file():
+    try:
+        missing = model.is_symlink() or not model.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        missing = True
+    if missing:
         raise BadArtifact(f"{model} is missing: convert again")
     if sha256(model) != file.sha256:
         raise BadArtifact(f"{model} is not the file its manifest describes: convert again")

@@ -147,6 +147,18 @@ def error_of(kind: str, message: str) -> EdgekitError | None:
     return error
 
 
+def printable(text: str) -> str:
+    """Return a text with its control characters written out, `\\x1b` for an escape.
+
+    What a board, a manifest or a file name says is shown to a person, never executed by the
+    terminal.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's text that says something, without its indent."""
     lines = (line.strip() for line in str(error).splitlines())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.artifact import OutputParity
 from edgekit.errors import DeviceError
+from edgekit.kinds import kind_of
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Outputs = dict[str, "NDArray[np.float32]"]
 """Output name → (N, …) float32; the source model's own may be of integers or booleans."""
+
+MAX_BYTES = 4 << 30
+"""Of all outputs of one job: a thousand images of a megabyte each and more."""
 
 
 def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs:
@@ -29,9 +33,15 @@ def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs
     import numpy as np
 
     try:
+        with zipfile.ZipFile(path) as archive:  # a few bytes may unpack to gigabytes
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise DeviceError(f"the runner's {path.name} unpacks to {size:,} bytes: refused")
         with np.load(path, allow_pickle=False) as saved:
             outputs = {spec.name: saved[spec.name] for spec in specs}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DeviceError:
+        raise
+    except Exception as error:  # whatever NumPy's and zipfile's readers raise on a hostile file
         raise DeviceError(f"the runner's {path.name} cannot be read: {error}") from None
     for name, value in outputs.items():
         if value.ndim < 1 or len(value) != count:
@@ -44,18 +54,8 @@ def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int
 
     `values` is (N, …). A plain tensor decides nothing: its largest value may be one pixel.
     """
-    import numpy as np
-
-    flat = values.reshape(len(values), -1)
-    index: NDArray[np.int64]
-    if output.kind == "regression":
-        rounded = np.floor(flat[:, 0] + 0.5)
-        index = np.clip(rounded, 0, len(output.labels) - 1).astype(np.int64)
-        return index
-    if output.kind == "tensor":
-        return None
-    index = flat.argmax(axis=1)
-    return index
+    kind = kind_of(output)
+    return kind.decisions(values, output) if kind.JUDGED_BY == "decisions" else None
 
 
 def compare_outputs(

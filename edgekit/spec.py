@@ -20,13 +20,26 @@ GENDER_LABELS = ("male", "female")
 """m = 0, f = 1, as in the authors' published label files."""
 
 
+MAX_PIXELS = 4096 * 4096
+"""Of a network's input: more than any takes, and as floats still in an ordinary memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """Everything between a decoded image and the network's first layer.
 
     The network sees `(pixel - mean) / std`, per channel, in pixel units (0 to 255): a network
-    trained on [0, 1] has mean 0 and std 255. With `resize_to`, the image is first resized to
-    that square and then centre-cropped to height × width; without, it is resized to them.
+    trained on [0, 1] has mean 0 and std 255.
+
+    `fit` says how a picture of another shape becomes height × width:
+    `stretch`: resized to them. With `resize_to`, resized to that square, then centre-cropped.
+    `crop`: the shorter side is resized to `resize_to` (without it, to the larger of height and
+    width), then the centre is cut out: Resize and CenterCrop of torchvision and timm.
+    `letterbox`: resized until it fits inside, centred, and filled up with `pad`: one grey level or
+    a value a channel, in RGB order. Detectors of the YOLO family are trained so.
+
+    `filter` is Pillow's, antialiased. Pixels of `stretch` with `bilinear` come from JPEGs decoded
+    at a smaller scale, which is fast; all others are decoded in full.
     """
 
     height: int
@@ -36,6 +49,9 @@ class InputSpec:
     colour: Literal["RGB", "BGR", "GREY"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize_to: int | None = None
+    fit: Literal["stretch", "crop", "letterbox"] = "stretch"
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    pad: tuple[int, ...] = (114,)
 
     @property
     def channels(self) -> int:
@@ -45,6 +61,11 @@ class InputSpec:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
+        if max(self.height * self.width, (self.resize_to or 0) ** 2) > MAX_PIXELS:
+            size = f"{self.height}×{self.width}, resize_to {self.resize_to}"
+            raise ValueError(
+                f"an input of more than {MAX_PIXELS:,} pixels ({size}): make it smaller"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std need {self.channels} values for {self.colour}")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
@@ -53,6 +74,12 @@ class InputSpec:
             raise ValueError("every std must be above 0 (they divide pixels of 0 to 255)")
         if self.resize_to is not None and self.resize_to < max(self.height, self.width):
             raise ValueError("resize_to must be at least height and width: the crop comes after")
+        if self.fit == "letterbox" and self.resize_to is not None:
+            raise ValueError("a letterbox has no resize_to: it is resized to fit height and width")
+        if len(self.pad) not in {1, self.channels}:
+            raise ValueError(f"pad needs 1 value or {self.channels} for {self.colour}")
+        if any(not 0 <= value <= 255 for value in self.pad):
+            raise ValueError("pad is a colour: every value is from 0 to 255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +87,58 @@ class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
 
     `classification`: one score a label, (1, len(labels)); the decision is the argmax.
+    `ordinal`: the same, of labels in an order, so that a neighbour is nearly right.
     `regression`: one value on the scale of the label index, (1, 1); the decision is the value
     rounded half up and clipped to the labels (age class, or gender at 0.5).
+    `multilabel`: one score a label, each yes or no at `threshold`, a probability.
+    `value`: one real number in `unit`. `embedding`: a vector, compared by its cosine.
+    `image`: a picture. `segmentation`: a class for each place, as scores or as a map of classes.
     `tensor`: no decision is defined; only distances are reported.
+    `edgekit/kinds/` holds how each is judged.
 
     `scores` says what the values of a classification are, so that its confidence can be read off:
     `logits`, of which the confidence is the softmax, or `probabilities`, which are confidences
     already (the network ends in a softmax or a sigmoid). None in a spec: the export finds out and
     writes it into the manifest. None in a manifest, as in older ones: logits. A `tensor` that ends
     in a softmax or a sigmoid is marked `probabilities` too: all its values share one range.
+
+    `path` (`from` in a spec.toml) picks one part of what a forward returns: dict keys and places,
+    joined by dots ("boxes", "features.0"), or an .onnx file's own name of an output.
     """
 
     name: str
-    kind: Literal["classification", "regression", "tensor"] = "tensor"
+    kind: Literal[
+        "classification",
+        "ordinal",
+        "regression",
+        "multilabel",
+        "value",
+        "embedding",
+        "image",
+        "segmentation",
+        "tensor",
+    ] = "tensor"
     labels: tuple[str, ...] = ()
     scores: Literal["logits", "probabilities"] | None = None
+    path: str | None = None
+    unit: str = ""
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.kind != "tensor" and len(self.labels) < 2:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
-        if self.kind == "regression" and self.scores is not None:
-            raise ValueError(f"output '{self.name}' is a regression: it has no scores")
+        if not self.name:
+            raise ValueError("an output needs a name")
+        unscored = {"regression", "value", "embedding", "image"}
+        if self.kind not in {"tensor", "value", "embedding", "image"}:
+            if self.kind == "multilabel" and not self.labels:
+                raise ValueError(f"output '{self.name}' is a multilabel: give it labels")
+            if self.kind != "multilabel" and len(self.labels) < 2:
+                raise ValueError(
+                    f"output '{self.name}' is a {self.kind}: give it two labels or more"
+                )
+        if self.kind in unscored and self.scores is not None:
+            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"output '{self.name}': threshold is a probability, over 0, under 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +146,8 @@ class ModelSpec:
     """A network's input and outputs.
 
     A `forward` that returns a dict is read by its keys, which must be the outputs' names; one that
-    returns a tuple, in the order of the outputs.
+    returns a tuple, in the order of the outputs. Where some output has a `path`, each is taken from
+    there, or from its name, and what no output names is left out.
     """
 
     input: InputSpec

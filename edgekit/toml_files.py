@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,18 +55,22 @@ def read_toml(
     error: type[UserError],
     remedy: str,
     given: Mapping[str, Any] | None = None,
+    prepare: Callable[[dict[str, Any]], None] | None = None,
 ) -> T:
     """Return the file's content as `shape`, a dataclass or a dict of such.
 
-    `given` are fields that do not come from the file, and must not be in it. Raises `error` in
-    one line, with the file, the line where it can be told, what is wrong and then `remedy`: for a
-    file that cannot be read, is no TOML, has an unknown field or a wrong value, or is larger or
-    nested deeper than any that a person writes (the limits above).
+    `given` are fields that do not come from the file, and must not be in it. `prepare` may change
+    the table, of which nothing is checked yet, from how people write it to `shape`. Raises
+    `error` in one line, with the file, the line where it can be told, what is wrong and then
+    `remedy`: for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
+    is larger or nested deeper than any that a person writes (the limits above).
     """
     try:
         text = _text(path)
         _refuse_absurd(text)
         table = tomllib.loads(text)
+        if prepare is not None:
+            prepare(table)
         for place, problem in _unknown(table, inspect.type_info(shape), frozenset(given or ())):
             raise _Wrong(problem, _line(text, place))
         try:

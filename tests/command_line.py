@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,3 +34,38 @@ def one_line_error(done: subprocess.CompletedProcess[str], code: int = 2) -> str
     errors = [line for line in done.stderr.splitlines() if line.startswith("edgekit: ")]
     assert len(errors) == 1, done.stderr
     return errors[0]
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What the command prints where it believes to write to a terminal."""
+    ours, theirs = pty.openpty()
+    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "CI"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgekit", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=kept | {"TERM": "xterm-256color", "COLUMNS": "120"} | environment,
+    )
+    os.close(theirs)
+    printed = b""
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not block:
+            break
+        printed += block
+    os.close(ours)
+    assert process.wait() == 0
+    return printed.decode()
+
+
+def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something with its whole name, those of groups too."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if hasattr(inner, "commands"):
+            yield from commands_of(inner, (*path, name))
+        else:
+            yield " ".join((*path, name)), inner

@@ -44,7 +44,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     """The folder of every artifact of multitask-cnn, converted once by the real command."""
     return convert_once(
         tmp_path_factory, "multitask-cnn", "--backend", "onnx", "--backend", "tflite",
-        "--backend", "openvino", "--backend", "null", "--calibration", pictures,
+        "--backend", "openvino", "--backend", "ncnn", "--backend", "null",
+        "--calibration", pictures,
     )  # fmt: skip
 
 

@@ -15,15 +15,17 @@ from null_artifacts import APP
 import edgekit.onboard.receiver
 from edgekit.deployment.bundle import Bundle
 from edgekit.onboard.receiver import Refused
+from edgekit.onboard.receiver.__main__ import Talk
 from edgekit.onboard.receiver.archive import damage, unpack
 from edgekit.onboard.receiver.durable import flush_tree
+from edgekit.onboard.receiver.run_script import write_run
 from edgekit.onboard.receiver.store import App
 
 
 def put(app: App, bundle: Bundle) -> None:
     app.sweep()
     unpack(bundle.path, app.aside)
-    (app.aside / "run").write_text("")
+    write_run(app.aside, sys.executable)
     flush_tree(app.aside)
     app.adopt(bundle.sha256)
     app.switch(bundle.sha256)
@@ -184,3 +186,50 @@ def test_the_board_code_is_python_3_9_and_needs_nothing_of_edgekit(tmp_path: Pat
     assert "cannot be asked for now" in answers[1]["refused"]
     assert "no name for an application" in answers[2]["refused"]
     assert not (tmp_path / ".edgekit").exists()
+
+
+@pytest.mark.parametrize("change", ["emptied", "one line more", "another Python", "a link", "gone"])
+def test_a_changed_run_script_is_damage(app: App, versions: list[Bundle], change: str) -> None:
+    put(app, versions[0])
+    put(app, versions[1])
+    for bundle in versions[:2]:
+        assert app.fault(bundle.sha256) is None
+    run = app.path(versions[0].sha256) / "run"
+    text = run.read_text()
+    run.unlink()
+    if change == "a link":
+        run.symlink_to("/bin/true")
+    elif change != "gone":
+        other = {"emptied": "", "one line more": f"{text}id\n", "another Python": text}[change]
+        run.write_text(other.replace(sys.executable, "/nowhere/python3"))
+    assert "run " in str(app.fault(versions[0].sha256))
+    with pytest.raises(Refused, match="damaged"):
+        app.roll_back()
+    put(app, versions[0])
+    assert app.fault(versions[0].sha256) is None, "a deploy mends it"
+
+
+def test_a_stray_or_broken_folder_hides_no_application(
+    app: App, versions: list[Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(app, versions[0])
+    (app.folder.parent / "lost+found").mkdir()
+    (app.folder.parent / "notes.txt").write_text("mine")
+    broken = App("broken")
+    broken.folder.mkdir()
+    (broken.folder / "current").symlink_to(broken.folder / "current")
+    rows = {row["app"]: row for row in Talk().status()["apps"]}
+    assert set(rows) == {APP, "lost+found", "notes.txt", "broken"}
+    assert rows[APP]["active"] == versions[0].sha256 and rows[APP]["damage"] is None
+    assert "no application" in rows["lost+found"]["damage"]
+
+
+def test_a_release_does_not_sink_by_itself(app: App) -> None:
+    assert app.release() == 0
+    for number in (3, None, 2):
+        app.raise_release(number)
+        assert app.release() == 3
+    for text in ("", "[[[[", '"3"', "9" * 5000, "null"):
+        (app.folder / "release.json").write_text(text)
+        with pytest.raises(Refused, match="damaged"):
+            app.release()

@@ -335,3 +335,18 @@ def test_a_changed_or_missing_file_is_damage(tmp_path: Path) -> None:
     model.symlink_to(tmp_path / "elsewhere")
     assert "model.onnx" in str(damage(tmp_path / "out"))
     assert damage(tmp_path / "nothing") is not None
+
+
+def test_a_rewritten_index_does_not_make_a_swapped_model_whole(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_bytes(GOOD)
+    head = unpack(tmp_path / "bundle", tmp_path / "out")
+    version = hashlib.sha256(GOOD).hexdigest()
+    assert damage(tmp_path / "out", version) is None
+    name = head.files[0].name
+    (tmp_path / "out" / name).write_bytes(b"swapped")
+    listed = [
+        record(entry.name, (tmp_path / "out" / entry.name).read_bytes()) for entry in head.files
+    ]
+    (tmp_path / "out" / INDEX).write_bytes(index_of(listed))
+    assert damage(tmp_path / "out") is None, "its own index agrees"
+    assert "rewritten" in str(damage(tmp_path / "out", version))

@@ -6,19 +6,17 @@ import ast
 import inspect
 import json
 import os
-import pty
 import re
 import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
-from command_line import Cli
+from command_line import Cli, commands_of, on_a_terminal
 
 from edgekit import cli as command_line
 
@@ -26,15 +24,7 @@ EDGEKIT = Path(sys.executable).with_name("edgekit")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;\d]*m")
 
 
-def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    for name, inner in getattr(command, "commands", {}).items():
-        if hasattr(inner, "commands"):
-            yield from walk(inner, (*path, name))
-        else:
-            yield " ".join((*path, name)), inner
-
-
-COMMANDS = dict(walk(typer.main.get_command(command_line.app)))
+COMMANDS = dict(commands_of(typer.main.get_command(command_line.app)))
 
 
 @pytest.fixture(params=COMMANDS)
@@ -83,32 +73,6 @@ def test_the_exit_codes_are_in_the_help(cli: Cli) -> None:
     words = " ".join(cli("--help", COLUMNS="200").stdout.split())
     assert command_line.EXIT_CODES in words
     assert str(command_line.INTERRUPTED) in command_line.EXIT_CODES
-
-
-def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """What the command prints where it believes to write to a terminal."""
-    ours, theirs = pty.openpty()
-    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "CI"}}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgekit", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=kept | {"TERM": "xterm-256color", "COLUMNS": "120"} | environment,
-    )
-    os.close(theirs)
-    printed = b""
-    while True:
-        try:
-            block = os.read(ours, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not block:
-            break
-        printed += block
-    os.close(ours)
-    assert process.wait() == 0
-    return printed.decode()
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("bench", "--help"), ("doctor",)])

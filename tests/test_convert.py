@@ -31,11 +31,11 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_six_artifacts_are_proven_against_the_model(converted: Path) -> None:
+def test_eight_artifacts_are_proven_against_the_model(converted: Path) -> None:
     artifacts = {(a.manifest.backend, a.manifest.precision): a for a in find_artifacts([converted])}
     assert set(artifacts) == {
         (backend, precision)
-        for backend in ("onnx", "tflite", "openvino")
+        for backend in ("onnx", "tflite", "openvino", "ncnn")
         for precision in ("fp32", "int8")
     } | {("null", "fp32")}
     for (backend, precision), artifact in artifacts.items():
@@ -341,6 +341,7 @@ def test_one_backend_does_not_import_another(converted: Path) -> None:
         "onnx": {"openvino", "litert_torch", "ai_edge_litert", "nncf"},
         "tflite": {"openvino", "nncf", "onnxruntime", "onnx"},
         "openvino": {"litert_torch", "ai_edge_litert", "onnxruntime", "onnxslim"},
+        "ncnn": {"openvino", "litert_torch", "ai_edge_litert", "onnxruntime", "onnxslim", "pnnx"},
     }
     for backend, foreign in others.items():
         code = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from edgekit.conversion.sources import read_spec
+from edgekit.data.decoded import centre, frame_of
+from edgekit.data.images import decode_image
+from edgekit.errors import BadModel
 from edgekit.onboard import runner
+from edgekit.spec import InputSpec
 
 Pixels = NDArray[np.uint8]
 DEEP = np.linspace(0, 65535, 20 * 30).reshape(20, 30).astype(np.uint16)
@@ -136,3 +142,126 @@ def test_a_transparent_palette_colour_or_grey_is_white() -> None:
 def test_only_listed_formats_are_opened(kind: str) -> None:
     with pytest.raises(OSError, match="none of JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM"):
         runner.decode(encode(Image.new("RGB", (64, 64), "red"), kind), 8, 8)
+
+
+# Crop and letterbox, against Pillow's own functions
+
+
+def torchvision_crop(image: Image.Image, side: int, height: int, width: int, kind: Any) -> Pixels:
+    """Resize(side) and CenterCrop((height, width)) as torchvision's documentation computes them."""
+    short, long = sorted(image.size)
+    other = int(side * long / short)
+    size = (side, other) if image.width <= image.height else (other, side)
+    resized = image.resize(size, kind)
+    left = int(round((resized.width - width) / 2.0))  # noqa: RUF046
+    top = int(round((resized.height - height) / 2.0))  # noqa: RUF046
+    return np.asarray(resized.crop((left, top, left + width, top + height)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("filter", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(801, 603), (300, 611), (64, 64), (67, 64), (20, 31)])
+@pytest.mark.parametrize(("side", "height", "width"), [(64, 56, 56), (None, 40, 64), (73, 64, 31)])
+def test_crop_is_resize_of_the_shorter_side_and_centre_crop(
+    kind: str, filter: str, size: tuple[int, int], side: int | None, height: int, width: int
+) -> None:
+    data = encode(photograph(*size), kind)
+    with Image.open(io.BytesIO(data)) as opened:
+        truth = torchvision_crop(
+            opened.convert("RGB"),
+            side or max(height, width),
+            height,
+            width,
+            Image.Resampling[filter.upper()],
+        )
+    spec = {"height": height, "width": width, "resize_to": side, "colour": "RGB", "fit": "crop"}
+    assert np.array_equal(runner.decode_for(data, {**spec, "filter": filter}), truth)
+
+
+@pytest.mark.parametrize("size", [(801, 603), (300, 611), (50, 50), (1000, 3)])
+@pytest.mark.parametrize("grey", [False, True])
+def test_letterbox_fits_inside_and_fills_up_with_the_colour(
+    size: tuple[int, int], grey: bool
+) -> None:
+    image = photograph(*size, "L" if grey else "RGB")
+    pad: tuple[int, ...] = (90,) if grey else (10, 20, 30)
+    scale = min(96 / size[0], 64 / size[1])
+    inner = image.resize(
+        (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), Image.Resampling.BILINEAR
+    )
+    truth = Image.new(image.mode, (96, 64), 90 if grey else (10, 20, 30))
+    truth.paste(inner, ((96 - inner.width) // 2, (64 - inner.height) // 2))
+    decoded = runner.decode(encode(image, "PNG"), 64, 96, grey=grey, fit="letterbox", pad=pad)
+    assert np.array_equal(decoded, np.asarray(truth).reshape(decoded.shape))
+
+
+def test_a_turned_photograph_is_cropped_upright() -> None:
+    upright = photograph(300, 120)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(upright.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
+    plain = encode(upright, "PNG")
+    cropped = (runner.decode(file, 50, 50, fit="crop") for file in (data, plain))
+    assert np.array_equal(*cropped)
+
+
+@pytest.mark.parametrize(
+    ("fit", "resize_to"), [("stretch", None), ("stretch", 40), ("crop", 40), ("letterbox", None)]
+)
+def test_what_a_golden_test_stores_is_decoded_to_the_same_pixels(
+    fit: str, resize_to: int | None
+) -> None:
+    spec = {"height": 32, "width": 24, "colour": "RGB", "fit": fit, "resize_to": resize_to}
+    data = encode(photograph(211, 97), "JPEG")
+    stored = Image.fromarray(runner.decode_for(data, spec, cut=False))
+    assert np.array_equal(
+        runner.decode_for(encode(stored, "PNG"), spec), runner.decode_for(data, spec)
+    )
+
+
+def test_a_picture_that_a_crop_would_blow_up_is_refused() -> None:
+    data = encode(Image.new("RGB", (1, 30_000)), "PNG")
+    with pytest.raises(ValueError, match="too long and thin"):
+        runner.decode(data, 224, 224, fit="crop")
+
+
+def test_training_and_evaluation_decode_what_the_board_decodes() -> None:
+    for spec in (
+        InputSpec(32, 24, fit="crop", resize_to=40, filter="bicubic"),
+        InputSpec(32, 24, fit="letterbox", pad=(1, 2, 3)),
+        InputSpec(32, 24, resize_to=40),
+        InputSpec(32, 24, filter="bicubic"),
+    ):
+        data = encode(photograph(211, 97), "JPEG")
+        frame = frame_of(spec)
+        whole = runner.decode(
+            data, frame.height, frame.width, frame.resize_to, frame.grey,
+            frame.fit, frame.filter, frame.pad,
+        )  # fmt: skip
+        assert np.array_equal(centre(whole[None], spec)[0], decode_image(data, spec))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"fit": "letterbox", "resize_to": 40}, "a letterbox has no resize_to"),
+     ({"pad": (1, 2)}, "pad needs 1 value or 3"), ({"pad": (256,)}, "from 0 to 255")],
+)  # fmt: skip
+def test_a_fit_that_cannot_be_meant_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        InputSpec(32, 32, **fields)
+
+
+# Labels from a file
+
+
+def test_labels_are_read_from_a_file_beside_the_spec(tmp_path: Path) -> None:
+    text = '[input]\nheight = 8\nwidth = 9\nfit = "crop"\n[[outputs]]\nname = "x"\n'
+    spec = tmp_path / "spec.toml"
+    spec.write_text(text + 'kind = "classification"\nlabels = "labels.txt"\n')
+    with pytest.raises(BadModel, match=r"labels\.txt cannot be read \(No such file"):
+        read_spec(str(spec))
+    (tmp_path / "labels.txt").write_text("tench\ngoldfish, fresh\nshark\n\n")
+    assert read_spec(str(spec)).outputs[0].labels == ("tench", "goldfish, fresh", "shark")
+    (tmp_path / "labels.txt").write_text("tench\n\nshark\n")
+    with pytest.raises(BadModel, match="line 2 is empty"):
+        read_spec(str(spec))

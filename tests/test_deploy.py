@@ -21,7 +21,7 @@ from null_artifacts import APP, null_artifact
 from sshd import Board
 
 from edgekit.deployment.bundle import Bundle, read_bundle
-from edgekit.deployment.deploy import Deployed, DeployRequest, deploy, status, trust
+from edgekit.deployment.deploy import Deployed, DeployRequest, deploy, roll_back, status, trust
 from edgekit.deployment.keys import sign, trusted_line
 from edgekit.devices.ssh_link.address import parse_address
 from edgekit.errors import BadBundle, DeviceError
@@ -215,6 +215,76 @@ def test_a_required_signature_needs_someone_to_trust(
     assert active(board) is None
     trust(trusted_line(Path(f"{key}.pub")), parse_address(board.address))
     assert ship(signed, board, require_signature=True).signed_by == "release"
+
+
+def test_a_signed_deploy_is_resumed_and_verified_again(
+    board: Board, plain: Bundle, signed: Bundle, key: Path
+) -> None:
+    give_python(board)
+    trust(trusted_line(Path(f"{key}.pub")), parse_address(board.address))
+    assert ship(signed, board, require_signature=True).already is False
+    again = ship(signed, board, require_signature=True)
+    assert (again.already, again.signed_by) == (True, "release")
+    (board.home / ".edgekit" / "trusted").write_text("")
+    for required in (True, False):
+        with pytest.raises(DeviceError, match="of nobody in"):
+            ship(signed, board, require_signature=required)
+
+
+def test_a_board_begins_to_trust_and_what_it_serves_is_asked_for_its_signature(
+    board: Board, plain: Bundle, signed: Bundle, key: Path
+) -> None:
+    give_python(board)
+    ship(plain, board)
+    with pytest.raises(DeviceError, match="names nobody"):
+        ship(plain, board, require_signature=True)
+    trust(trusted_line(Path(f"{key}.pub")), parse_address(board.address))
+    with pytest.raises(DeviceError, match="not signed"):
+        ship(plain, board)
+    ship(signed, board)
+    with pytest.raises(DeviceError, match="may not serve: the bundle is not signed"):
+        roll_back(APP, parse_address(board.address))
+    assert active(board) == signed.sha256
+    (board.home / ".edgekit" / "trusted").unlink()
+    with pytest.raises(DeviceError, match="may not serve: a signature is required"):
+        roll_back(APP, parse_address(board.address), require_signature=True)
+    assert roll_back(APP, parse_address(board.address)).version == plain.sha256
+
+
+def test_a_trust_list_that_was_lost_is_not_no_list(board: Board, plain: Bundle, key: Path) -> None:
+    give_python(board)
+    trusted = board.home / ".edgekit" / "trusted"
+    trust(trusted_line(Path(f"{key}.pub")), parse_address(board.address))
+    trusted.rename(board.home / "list")
+    trusted.symlink_to(board.home / "elsewhere")
+    for action in (
+        lambda: ship(plain, board),
+        lambda: trust(trusted_line(Path(f"{key}.pub")), parse_address(board.address)),
+    ):
+        with pytest.raises(DeviceError, match="cannot be read: restore it"):
+            action()
+    assert active(board) is None and trusted.is_symlink()
+
+
+def test_an_older_release_is_not_served_again_unasked(
+    board: Board, tmp_path: Path, few: Path, key: Path
+) -> None:
+    give_python(board)
+    made = {
+        number: null_bundle(tmp_path / str(number), few, str(number), key=key, release=number)
+        for number in (1, 2, None)
+    }
+    ship(made[1], board)
+    ship(made[2], board)
+    for older in (1, None):
+        with pytest.raises(DeviceError, match=r"has served release 2 .* --allow-older"):
+            ship(made[older], board)
+        assert active(board) == made[2].sha256
+    assert roll_back(APP, parse_address(board.address)).version == made[1].sha256
+    assert ship(made[1], board, allow_older=True).already
+    assert ship(made[None], board, allow_older=True).version == made[None].sha256
+    with pytest.raises(DeviceError, match="has served release 2"):
+        ship(made[1], board)
 
 
 def test_a_signature_made_for_something_else_does_not_count(

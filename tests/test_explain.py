@@ -129,7 +129,7 @@ def test_the_same_models_left_good_are_clean(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino"])
+@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino", "ncnn"])
 def test_our_own_artifacts_raise_no_false_alarm(
     converted: Path, backend: str, precision: str
 ) -> None:
@@ -228,7 +228,7 @@ def test_what_a_device_tells_is_not_trusted(told: list[Any]) -> None:
 
 
 def test_a_backend_without_operators_is_refused(converted: Path) -> None:
-    with pytest.raises(UserError, match="onnx, tflite or openvino"):
+    with pytest.raises(UserError, match="onnx, tflite, openvino or ncnn"):
         explain(load_artifact(converted / "null-fp32"), HOST)
 
 

@@ -128,6 +128,22 @@ def test_a_failing_canary_stops_everything() -> None:
     assert [outcome.host for outcome in outcomes] == HOSTS
 
 
+def test_an_error_that_nobody_expected_costs_one_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def action(host: Host, say: Say) -> str:
+        return {HOSTS[3]: ""}[host] if host is HOSTS[4] else "fine"
+
+    outcomes = roll_out(HOSTS, action, Plan(at_once=1))
+    assert counts(outcomes) == (19, 1, 0)
+    error = str(outcomes[4].error)
+    assert error.startswith("ssh://board-4: unexpected KeyError") and "\n" not in error
+    (log,) = (tmp_path / "edgekit" / "logs").iterdir()
+    assert str(log) in error and "Traceback" in log.read_text()
+
+
 def test_canaries_end_before_others_begin() -> None:
     action = Boards()
     assert counts(roll_out(HOSTS, action, Plan(canary=3, at_once=8))) == (20, 0, 0)

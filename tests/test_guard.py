@@ -73,7 +73,7 @@ def test_out_of_time_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino"])
+@pytest.mark.parametrize("backend", ["onnx", "tflite", "openvino", "ncnn"])
 def test_a_real_artifact_is_brought_under_the_limit(
     cli: Cli, tmp_path: Path, pictures: Path, backend: str
 ) -> None:

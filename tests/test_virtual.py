@@ -62,7 +62,8 @@ def test_every_board_reports_itself_as_its_profile_says(name: str) -> None:
         facts = probe(device)
         check_device(target, facts, device.name)
     assert facts.board == target.title
-    assert facts.runtimes.keys() == {"onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino"}
+    runtimes = {"onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino", "ncnn"}
+    assert facts.runtimes.keys() == runtimes
     # An emulator's clock and temperature are nobody's: they must not be the host's.
     assert (facts.clock_mhz, facts.temperature_c, facts.governor) == (None, None, "")
 

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -27,13 +31,30 @@ from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.train import train
 from edgekit.cli.weights import weights
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, printable
 
 INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C, "
     "after which the same command starts again or goes on."
 )
+
+STOPPED = "{}; nothing half-done was kept: the same command starts again or goes on"
+REMEDIES = {
+    errno.ENOSPC: "free some space on that disk, or choose another folder",
+    errno.EDQUOT: "your quota is used up: free some space, or choose another folder",
+    errno.EROFS: "that disk is read-only: choose another folder",
+    errno.EACCES: "choose a path that you may read and write, or change its permissions",
+    errno.EPERM: "choose a path that you may read and write, or change its permissions",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file: check the path",
+    errno.EISDIR: "that is a folder: name a file in it",
+    errno.ELOOP: "its links lead round in a circle: name the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "too many files are open: raise the limit with `ulimit -n 4096`",
+    errno.EIO: "the disk fails: check it with `dmesg`, then choose another folder",
+}
+"""What a person can do about the system's own errors."""
 
 app = typer.Typer(
     name="edgekit",
@@ -72,24 +93,53 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error."""
+    """Run the command line; whatever goes wrong is one line on standard error."""
+    signal.signal(signal.SIGTERM, _ended)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _ended)  # `nohup` ignores it, and then it stays ignored
     try:
         app()
     except EdgekitError as error:
         _fail(str(error), error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer turns Ctrl-C into this code and says nothing
-            _fail(
-                "interrupted; nothing half-done was kept: the same command starts again or goes on",
-                INTERRUPTED,
-            )
+            _fail(STOPPED.format("interrupted"), INTERRUPTED)
         raise
+    except KeyboardInterrupt:
+        _fail(STOPPED.format("interrupted"), INTERRUPTED)
+    except MemoryError:
+        _fail("not enough memory: close other programs, or take a smaller model or batch", 1)
     except OSError as error:
+        if error.errno is None or not error.strerror:
+            _unexpected(error)
         # A full disk, a read-only folder: the system's own words and the file, no traceback.
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}: make room or choose another folder", 2)
+        where = f" ({os.fsdecode(error.filename)})" if _names_a_file(error) else ""
+        remedy = REMEDIES.get(error.errno, "check the path, its disk and who may write there")
+        _fail(f"{error.strerror}{where}: {remedy}", 2)
+    except Exception as error:
+        _unexpected(error)
 
 
-def _fail(message: str, code: int) -> None:
-    print(f"edgekit: {' '.join(message.split())}", file=sys.stderr)
+def _names_a_file(error: OSError) -> bool:
+    return isinstance(error.filename, str | bytes | os.PathLike)
+
+
+def _unexpected(error: Exception) -> NoReturn:
+    from edgekit.unexpected import report
+
+    _fail(report(error), 1)
+
+
+def _ended(number: int, frame: object) -> NoReturn:
+    """End as Ctrl-C does, with everything undone that it undoes, and the signal's exit code."""
+    name = signal.Signals(number).name
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what is undone now must not be cut
+    print(f"edgekit: {STOPPED.format(f'ended by {name}')}", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    line = printable(" ".join(message.split()))
+    with suppress(OSError):  # standard error may be closed, or a full disk
+        print(f"edgekit: {line}", file=sys.stderr)
     sys.exit(code)

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edgekit.cli import completion
+from edgekit.cli.options import Wide
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.measurement.bench import BenchRequest
     from edgekit.results import Measurement
     from edgekit.targets import Target
-
-SHOWN = (
-    "model", "backend", "precision", "p50_ms", "p50_low_ms", "p50_high_ms", "p90_ms", "load_ms",
-    "first_ms", "end_to_end_p50_ms", "peak_memory_mb", "provenance", "verdict",
-)  # fmt: skip
-"""The columns a person is shown; --json prints them all."""
 
 
 def bench(
@@ -65,6 +60,7 @@ def bench(
         Path | None, typer.Option(help="Emulated: write these costs for --gate to hold to.")
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the saved measurements.")] = RESULTS,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -97,6 +93,7 @@ def bench(
                 baseline=write_baseline,
                 command=command_line(),
             ),
+            wide=wide,
             as_json=as_json,
             quiet=quiet,
         )
@@ -118,9 +115,9 @@ def bench(
     if inventory:
         from edgekit.cli.bench_fleet import bench_boards
 
-        bench_boards(request, inventory, group or (), columns=SHOWN, as_json=as_json, quiet=quiet)
+        bench_boards(request, inventory, group or (), wide=wide, as_json=as_json, quiet=quiet)
     else:
-        _bench_here(request, device, as_json=as_json, quiet=quiet)
+        _bench_here(request, device, wide=wide, as_json=as_json, quiet=quiet)
 
 
 def _where(
@@ -146,9 +143,12 @@ def _check(where: str, *, sustained: float, gated: bool) -> None:
         raise UserError("the gate counts instructions: give it --device virtual and a board")
 
 
-def _bench_here(request: BenchRequest, device: str | None, *, as_json: bool, quiet: bool) -> None:
+def _bench_here(
+    request: BenchRequest, device: str | None, *, wide: bool, as_json: bool, quiet: bool
+) -> None:
     """Measure on one device and print a row an artifact. Exits with 1 where a row failed."""
     from edgekit.api import measure_on
+    from edgekit.cli.bench_table import by_model, fastest, model_title
     from edgekit.cli.output import progress, show
     from edgekit.measurement.summary import summary_row
     from edgekit.targets import HOST
@@ -159,7 +159,8 @@ def _bench_here(request: BenchRequest, device: str | None, *, as_json: bool, qui
     # The host's title is `this machine`, which another one is not.
     itself = request.target.name != HOST or rows[0].device == "local"
     place = request.target.title if itself else rows[0].device
-    title = f"{place}: {rows[0].facts.title}, {request.threads} thread{'s' * (request.threads > 1)}"
+    threads = f"{request.threads} thread{'s' * (request.threads > 1)}"
+    title = f"{model_title(rows)} on {place} ({rows[0].facts.title}), {threads}"
     lines = notes(rows, request.results)
     if request.sustained:
         from edgekit.measurement.heat_curve import heat_curve, heat_notes
@@ -167,9 +168,15 @@ def _bench_here(request: BenchRequest, device: str | None, *, as_json: bool, qui
         for row, cells in zip(rows, table, strict=True):
             cells["heat_curve"] = heat_curve([row])
         if not as_json:
-            show("Heat curve", heat_curve(rows), as_json=False)
+            curve = [
+                {**line, "throttled": "unknown" if line["throttled"] is None else line["throttled"]}
+                for line in heat_curve(rows)
+            ]
+            show("Heat curve", curve, as_json=False)
         lines += heat_notes(rows)
-    show(title, table, as_json=as_json, notes=lines, columns=SHOWN)
+    if not as_json:
+        lines = [*fastest(rows), *lines, "more columns: --wide, --json"]
+    show(title, table, as_json=as_json, notes=lines, short=by_model(rows), wide=wide)
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
@@ -186,15 +193,17 @@ def _core_numbers(text: str) -> tuple[int, ...]:
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
     """Return what a reader of the table must know."""
+    from edgekit.cli.bench_table import doubts
     from edgekit.runtimes.table import role_of
 
-    lines = ["p50, p90: one inference, milliseconds; low and high: 95 % interval of the p50"]
+    lines = doubts(rows)
+    lines.append("p50: the middle time of one inference, with its 95 % interval in brackets")
     roles = {role_of(row.artifact.backend) for row in rows}
     if "harness" in roles:
-        lines.append("null answers zeros: its time is the harness's own")
+        lines.append("null computes nothing: its time is what edgekit itself takes")
     if "reference" in roles:
-        lines.append("torch is the reference in PyTorch eager; no board runs it")
+        lines.append("torch is PyTorch on this machine, for comparison only; it is not deployed")
     if any(row.artifact.weights == "random" for row in rows):
-        lines.append("random weights: the times hold, accuracy would mean nothing")
-    lines.append(f"raw samples of run {rows[0].run} in {results / rows[0].run}")
+        lines.append("random weights: the times are right, but the answers mean nothing")
+    lines.append(f"every sample is saved in {results / rows[0].run}")
     return lines

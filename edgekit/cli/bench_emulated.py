@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.results import PredictionRecord
+    from edgekit.results import EmulationRecord, PredictionRecord
     from edgekit.targets import Target
-
-SHOWN = (
-    "model", "backend", "precision", "runtime", "loads", "identical", "max_abs_diff", "agreement",
-    "instructions_per_inference", "vector_mac", "load_store", "peak_memory_mb", "provenance",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +34,7 @@ class EmulatedBench:
     command: str
 
 
-def bench_emulated(request: EmulatedBench, *, as_json: bool, quiet: bool) -> None:
+def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: bool) -> None:
     """Print and save what the virtual board proves, and the latency that is predicted for it.
 
     Exits with 1 where an artifact died or the gate fails.
@@ -96,11 +91,40 @@ def bench_emulated(request: EmulatedBench, *, as_json: bool, quiet: bool) -> Non
         show(f"{target.title}, emulated and predicted", both, as_json=True, notes=notes)
     else:
         title = f"{target.title}, emulated"
-        show(title, emulated_rows, as_json=False, notes=notes, columns=SHOWN)
+        short = _short_rows(records)
+        show(title, emulated_rows, as_json=False, notes=notes, short=short, wide=wide)
         if predictions:
-            show_predicted(target, predictions, origin)
+            show_predicted(target, predictions, origin, wide=wide)
     if failed:
         raise typer.Exit(1)
+
+
+def _short_rows(records: Sequence[EmulationRecord]) -> list[dict[str, Any]]:
+    """Return a row an artifact: whether it answers as here, and what it costs there."""
+    from edgekit.cli.cells import memory, size
+
+    several = len({record.artifact.model for record in records}) > 1
+    rows = []
+    for record in records:
+        artifact = record.artifact
+        count = record.instructions_per_inference
+        answers = "equal to this machine's"
+        if record.failure:
+            answers = "–"
+        elif not record.identical:
+            answers = f"within {record.max_abs_diff:.2g} of this machine's"
+        rows.append(
+            {
+                "artifact": f"{artifact.model} " * several
+                + f"{artifact.backend}-{artifact.precision}",
+                "outputs": answers,
+                "instructions": "–" if count is None else f"{count / 1e6:,.1f} million",
+                "size": size(artifact.bytes),
+                "memory": memory(record.peak_memory_bytes / 1e6 or None),
+                "verdict": "failed" if record.failure else "ok",
+            }
+        )
+    return rows
 
 
 def _predicted(

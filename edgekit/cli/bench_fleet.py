@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from edgekit.deployment.rollout import Outcome
     from edgekit.measurement.bench import BenchRequest
+    from edgekit.results import Measurement
 
 
 def bench_boards(
@@ -17,14 +19,15 @@ def bench_boards(
     inventory: Path,
     groups: Sequence[str],
     *,
-    columns: Sequence[str],
+    wide: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure on the inventory's boards and print a row an artifact and board.
+    """Measure on the inventory's boards and print a table a board.
 
     Exits with 1 where a board or a row failed; the others are measured all the same.
     """
+    from edgekit.cli.bench_table import short_rows
     from edgekit.cli.output import progress, show
     from edgekit.deployment.bench_fleet import bench_fleet
     from edgekit.deployment.inventory import read_inventory
@@ -41,8 +44,23 @@ def bench_boards(
         if outcome.error:
             table.append({**board, "verdict": f"failed: {outcome.error}"})
             failed = True
-    notes = (f"raw samples of every board in a folder of {request.results}",)
-    shown = ("device", "group", *columns)
-    show(f"{len(hosts)} boards", table, as_json=as_json, notes=notes, columns=shown)
+    notes = [line for o in outcomes for line in _notes(o)]
+    notes.append(f"every sample is saved in {request.results}, a folder for each board")
+    short = {_name(outcome): short_rows(outcome.result or ()) for outcome in outcomes}
+    show(f"{len(hosts)} boards", table, as_json=as_json, notes=notes, short=short, wide=wide)
     if failed:
         raise typer.Exit(1)
+
+
+def _name(outcome: Outcome[list[Measurement]]) -> str:
+    group = f" ({outcome.host.group})" if outcome.host.group else ""
+    return f"{outcome.host.address}{group}"
+
+
+def _notes(outcome: Outcome[list[Measurement]]) -> list[str]:
+    """Return what a board's table must be read with: why it failed, its fastest, its doubts."""
+    from edgekit.cli.bench_table import doubts, fastest
+
+    lines = [f"failed: {outcome.error}"] if outcome.error else []
+    rows = outcome.result or ()
+    return [f"{outcome.host.address}: {line}" for line in (*lines, *fastest(rows), *doubts(rows))]

@@ -29,6 +29,10 @@ def bundle(
         float | None, typer.Option(help="Milliseconds a board's p90 may take, or it refuses.")
     ] = None,
     sign: Annotated[Path | None, typer.Option(help="Sign with this OpenSSH private key.")] = None,
+    release: Annotated[
+        int | None,
+        typer.Option(help="A number from 1 on; boards refuse one below what they served.", min=1),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +55,7 @@ def bundle(
             wheelhouse=wheelhouse,
             max_p90_ms=max_p90,
             key=sign,
+            release=release,
             force=force,
         )
     )

@@ -3,26 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.options import Wide
+
+if TYPE_CHECKING:
+    from edgekit.measurement.comparison import Comparison
+    from edgekit.results import Measurement
+
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A saved measurement's JSON file.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
+    first: Annotated[Path, typer.Argument(help="A saved measurement, or the folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="The measurement or run to compare with.")],
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how many times as fast one measurement is as another, or that no one can tell.
 
+    Two runs are compared artifact by artifact.
     Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
     """
     from edgekit.cli.output import show
+    from edgekit.errors import BadResults
     from edgekit.measurement.comparison import compare as run
-    from edgekit.results import load_measurement
 
-    result = run(load_measurement(first), load_measurement(second))
-    row = {
+    pairs, notes = _pairs(first, second)
+    compared: list[tuple[Measurement, Measurement, Comparison]] = []
+    reasons: list[str] = []
+    for one, other in pairs:
+        try:
+            compared.append((one, other, run(one, other)))
+        except BadResults as error:
+            reasons.append(str(error))
+    if not compared:
+        raise BadResults(reasons[0])
+    for _, _, result in compared:
+        notes += [result.sentence, *result.doubts]
+    rows = [_row(result) for _, _, result in compared]
+    short = [_short_row(*item, name_first=len(pairs) > 1) for item in compared]
+    title = "Comparison" if as_json else f"{first} against {second}"
+    show(title, rows, as_json=as_json, notes=[*notes, *reasons], short=short, wide=wide)
+
+
+def _pairs(first: Path, second: Path) -> tuple[list[tuple[Measurement, Measurement]], list[str]]:
+    """Return what to compare with what, and a note on each row that has no partner.
+
+    Raises UserError for a file and a folder, BadResults where two runs share no artifact.
+    """
+    from edgekit.errors import BadResults, UserError
+    from edgekit.results import load_measurement, load_results
+
+    if first.is_dir() != second.is_dir():
+        raise UserError(f"{first} and {second}: give two measurements' files or two runs' folders")
+    if not first.is_dir():
+        return [(load_measurement(first), load_measurement(second))], []
+    sides = []
+    for folder in (first, second):
+        found, problems = load_results(folder)
+        if not found:
+            why = f" ({problems[0]})" if problems else ""
+            raise BadResults(f"{folder} holds no measurement{why}: make one with `edgekit bench`")
+        sides.append({_key(item): item for item in found})
+    ours, theirs = sides
+    pairs = [(ours[key], theirs[key]) for key in ours if key in theirs]
+    if not pairs:
+        raise BadResults(f"{first} and {second} measured no artifact in common")
+    alone = [
+        f"{item.title} is only in {folder}"
+        for folder, side, other in ((first, ours, theirs), (second, theirs, ours))
+        for key, item in side.items()
+        if key not in other
+    ]
+    return pairs, alone
+
+
+def _key(item: Measurement) -> tuple[object, ...]:
+    artifact = item.artifact
+    program = (artifact.backend, artifact.precision, item.runtime, item.threads)
+    return (artifact.model, *program, item.target)
+
+
+def _row(result: Comparison) -> dict[str, Any]:
+    return {
         "first": result.first,
         "second": result.second,
         "times_as_fast": result.ratio.value,
@@ -31,4 +95,24 @@ def compare(
         "differs": result.differs,
         "paired": result.paired,
     }
-    show("Comparison", [row], as_json=as_json, notes=(result.sentence, *result.doubts))
+
+
+def _short_row(
+    one: Measurement, other: Measurement, result: Comparison, *, name_first: bool
+) -> dict[str, Any]:
+    from edgekit.cli.cells import times, with_interval
+    from edgekit.measurement.summary import summary_row
+
+    def p50(item: Measurement) -> str:
+        row = summary_row(item)
+        return with_interval(row["p50_ms"], row["p50_low_ms"], row["p50_high_ms"])
+
+    names = (
+        {"artifact": one.title} if name_first else {"first": result.first, "second": result.second}
+    )
+    return {
+        **names,
+        "first p50, ms": p50(one),
+        "second p50, ms": p50(other),
+        "speed of the first": times(result.ratio),
+    }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli import completion
+from edgekit.cli.options import Wide
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Artifact
+    from edgekit.artifact import Artifact, ParityRecord
     from edgekit.conversion.pipeline import Conversion
 
 
@@ -24,7 +25,8 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],
     backend: Annotated[
-        list[str] | None, typer.Option(help="onnx, tflite, openvino; repeat for more. All three.")
+        list[str] | None,
+        typer.Option(help="onnx, tflite, openvino (all three) or ncnn; repeat for more."),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated: fp32, fp16, int8.")
@@ -47,8 +49,11 @@ def convert(
         typer.Option(help="A checkpoint, or a folder of `edgekit weights`, for the network."),
     ] = None,
     spec: Annotated[
-        str | None, typer.Option(help="TOML file: [input] and [[outputs]] of your own model.")
+        str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .pt2 that can run code; you trust its maker.")
+    ] = False,
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Keep the bare float input; bake nothing in.")
     ] = False,
@@ -68,6 +73,7 @@ def convert(
         str | None, typer.Option(help="Data you will judge by: the linter warns of overlap.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -91,6 +97,7 @@ def convert(
             arch=arch,
             weights=weights,
             spec=spec,
+            trust=trust,
             raw_input=raw_input,
             min_agreement=min_agreement,
             max_drop=max_drop,
@@ -100,7 +107,14 @@ def convert(
             force=force,
             say=say,
         )
-    show(conversion.graph.model, rows(conversion), as_json=as_json, notes=notes(conversion, output))
+    show(
+        conversion.graph.model,
+        rows(conversion),
+        as_json=as_json,
+        notes=notes(conversion, output),
+        short=short_rows(conversion),
+        wide=wide,
+    )
     failed = [row for row in conversion.rows if row.error]
     if failed:
         from edgekit import errors
@@ -131,6 +145,40 @@ def rows(conversion: Conversion) -> list[dict[str, Any]]:
     return table
 
 
+def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
+    """Return a row an artifact: its size, and how it compares with the PyTorch model."""
+    from edgekit.cli.cells import size
+
+    images = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
+    made = {(a.manifest.backend, a.manifest.precision): a for a in conversion.artifacts}
+    table = []
+    for row in conversion.rows:
+        artifact = made.get((row.backend, row.precision))
+        table.append(
+            {
+                "artifact": f"{row.backend}-{row.precision}",
+                "size": size(artifact.bytes if artifact else None),
+                f"against the model, on {images} images": _against(row.precision, row.parity),
+                "verdict": {"proven": "ok", "answers zeros": "zeros"}.get(
+                    _status(artifact), "failed"
+                ),
+            }
+        )
+    return table
+
+
+def _against(precision: str, parity: ParityRecord | None) -> str:
+    """Return how an artifact's answers compare with the model's, in one phrase."""
+    if parity is None or not parity.outputs:
+        return "–"
+    if precision == "int8" and parity.agreement is not None:
+        count = len(parity.images)
+        return f"{round(parity.agreement * count)} of {count} decisions the same"
+    distance = f"largest difference {parity.max_abs_diff:.1g}"
+    equal = parity.passed and precision == "fp32"
+    return f"equal ({distance})" if equal else distance
+
+
 def _status(artifact: Artifact | None) -> str:
     if artifact is None:
         return "failed"
@@ -140,17 +188,19 @@ def _status(artifact: Artifact | None) -> str:
 def notes(conversion: Conversion, output: Path) -> list[str]:
     """Return what a reader of the table must know: errors, random weights, doubts, calibration."""
     graph = conversion.graph
-    lines = [f"{r.backend} {r.precision}: {r.error}" for r in conversion.rows if r.error]
+    lines = [f"{r.backend}-{r.precision} failed: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
-        lines.append("random weights: good for timing, meaningless for accuracy")
+        lines.append("random weights: the times are right, but the answers mean nothing")
     if graph.calibration:
         lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
     doubts = (doubt for a in conversion.artifacts for doubt in a.manifest.parity.doubts)
     lines += [f"parity: {doubt}" for doubt in dict.fromkeys(doubts)]
     lines += [
-        f"{artifact.manifest.backend} {artifact.manifest.precision}: {note}"
+        f"{artifact.manifest.backend}-{artifact.manifest.precision}: {note}"
         for artifact in conversion.artifacts
         for note in artifact.manifest.notes
     ]
-    lines.append(f"{len(conversion.artifacts)} artifacts with their manifests in {output}")
+    made = len(conversion.artifacts)
+    holds = f"{output} holds {made} artifact{'s' * (made != 1)}"
+    lines.append(f"{holds}. next: edgekit bench {output}" if made else holds)
     return lines

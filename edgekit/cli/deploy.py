@@ -42,6 +42,9 @@ def deploy(
     require_signature: Annotated[
         bool, typer.Option("--require-signature", help="Refuse what no trusted key has signed.")
     ] = False,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Take a release below one that served there.")
+    ] = False,
     keep: Annotated[int, typer.Option(help="Versions a board keeps.", min=1)] = 3,
     python: Python = "python3",
     as_json: Json = False,
@@ -70,6 +73,7 @@ def deploy(
                 python=host.python,
                 max_p90_ms=limit,
                 require_signature=signed,
+                allow_older=allow_older,
                 keep=keep,
             ),
             host.address,
@@ -111,7 +115,7 @@ def rollback(
 
     def action(host: Host, say: Say) -> Deployed:
         say(str(host.address), "rollback")
-        return roll_back(app, host.address, host.python)
+        return roll_back(app, host.address, host.python, host.require_signature)
 
     def row(result: Deployed) -> dict[str, Any]:
         before = (result.before or "")[:12] or None
@@ -137,7 +141,7 @@ def status(
 
     Example: edgekit status --to ssh://pi@raspberrypi.local
     """
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import column_names, progress, show
     from edgekit.deployment.deploy import status as run
     from edgekit.deployment.rollout import Plan, roll_out
     from edgekit.progress import Say
@@ -166,6 +170,9 @@ def status(
             )
         if not outcome.result:
             rows.append({**board, "state": "not reached" if outcome.error else "nothing deployed"})
-    show("Boards", rows, as_json=as_json, notes=notes)
+    columns = [
+        name for name in column_names(rows) if any(row.get(name) is not None for row in rows)
+    ]
+    show("Boards", rows, as_json=as_json, notes=notes, columns=columns)
     if notes:
         raise typer.Exit(1)

@@ -27,6 +27,8 @@ _PACKAGES = {
     "ai-edge-litert": ("tflite", "running TFLite artifacts"),
     "openvino": ("openvino", "the openvino backend and its runtime"),
     "nncf": ("openvino", "int8 for openvino"),
+    "pnnx": ("ncnn", "the ncnn backend"),
+    "ncnn": ("ncnn", "int8 for ncnn and its runtime"),
     "scipy": ("predict", "predict-latency --check and --refit"),
     "asyncssh": ("ssh", "reaching real boards"),
     "jinja2": ("report", "the HTML report"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgekit.cli import completion
+from edgekit.cli.options import Wide
 from edgekit.paths import RESULTS
 
-HIDDEN = ("_low", "_high", "_count", "split", "protocol", "_lowest_recall")
-"""Endings of the columns that only --json prints; the intervals would crowd a terminal."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.evaluation.evaluate import Evaluation
 
 
 def evaluate(
@@ -41,9 +44,14 @@ def evaluate(
     executor: Annotated[
         str, typer.Option(help="Where they run: local, or dask://HOST:PORT (a trusted network).")
     ] = "local",
+    reframe: Annotated[
+        bool,
+        typer.Option("--reframe", help="Judge the same images framed otherwise, too; not saved."),
+    ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the records for `edgekit report`.")
     ] = None,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -52,7 +60,7 @@ def evaluate(
     Example: edgekit evaluate out/mtc --data utkface.zip --split test
     """
     from edgekit.api import evaluate as run
-    from edgekit.cli.output import column_names, command_line, progress, show
+    from edgekit.cli.output import command_line, progress, show
     from edgekit.evaluation.evaluate import row
 
     with progress(quiet or as_json) as say:
@@ -68,6 +76,7 @@ def evaluate(
             runtime=runtime,
             workers=workers,
             executor=executor,
+            reframe=reframe,
             results=results,
             command=command_line(),
             say=say,
@@ -83,5 +92,61 @@ def evaluate(
     if results is None:
         notes.append(f"not saved: --results {RESULTS} keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]
-    columns = [name for name in column_names(rows) if not name.endswith(HIDDEN)]
-    show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, columns=columns)
+    if as_json or wide:
+        show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, wide=wide)
+        return
+    images = max(e.assessment.images for e in evaluations)
+    title = f"{_title(evaluations)}: accuracy on {images} images of {data}, in per cent"
+    notes.insert(0, "in brackets: the 95 % interval; ±1: a neighbouring class counts as right")
+    changes = change_rows(evaluations)
+    show(title, rows, as_json=False, notes=() if changes else notes, short=short_rows(evaluations))
+    if changes:
+        title = "Change from fp32 on the same images, in points"
+        show(title, rows, as_json=False, notes=notes, short=changes)
+
+
+def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row an artifact: every output's accuracy with its interval; by model."""
+    from edgekit.cli.cells import percent
+    from edgekit.cli.output import grouped
+
+    rows = []
+    for evaluation in evaluations:
+        cells: dict[str, Any] = {"artifact": _name(evaluation)}
+        for score in evaluation.assessment.scores:
+            for title, share in (
+                (score.output, score.exact),
+                (f"{score.output} ±1", score.one_off),
+            ):
+                if share is not None:
+                    cells[title] = percent(share.percent, share.low, share.high)
+        rows.append((evaluation.artifact.manifest.model, cells))
+    return grouped(rows)
+
+
+def change_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row an artifact that was judged beside its fp32 one: what it lost or gained."""
+    from edgekit.cli.cells import percent, points
+    from edgekit.cli.output import grouped
+
+    rows = []
+    for evaluation in evaluations:
+        if evaluation.agreement is None:
+            continue
+        cells: dict[str, Any] = {"artifact": _name(evaluation)}
+        for output, share in evaluation.change.items():
+            cells[output] = points(share.percent, share.low, share.high)
+        same = evaluation.agreement
+        cells["same answers, %"] = percent(same.percent, same.low, same.high)
+        rows.append((evaluation.artifact.manifest.model, cells))
+    return grouped(rows)
+
+
+def _title(evaluations: Sequence[Evaluation]) -> str:
+    models = {evaluation.artifact.manifest.model for evaluation in evaluations}
+    return models.pop() if len(models) == 1 else f"{len(models)} models"
+
+
+def _name(evaluation: Evaluation) -> str:
+    manifest = evaluation.artifact.manifest
+    return f"{manifest.backend}-{manifest.precision}"

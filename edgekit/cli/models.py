@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.options import Wide
+
 
 def models(
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the zoo: every network with its parameters, multiply-accumulates and origin.
@@ -24,7 +27,7 @@ def models(
             "default": variant == system.default,
             "parameters": facts.parameters,
             "macs": facts.macs,
-            "input": f"{system.input.height}x{system.input.width}",
+            "input": f"{given.height}x{given.width}",
             "outputs": " ".join(f"{output}:{kind}" for output, kind in facts.outputs.items()),
             "weights": "trained" if zoo.weights_path(name, variant) else "random",
             "provenance": list(system.provenance),
@@ -34,9 +37,21 @@ def models(
         }
         for name, system in zoo.systems().items()
         for variant, facts in system.variants.items()
+        for given in (system.input_of(variant),)
     ]
     notes = (
         "macs: multiply-accumulates of convolutions and matrix products, one image",
         "published: the seed paper's own numbers on Adience; see `edgekit report` for ours",
     )
-    show("Model zoo", rows, as_json=as_json, notes=notes)
+    short = [
+        {
+            "model": f"{row['name']}:{row['variant']}",
+            "parameters": row["parameters"],
+            "macs": row["macs"],
+            "input": row["input"],
+            "answers": row["outputs"],
+            "weights": row["weights"],
+        }
+        for row in rows
+    ]
+    show("Model zoo", rows, as_json=as_json, notes=notes, short=short, wide=wide)

@@ -60,7 +60,11 @@ def finish(title: str, rows: list[dict[str, Any]], notes: list[str], as_json: bo
     """Print the table; a person reads the errors below it. Exit 1 where a board is missing."""
     from edgekit.cli.output import column_names, show
 
-    columns = [name for name in column_names(rows) if name != "error"]
+    columns = [
+        name
+        for name in column_names(rows)
+        if name != "error" and any(row.get(name) is not None for row in rows)
+    ]
     show(title, rows, as_json=as_json, notes=notes, columns=columns)
     if any(row["error"] or row["result"] == "not begun" for row in rows):
         raise typer.Exit(1)

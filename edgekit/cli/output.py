@@ -1,18 +1,28 @@
-"""Prints rows as a table for people or as JSON for programs, with the same names in both."""
+"""Prints rows as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgekit.errors import printable
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgekit.progress import Say
 
 Rows = Sequence[dict[str, Any]]
+
+
+PIPED_WIDTH = 100
+"""Columns of a table that goes to a file or a pipe, unless COLUMNS says otherwise."""
+_LEAST_WIDTH = 40
 
 
 def show(
@@ -22,33 +32,62 @@ def show(
     as_json: bool,
     notes: Sequence[str] = (),
     columns: Sequence[str] | None = None,
+    short: Rows | Mapping[str, Rows] | None = None,
+    wide: bool = False,
 ) -> None:
     """Print `rows`; `notes` go under the table, or into the JSON's `notes`.
 
-    `columns` are those a person is shown, where all would be too many; JSON holds them all.
-    Colour and width follow the terminal: none when piped.
+    A person sees `short`, rows written for people (where there are several groups of them, each
+    under its name), or else those of the `columns`; `wide` and JSON have all of `rows`. The table
+    fits the terminal, and is PIPED_WIDTH wide in a pipe; there a wide one has a line a row,
+    whatever its width. Colour is for terminals alone.
     """
     if as_json:
         print(json.dumps({"title": title, "rows": list(rows), "notes": list(notes)}, indent=1))
         return
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from edgekit.cli.layout import table_lines, wrapped
+
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    shown = list(columns or column_names(rows))
-    for name in shown:
-        right = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if right else "left")
-    for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in shown))
-    console.print(table)
+    width = _width(console)
+    chosen = rows if wide or short is None else short
+    groups = chosen if isinstance(chosen, Mapping) else {"": chosen}
+    for line in wrapped(printable(title), width, ""):
+        console.print(Text(line, style="bold"), soft_wrap=True)
+    console.print()
+    for group, table in groups.items():
+        shown = columns if columns and short is None and not wide else column_names(table)
+        texts = [{name: printable(cell(row.get(name))) for name in shown} for row in table]
+        if len(groups) > 1:
+            for line in wrapped(printable(group), width):
+                console.print(Text(line, style="bold"), soft_wrap=True)
+        for item in table_lines(shown, texts, None if wide and not console.is_terminal else width):
+            console.print(Text(item.text, style="bold" if item.heading else ""), soft_wrap=True)
+        if texts:
+            console.print()
     for note in notes:
-        console.print(Text(f"  {note}"))
+        for line in wrapped(printable(" ".join(note.split())), width):
+            console.print(Text(line), soft_wrap=True)
+    if notes:
+        console.print()
+
+
+def grouped(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return rows by the group that stands beside each, in order."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for group, row in rows:
+        groups.setdefault(group, []).append(row)
+    return groups
+
+
+def _width(console: Console) -> int:
+    """Return the terminal's columns; of a pipe those that COLUMNS says, or PIPED_WIDTH."""
+    if console.is_terminal:
+        return max(console.width, _LEAST_WIDTH)
+    said = os.environ.get("COLUMNS", "")
+    return max(int(said), _LEAST_WIDTH) if said.isdigit() else PIPED_WIDTH
 
 
 def command_line() -> str:
@@ -61,7 +100,8 @@ def column_names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return one value as a person reads it; a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -88,7 +128,9 @@ def progress(quiet: bool) -> Iterator[Say]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda step, text: console.print(f"{step}: {text}", markup=False, highlight=False)
+        yield lambda step, text: console.print(
+            printable(f"{step}: {text}"), markup=False, highlight=False
+        )
         return
     columns = (
         SpinnerColumn(finished_text="✓"),
@@ -101,7 +143,8 @@ def progress(quiet: bool) -> Iterator[Say]:
 
         def say(step: str, text: str) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(text, total=1, step=step)
-            bars.update(tasks[step], description=text, completed=int(text == "done"))
+                tasks[step] = bars.add_task("", total=1, step=printable(step))
+            shown = printable(" ".join(text.split()))
+            bars.update(tasks[step], description=shown, completed=int(text == "done"))
 
         yield say

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.options import Wide
+
 
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
@@ -16,6 +18,7 @@ def predict(
     runtime: Annotated[
         str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
     ] = None,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer each image with the artifact's decision on every output.
@@ -27,14 +30,20 @@ def predict(
     from edgekit.cli.output import show
 
     loaded = load_artifact(artifact)
-    rows = []
+    rows, short = [], []
     for answer in run(images, loaded, runtime=runtime):
         row: dict[str, object] = {"image": answer.image}
         for name, decision in answer.outputs.items():
-            row[name] = decision.label if decision else None
+            row[name] = decision.text if decision else None
             row[f"{name}_confidence"] = decision.confidence if decision else None
         rows.append(row)
+        said = {"image": answer.image}
+        for name, decision in answer.outputs.items():
+            if decision is not None:
+                sure = decision.confidence
+                said[name] = decision.text + (f" ({100 * sure:.0f} %)" if sure is not None else "")
+        short.append(said)
     notes = []
     if loaded.manifest.source.weights == "random":
         notes.append("the weights are random: these answers mean nothing")
-    show(loaded.label, rows, as_json=as_json, notes=notes)
+    show(loaded.label, rows, as_json=as_json, notes=notes, short=short, wide=wide)

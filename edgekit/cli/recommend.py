@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.options import Wide
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
-    from edgekit.recommend import Recommendation
+    from edgekit.recommend import Judged, Recommendation
 
 LISTED = 12
 """Rows that a person is shown; --json prints them all."""
@@ -34,6 +35,7 @@ def recommend(
         list[str] | None, typer.Option(help="Least accuracy of any output: OUTPUT=PERCENT.")
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
+    wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Pick the artifact to ship from saved results, and say why, or what is out of reach.
@@ -43,7 +45,7 @@ def recommend(
     """
     from edgekit.cli.output import show
     from edgekit.recommend import recommend as run
-    from edgekit.recommend import row, short_row
+    from edgekit.recommend import row
     from edgekit.recommend.limits import (
         accuracy_limit,
         latency_limit,
@@ -75,12 +77,53 @@ def recommend(
     title = f"What to ship to {profile.title}" if result.pick else f"Nothing fits {profile.title}"
     if as_json:
         rows = [row(item, item is result.pick) for item in order]
+        show(title, rows, as_json=True, notes=notes)
     else:
-        rows = [short_row(item, item is result.pick) for item in order[:LISTED]]
-        notes.append(f"{len(rows)} of {len(order)} artifacts; --json prints all")
-    show(title, rows, as_json=as_json, notes=notes)
+        listed = order if wide else order[:LISTED]
+        several = len({item.candidate.artifact.model for item in order}) > 1
+        short = [
+            short_row(item, item is result.pick, several=several, wide=wide) for item in listed
+        ]
+        for cells, item in zip(short, listed, strict=True):
+            misses = "; ".join(map(str, item.misses))
+            notes += [f"{cells['artifact']} misses {misses}"] if misses else []
+            notes += [f"{cells['artifact']}: {doubt}" for doubt in item.candidate.doubts]
+        if len(listed) < len(order):
+            notes.append(f"{len(listed)} of {len(order)} artifacts; --wide or --json prints all")
+        if not several:
+            title = f"{title}: {order[0].candidate.artifact.model}"
+        show(title, short, as_json=False, notes=notes)
     if result.pick is None:
         raise typer.Exit(1)
+
+
+def short_row(item: Judged, picked: bool, *, several: bool, wide: bool) -> dict[str, Any]:
+    """Return a candidate as a row for people: each number with its interval.
+
+    `several`: the model is named, because not all are of one. `wide`: with tenths of a per cent,
+    and where the latency is from.
+    """
+    from edgekit.cli.cells import percent, size, with_interval
+    from edgekit.recommend.limits import LATENCY, SIZE
+
+    candidate = item.candidate
+    facts, numbers = candidate.artifact, candidate.numbers
+    threads = f", {candidate.threads} threads" if candidate.threads > 1 else ""
+    cells: dict[str, Any] = {
+        "artifact": f"{facts.model} " * several + f"{facts.backend}-{facts.precision}{threads}"
+    }
+    if latency := numbers.get(LATENCY):
+        milliseconds = (1e3 * end for end in (latency.value, latency.low, latency.high))
+        cells["p50, ms"] = with_interval(*milliseconds)
+    if latency and wide:
+        cells["p50 is"] = latency.provenance
+    for metric, number in numbers.items():
+        if metric not in {LATENCY, SIZE}:
+            name = f"{metric.removesuffix(' accuracy')}, %"
+            cells[name] = percent(number.value, number.low, number.high, digits=int(wide))
+    cells["size"] = size(numbers[SIZE].value)
+    cells["result"] = "ship" if picked else "misses" if item.misses else "fits"
+    return cells
 
 
 def sources(result: Recommendation) -> list[str]:

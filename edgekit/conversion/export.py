@@ -6,7 +6,7 @@ records the source model's own outputs, to which every artifact is held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ from edgekit.data.sample_images import sample_images
 from edgekit.errors import BadData, BadModel, UnsupportedModel, first_line
 from edgekit.graph import ExportedGraph, Noise
 from edgekit.graph.scores import with_scores
+from edgekit.kinds import kind_of
+from edgekit.onboard.runner import save_arrays
 from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -89,9 +91,11 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     np.save(folder / "parity.npy", parity)
     say("running the reference model")
     reference = source.reference(parity)
+    shapes = [(1, *reference[output.name].shape[1:]) for output in source.spec.outputs]
+    _check_shapes(source.name, source.spec, shapes)
     check_answers(source.name, reference, source.reference(parity[:1]), source.broken)
     noise = source.noise(parity, reference)
-    np.savez(folder / "reference.npz", **reference)  # type: ignore[arg-type]
+    save_arrays(folder / "reference.npz", reference)
     say("preparing calibration")
     calibration = _calibrate(request, source, folder)
     if request.guard is not None:
@@ -147,7 +151,7 @@ def _load_torch(request: ExportRequest) -> _Source:
 
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, reference_input
-    from edgekit.graph.rewrites import rewrite
+    from edgekit.graph.rewrites import rewrite, with_float_bounds
     from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 
@@ -155,7 +159,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     kind = source_kind(request.source)
     loaded = load_module(request.source, kind)
     spec = loaded.spec
-    network = Flat(loaded.module, [output.name for output in spec.outputs]).eval()
+    network = Flat(loaded.module, spec.outputs).eval()
     example = reference_input(
         torch.full((1, spec.input.height, spec.input.width, spec.input.channels), 128), spec.input
     )
@@ -165,7 +169,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     def save(folder: Path) -> tuple[bool, ...]:
         # After the reference was taken: it is the user's model, the graph may be the faster form.
         with torch.no_grad():
-            program = _export(rewrite(network, example), example)
+            program = with_float_bounds(_export(rewrite(network, example), example))
         torch.export.save(program, folder / "graph.pt2")
         return torch_endings(program)
 
@@ -197,8 +201,16 @@ def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torc
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             outputs = network(example)
     except (RuntimeError, TypeError, ValueError) as error:
+        needed = _needed_inputs(loaded.module)
+        if needed > 1:
+            raise BadModel(
+                f"{loaded.name} takes {needed} inputs: edgekit converts models of one image"
+            ) from None
+        kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
+        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
         raise BadModel(
-            f"{loaded.name} does not run on a {tuple(example.shape)} input: {first_line(error)}"
+            f"{loaded.name} does not run on a {tuple(example.shape)} float32 input: "
+            f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
         ) from None
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
         if value.ndim < 1 or value.shape[0] != 1:
@@ -206,14 +218,26 @@ def _check_forward(network: torch.nn.Module, loaded: LoadedModule, example: torc
                 f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)} for one "
                 "image: its first dimension must be the batch, 1 (add it with [None])"
             )
-        width = {"classification": len(output.labels), "regression": 1}.get(output.kind)
-        if width is not None and tuple(value.shape) != (1, width):
-            raise BadModel(
-                f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)}, "
-                f"a {output.kind} over {len(output.labels)} labels needs (1, {width})"
-            )
+    _check_shapes(loaded.name, loaded.spec, [tuple(value.shape) for value in outputs])
     macs: int = counter.get_total_flops() // 2
     return macs
+
+
+def _check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
+    """Raise BadModel for an output, of one image, whose shape its kind cannot have."""
+    for output, shape in zip(spec.outputs, shapes, strict=True):
+        fault = kind_of(output).shape_fault(output, shape)
+        if fault:
+            raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
+
+
+def _needed_inputs(module: torch.nn.Module) -> int:
+    """Return how many arguments a module's forward cannot do without."""
+    import inspect
+
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.kind in places and p.default is p.empty for p in parameters)
 
 
 def _export(network: torch.nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
@@ -240,6 +264,8 @@ def _load_onnx(request: ExportRequest) -> _Source:
             f"{path} does not say what its input means: give --spec FILE.toml, or --raw-input"
         )
     spec = complete_spec(given, shape, numbered(outputs), str(path))
+    onnx_source.pick(model, spec, path)
+    names = [value.name for value in model.graph.output]
     return _Source(
         format="onnx",
         name=path.stem,
@@ -249,7 +275,7 @@ def _load_onnx(request: ExportRequest) -> _Source:
         macs=None,
         weights="given",
         broken=broken_weights(onnx_source.weights(model)),
-        reference=lambda pixels: onnx_source.reference(path, pixels, spec),
+        reference=lambda pixels: onnx_source.reference(path, pixels, spec, names),
         noise=lambda pixels, answers: {},
         synthesise=lambda recipe: onnx_source.no_statistics(recipe, spec),
         save=lambda folder: onnx_source.save(model, folder / "graph.onnx"),

@@ -22,12 +22,35 @@ def load(path: Path) -> Any:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         raise MissingPackage("onnx", "onnx") from None
+    missing = [name for name in _outside(path, onnx) if not (path.parent / name).is_file()]
+    if missing:
+        raise BadModel(
+            f"{path} keeps its weights in {missing[0]}, which is not beside it: "
+            f"copy that file into {path.parent.absolute()}"
+        )
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as error:
         raise BadModel(f"{path} is no valid .onnx ({first_line(error)}): export it again") from None
+
+
+def _outside(path: Path, onnx: Any) -> list[str]:
+    """Return the files beside a model in which it keeps weights; none where it is no model."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError):
+        return []
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(places)
 
 
 def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
@@ -43,9 +66,33 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
     sizes = [dimension.dim_value for dimension in tensor.shape.dim]
+    if sizes and sizes[0] > 1:
+        raise BadModel(
+            f"{path} has a fixed batch of {sizes[0]}: export it with a batch of 1, or a free one"
+        )
     if any(size < 1 for size in sizes[1:]):
         raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
     return (1, *sizes[1:]), len(model.graph.output)
+
+
+def pick(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Leave the outputs that the spec takes by name, in its order; all where it names none.
+
+    Raises BadModel for a name that the file lacks.
+    """
+    if not any(output.path for output in spec.outputs):
+        return
+    found = {value.name: value for value in model.graph.output}
+    wanted = [output.path or output.name for output in spec.outputs]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise BadModel(
+            f"the spec takes an output from {', '.join(missing)}, {path} has "
+            f"{', '.join(found)}: name one of these in `from`"
+        )
+    chosen = [found[name] for name in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(chosen)
 
 
 def content_hash(model: Any) -> str:
@@ -74,9 +121,12 @@ def weights(model: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def reference(
-    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec
+    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec, names: list[str]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised."""
+    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
+
+    `names` are the file's own names of the spec's outputs, in order.
+    """
     import msgspec
     import numpy as np
     import onnxruntime
@@ -89,7 +139,7 @@ def reference(
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     contract = {"feed": "float32", "input": msgspec.to_builtins(spec.input)}
-    rows = [session.run(None, {name: feed(image, contract)}) for image in pixels]
+    rows = [session.run(names, {name: feed(image, contract)}) for image in pixels]
     columns = (np.concatenate(column) for column in zip(*rows, strict=True))
     return dict(zip((output.name for output in spec.outputs), columns, strict=True))
 

@@ -37,19 +37,35 @@ DECODE = 2
 
 @dataclass(frozen=True)
 class Frame:
-    """The size images are decoded to: height × width, three channels RGB or one grey."""
+    """What images are decoded to: height × width, three channels RGB or one grey, by `fit`."""
 
     height: int
     width: int
     grey: bool = False
+    fit: str = "stretch"
+    filter: str = "bilinear"
+    pad: tuple[int, ...] = (114,)
+    resize_to: int | None = None
+
+    def __str__(self) -> str:
+        """What the cache's key holds: of a plain frame the words that it always had."""
+        plain = f"Frame(height={self.height}, width={self.width}, grey={self.grey})"
+        more = (self.fit, self.filter, self.pad, self.resize_to)
+        return plain if more == ("stretch", "bilinear", (114,), None) else f"{plain} {more}"
 
 
 def frame_of(spec: InputSpec, margin: float = 0.0) -> Frame:
-    """Return the size to decode at: before the centre crop, or larger by the margin."""
+    """Return what to decode at: before the centre crop of `stretch`, or larger by the margin.
+
+    `crop` and `letterbox` are decoded at the network's size: no margin is left to move in.
+    """
+    grey = spec.colour == "GREY"
+    if spec.fit != "stretch":
+        return Frame(spec.height, spec.width, grey, spec.fit, spec.filter, spec.pad, spec.resize_to)
     height, width = spec.resize_to or spec.height, spec.resize_to or spec.width
     if spec.resize_to is None:
         height, width = round(height * (1 + margin)), round(width * (1 + margin))
-    return Frame(height, width, spec.colour == "GREY")
+    return Frame(height, width, grey, filter=spec.filter)
 
 
 def centre(pixels: Pixels, spec: InputSpec) -> Pixels:
@@ -116,7 +132,16 @@ def _fill(
             data = dataset.read(sample)
             if hashlib.sha256(data).hexdigest() != sample.sha256:
                 raise BadData(f"{sample.name} is not the file its hash was taken of: start again")
-            pixels: NDArray[np.uint8] = decode(data, frame.height, frame.width, grey=frame.grey)
+            pixels: NDArray[np.uint8] = decode(
+                data,
+                frame.height,
+                frame.width,
+                frame.resize_to,
+                frame.grey,
+                frame.fit,
+                frame.filter,
+                frame.pad,
+            )
         except (OSError, ValueError):
             return None
         return pixels

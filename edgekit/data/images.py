@@ -63,11 +63,11 @@ def _is_image(name: str) -> bool:
 def decode_image(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
     """Return an encoded image's pixels, uint8 H×W×C, as `spec`'s network takes them.
 
-    `runner.decode` at the spec's size; raises OSError or ValueError as it does.
+    `runner.decode_for` the spec; raises OSError or ValueError as it does.
     """
-    from edgekit.onboard.runner import decode
+    import msgspec
 
-    pixels: NDArray[np.uint8] = decode(
-        data, spec.height, spec.width, spec.resize_to, grey=spec.channels == 1
-    )
+    from edgekit.onboard.runner import decode_for
+
+    pixels: NDArray[np.uint8] = decode_for(data, msgspec.to_builtins(spec))
     return pixels

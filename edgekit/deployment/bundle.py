@@ -39,7 +39,8 @@ class BundleRequest:
     `name` is the application's on the board: bundles of one name are versions of each other.
     `images` are decoded and stored for the golden test. `wheelhouse` is a folder of wheels, to
     which missing ones are fetched. `max_p90_ms`: the board refuses to switch above it. `key`: an
-    OpenSSH private key.
+    OpenSSH private key. `release`: a number from 1 on; a board that has served one refuses lower
+    ones, so that an old signed bundle cannot be sent in a new one's place.
     """
 
     artifact: Artifact
@@ -49,6 +50,7 @@ class BundleRequest:
     wheelhouse: Path | None = None
     max_p90_ms: float | None = None
     key: Path | None = None
+    release: int | None = None
     force: bool = False
 
 
@@ -97,6 +99,8 @@ def make_bundle(request: BundleRequest) -> Bundle:
             "edgekit": __version__,
             "files": _files(folder),
         }
+        if request.release is not None:
+            index["release"] = request.release
         head = _head(index, request.key)
         with file_whole(request.output) as out:
             write_bundle(out, head, folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.errors import DeviceError, DeviceLost
 from edgekit.paths import ONBOARD
 from edgekit.progress import Say, silent
+from edgekit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgekit.devices.ssh_link.talk import Talk
@@ -47,13 +47,15 @@ class DeployRequest:
 
     `python` is the board's own, by name or path. `max_p90_ms` holds beside the bundle's own
     limit. `require_signature`: refuse a bundle that nobody in the board's `trusted` has signed,
-    even where the board has no such list. `keep` versions stay, the new one among them.
+    even where the board has no such list. `allow_older`: take one whose release number is below
+    the highest that has served there. `keep` versions stay, the new one among them.
     """
 
     bundle: Bundle
     python: str = "python3"
     max_p90_ms: float | None = None
     require_signature: bool = False
+    allow_older: bool = False
     keep: int = KEEP
     wait: float = WAIT_S
 
@@ -124,16 +126,26 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
         before = board.ask("open", app=app, wait=request.wait)["active"]
         say(name, "receive")
         place = board.ask("receive", bundle=version, size=bundle.path.stat().st_size)
-        if place["serving"] and not request.require_signature:
-            board.ask("prune", keep=request.keep)  # the run before may have ended just there
-            say(name, "done")
-            return Deployed(device=name, app=app, version=version, before=before, already=True)
-        say(name, "upload")
-        _upload(board, bundle.path, str(place["path"]))
+        already = place.get("serving") is True
+        if not already:
+            say(name, "upload")
+            _upload(board, bundle.path, str(place["path"]))
         say(name, "verify")
-        seen = board.ask("verify", required=request.require_signature)
+        seen = board.ask("verify", required=request.require_signature, older=request.allow_older)
         if seen.get("sha256") != version:
             raise DeviceError(f"{name}: the bundle has another hash there: check the board's disk")
+        signed_by = seen.get("signed_by")
+        if already:
+            board.ask("prune", keep=request.keep)  # the run before may have ended just there
+            say(name, "done")
+            return Deployed(
+                device=name,
+                app=app,
+                version=version,
+                before=before,
+                already=True,
+                signed_by=signed_by,
+            )
         say(name, "unpack")
         board.ask("unpack")
         say(name, "environment")
@@ -152,17 +164,22 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
         app=app,
         version=version,
         before=before,
-        signed_by=seen["signed_by"],
+        signed_by=signed_by,
         python=python,
         p90_ms=p90_ms,
     )
 
 
-def roll_back(app: str, address: Address, python: str = "python3") -> Deployed:
-    """Let the version serve that served before. Raises DeviceError where there is none."""
+def roll_back(
+    app: str, address: Address, python: str = "python3", require_signature: bool = False
+) -> Deployed:
+    """Let the version serve that served before. Raises DeviceError where there is none.
+
+    A board that trusts some keys, or `require_signature`, lets only what they signed serve again.
+    """
     with reached(address, python) as board:
         board.ask("open", app=app, wait=WAIT_S)
-        answer = board.ask("roll_back")
+        answer = board.ask("roll_back", required=require_signature)
     return Deployed(
         device=str(address), app=app, version=str(answer["active"]), before=answer["before"]
     )
@@ -206,7 +223,7 @@ def _put_receiver(connection: Connection) -> str:
         raise
     except DeviceError:
         pass  # not there yet
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         file = Path(scratch) / "receiver.pyz"
         file.write_bytes(content)
         connection.put(file, place)

@@ -25,6 +25,7 @@ from edgekit.data.images import ImageSet
 from edgekit.devices import open_device
 from edgekit.errors import BadData
 from edgekit.files import write_whole
+from edgekit.kinds import kind_of
 from edgekit.outputs import Outputs
 from edgekit.session import OUTPUTS, entry, lay_out, put_images
 from edgekit.targets import HOST, load_target
@@ -77,9 +78,12 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
     if proven is not None and proven.equal is not None:
         return {"min_equal": INT8_AGREEMENT if int8 else EQUAL_VALUES}
     if int8:
-        if output.kind == "tensor":
-            return {"max_relative": INT8_SPREAD}
-        return {"min_agreement": INT8_AGREEMENT}
+        kind = kind_of(output)
+        return {
+            "spread": {"max_relative": INT8_SPREAD},
+            "metric": {"min_score": kind.LEAST},
+            "decisions": {"min_agreement": INT8_AGREEMENT},
+        }[kind.JUDGED_BY]
     fallback, spread = {
         "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
         "fp16": (FP16_OF_LARGEST, FP16_SPREAD),
@@ -91,12 +95,12 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
 
 def _as_shown(data: bytes, spec: InputSpec) -> bytes:
     """Return the image as a PNG of the size from which the network's input is cut."""
+    import msgspec
     from PIL import Image
 
-    from edgekit.onboard.runner import decode
+    from edgekit.onboard.runner import decode_for
 
-    height, width = (spec.resize_to or spec.height), (spec.resize_to or spec.width)
-    pixels = decode(data, height, width, grey=spec.channels == 1)
+    pixels = decode_for(data, msgspec.to_builtins(spec), cut=False)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if spec.channels == 1 else pixels).save(buffer, "PNG")
     return buffer.getvalue()

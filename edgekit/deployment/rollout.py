@@ -17,6 +17,7 @@ from edgekit.deployment.inventory import Host
 from edgekit.devices.ssh_link.loop import give_up
 from edgekit.errors import EdgekitError, UserError
 from edgekit.progress import Say, silent
+from edgekit.unexpected import report
 
 T = TypeVar("T")
 
@@ -58,15 +59,23 @@ class Outcome(Generic[T]):
 def roll_out(
     hosts: Sequence[Host], action: Action[T], plan: Plan, say: Say = silent
 ) -> list[Outcome[T]]:
-    """Return every board's outcome, in the order of `hosts`; an EdgekitError is one board's own."""
+    """Return every board's outcome, in the order of `hosts`; an error is one board's own.
+
+    One that nobody expected is too: the others must not wait for us to mend it.
+    """
     stopped = threading.Event()
 
     def on_one(host: Host) -> Outcome[T]:
         try:
             return Outcome(host, action(host, _until(stopped, say)))
         except EdgekitError as error:
-            say(str(host.address), f"failed: {error}")
-            return Outcome(host, error=str(error))
+            return failed(host, str(error))
+        except Exception as error:
+            return failed(host, f"{host.address}: {report(error)}")
+
+    def failed(host: Host, error: str) -> Outcome[T]:
+        say(str(host.address), f"failed: {error}")
+        return Outcome(host, error=error)
 
     done: dict[Host, Outcome[T]] = {}
     running: set[Future[Outcome[T]]] = set()

@@ -26,12 +26,13 @@ PRODUCTS = frozenset(
         "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED",
         "BATCH_MATMUL",
         "Convolution", "Deconvolution", "FullyConnected",
+        "ConvolutionDepthWise", "DeconvolutionDepthWise", "InnerProduct",
     }
 )  # fmt: skip
-"""Convolutions and matrix products, as ONNX Runtime, TFLite and OpenVINO name what they run."""
+"""Convolutions and matrix products, by the names that the runtimes have for them."""
 
 LAYOUT = frozenset(
-    {"Transpose", "ReorderInput", "ReorderOutput", "TRANSPOSE", "Reorder"}
+    {"Transpose", "ReorderInput", "ReorderOutput", "TRANSPOSE", "Reorder", "Permute"}
 )  # fmt: skip
 """What only moves values to another order."""
 

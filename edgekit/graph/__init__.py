@@ -98,9 +98,12 @@ class ExportedGraph:
             {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
         )
 
-    def baked_module(self, *, feed: Feed, normalise: bool = True) -> nn.Module:
+    def baked_module(
+        self, *, feed: Feed, normalise: bool = True, planes: bool = False
+    ) -> nn.Module:
         """Return the network behind the contract as a torch module taking that feed.
 
+        `planes`: the pixels come as floats, N×C×H×W, in the network's order of colours.
         `float32` with `raw_input` is the bare network. Only for graphs of format `pt2`.
         """
         import torch
@@ -110,7 +113,7 @@ class ExportedGraph:
         network = Flat(torch.export.load(self.path).module())
         if self.raw_input:
             return network
-        return Baked(network, self.spec.input, normalise=normalise)
+        return Baked(network, self.spec.input, normalise=normalise, planes=planes)
 
     def _array(self, name: str) -> NDArray[np.uint8]:
         import numpy as np

@@ -3,10 +3,11 @@
     python3 profiler.py JOB.json
 
 Its one job is `profile`, in a process of its own; the settings are the runner's. ONNX Runtime and
-OpenVINO are asked through their own profilers. TFLite's Python packages have none: they are given
-the graph cut after each operator in turn, and an operator takes what its cut adds. Each call is
-marked at both ends by the system call getppid, which costs nothing: an emulator that counts
-instructions counts between the marks. Python 3.9, NumPy and one runtime, like the runner.
+OpenVINO are asked through their own profilers, ncnn for what each layer made, in turn. TFLite's
+Python packages have no profiler: they are given the graph cut after each operator in turn, and an
+operator takes what its cut adds. Each call is marked at both ends by the system call getppid, which
+costs nothing: an emulator that counts instructions counts between the marks. Python 3.9, NumPy and
+one runtime, like the runner.
 """
 
 from __future__ import annotations
@@ -224,6 +225,50 @@ def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
     return min(samples)
 
 
+def profile_ncnn(model: str, threads: int, tensors: Sequence[Any], count: int) -> Operators:
+    """Return an ncnn network's layers; `seconds` are medians.
+
+    Nothing is thrown away between layers, so asking for a layer's output runs that layer alone.
+    Of several calls the first, which sets things up, is left out.
+    """
+    manifest = json.loads((Path(model).parent / "manifest.json").read_text())
+    net = runner.ncnn_net(model, threads, keep_blobs=True)
+    layers = [line.split() for line in Path(model).read_text().splitlines()[2:]]
+    layers = [layer for layer in layers if layer[0] not in ("Input", "MemoryData", "Split")]
+    samples: List[List[float]] = [[] for _ in layers]
+    shapes: Dict[str, List[int]] = {}
+
+    def call(tensor: Any) -> None:
+        run = net.create_extractor()
+        run.input("in0", runner.ncnn_input(tensor, manifest))
+        for layer, seconds in zip(layers, samples):
+            output = layer[4 + int(layer[2])]
+            start = time.perf_counter()
+            value = run.extract(output)[1]
+            seconds.append(time.perf_counter() - start)
+            shapes[output] = list(np.array(value).shape)
+
+    for index in range(count):
+        _marked(call, tensors[index % len(tensors)])
+    operators = []
+    for layer, seconds in zip(layers, samples):
+        kind, name, first = layer[0], layer[1], 4 + int(layer[2])
+        # A layer whose scales are stored (option 8) multiplies int8, whatever comes in.
+        computes = "int8" if any(word.startswith("8=") for word in layer[first:]) else "float32"
+        output = {"type": "float32", "shape": shapes[layer[first]]}
+        operators.append(
+            {
+                "name": name,
+                "kind": kind,
+                "place": "ncnn",
+                "inputs": [{"type": computes, "shape": shapes.get(layer[4], [])}],
+                "outputs": [output],
+                "seconds": sorted(seconds[1:] or seconds)[len(seconds[1:] or seconds) // 2],
+            }
+        )
+    return operators
+
+
 Profile = Callable[[str, int, Sequence[Any], int], Operators]
 
 PROFILES: Dict[str, Profile] = {
@@ -231,6 +276,7 @@ PROFILES: Dict[str, Profile] = {
     "openvino": profile_openvino,
     "ai_edge_litert": profile_litert,
     "tflite_runtime": profile_tflite_runtime,
+    "ncnn": profile_ncnn,
 }
 
 

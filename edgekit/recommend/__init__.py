@@ -12,7 +12,7 @@ from math import inf, isfinite
 from typing import Any
 
 from edgekit.errors import BadResults
-from edgekit.recommend.candidates import Candidate, Number, collect
+from edgekit.recommend.candidates import Candidate, collect
 from edgekit.recommend.limits import LATENCY, SIZE, Limit, say, say_gap
 from edgekit.report.pareto import front as pareto
 from edgekit.report.records import Saved
@@ -218,21 +218,3 @@ def row(item: Judged, picked: bool) -> dict[str, Any]:
             miss.limit.metric: miss.by if isfinite(miss.by) else None for miss in item.misses
         },
     }
-
-
-def short_row(item: Judged, picked: bool) -> dict[str, Any]:
-    """Return a candidate as a row for people: every number with its interval and provenance."""
-    candidate = item.candidate
-    cells: dict[str, Any] = {"pick": picked, "artifact": candidate.title}
-    cells |= {metric: _cell(metric, number) for metric, number in candidate.numbers.items()}
-    cells["Pareto"] = item.on_front
-    cells["misses"] = "; ".join(map(str, item.misses)) or None
-    cells["doubts"] = "; ".join(candidate.doubts) or None
-    return cells
-
-
-def _cell(metric: str, number: Number) -> str:
-    if number.low == number.high:
-        return say(metric, number.value)
-    ends = (say(metric, end).split()[0] for end in (number.low, number.high))
-    return f"{say(metric, number.value)} [{', '.join(ends)}] {number.provenance}"

@@ -28,6 +28,7 @@ class Runtime:
     - `operator_times` says how the profiler gets times by operator; empty: it cannot be profiled.
     - `profiled_by_cuts`: it has no profiler of its own, so the graph is cut after each operator.
     - `stand_in` computes the same on hosts where this one cannot be installed.
+    - `by_default`: `convert` builds for it where no backend is named.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Runtime:
     operator_times: str = ""
     profiled_by_cuts: bool = False
     stand_in: str = ""
+    by_default: bool = True
 
 
 RUNTIMES = (
@@ -94,6 +96,19 @@ RUNTIMES = (
         # OpenVINO computes convolutions on Arm by the Compute Library, which is ArmNN's.
         kernels=("openvino", "armnn"),
         operator_times="times: OpenVINO's own counters (PERF_COUNT), means",
+    ),
+    Runtime(
+        name="ncnn",
+        backend="ncnn",
+        distribution="ncnn",
+        module="ncnn",
+        requirement="ncnn",
+        kernels=("ncnn",),
+        operator_times=(
+            "times: ncnn's Python package has no profiler; each blob was asked for in turn, and an "
+            "operator takes what its blob took, with the copy that asking costs"
+        ),
+        by_default=False,
     ),
     Runtime(name="null", backend="null", role="harness"),
     Runtime(name="torch", backend="torch", distribution="torch", module="torch", role="reference"),

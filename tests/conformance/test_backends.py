@@ -32,6 +32,10 @@ class TestOpenvino(OwnBackend):
     backend = "openvino"
 
 
+class TestNcnn(OwnBackend):
+    backend = "ncnn"
+
+
 class TestNull(BackendConformance):
     backend = "null"
 
@@ -43,7 +47,8 @@ class TestNull(BackendConformance):
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_backends_agree_with_each_other(converted: Path, precision: str) -> None:
     artifacts = [
-        load_artifact(converted / f"{name}-{precision}") for name in ("onnx", "tflite", "openvino")
+        load_artifact(converted / f"{name}-{precision}")
+        for name in ("onnx", "tflite", "openvino", "ncnn")
     ]
     outputs = [run_outputs(item, pixels_for(item)) for item in artifacts]
     spread = np.abs(outputs[0]["age"]).max()
@@ -54,7 +59,7 @@ def test_backends_agree_with_each_other(converted: Path, precision: str) -> None
 
 
 def test_every_backend_of_ours_has_the_same_members() -> None:
-    assert own_names() == ["null", "onnx", "openvino", "tflite", "torch"]
+    assert own_names() == ["ncnn", "null", "onnx", "openvino", "tflite", "torch"]
     for name in own_names():
         backend = load_backend(name)
         assert backend.PRECISIONS and backend.RUNTIME and callable(backend.build)

@@ -17,7 +17,7 @@ from edgekit.onboard.receiver import Refused
 from edgekit.onboard.receiver.durable import write_whole
 from edgekit.onboard.receiver.receiver import Receiver
 from edgekit.onboard.receiver.signature import TRUSTED
-from edgekit.onboard.receiver.store import App, app_names, home
+from edgekit.onboard.receiver.store import App, app_names, home, strays
 
 IDLE_S = 60.0
 """A host that is there sends an empty line more often; one that is gone must free the lock."""
@@ -36,12 +36,27 @@ class Talk:
         self._receiver: Receiver | None = None
 
     def status(self) -> Answer:
-        """Return every application here."""
-        return {"apps": [App(name).status() for name in app_names()]}
+        """Return every application here; what cannot be read hides no other."""
+        rows = []
+        for name in app_names():
+            try:
+                rows.append(App(name).status())
+            except (OSError, Refused) as error:
+                rows.append({"app": name, "active": None, "earlier": [], "damage": str(error)})
+        for name in strays():
+            fault = f"no application: move ~/.edgekit/apps/{name} elsewhere"
+            rows.append({"app": name, "active": None, "earlier": [], "damage": fault})
+        return {"apps": rows}
 
     def trust(self, line: str) -> Answer:
         """Add a line to the list of whose bundles are taken, from now on."""
         path = home() / TRUSTED
+        if os.path.lexists(path) and not path.is_file():
+            raise Refused(
+                f"{path} cannot be read: restore it, or remove it and trust every key again"
+            )
+        if len(line.splitlines()) != 1 or not line.strip():
+            raise Refused("a signer to trust is one line")
         lines = path.read_text().splitlines() if path.exists() else []
         if line not in lines:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +70,10 @@ class Talk:
         self._app.sweep()
         return {"active": self._app.active()}
 
-    def roll_back(self) -> Answer:
+    def roll_back(self, required: bool = False) -> Answer:
         """Let the version serve that served before."""
         before = self._opened().active()
-        return {"active": self._opened().roll_back(), "before": before}
+        return {"active": self._opened().roll_back(required), "before": before}
 
     def receive(self, bundle: str, size: int) -> Answer:
         """Begin with a bundle: its hash and its size."""
@@ -127,6 +142,8 @@ def main() -> int:
             except OSError as error:
                 where = f" ({error.filename})" if error.filename else ""
                 answer = {"refused": f"{error.strerror or error}{where}: nothing was switched"}
+            except Exception as error:  # a request that cannot be: the talk goes on
+                answer = {"refused": f"unexpected {type(error).__name__}: {error}"}
             print(json.dumps(answer), flush=True)
     except BrokenPipeError:
         return 1

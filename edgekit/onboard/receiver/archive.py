@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from edgekit.onboard.receiver import Refused
-from edgekit.onboard.receiver.durable import CHUNK, flush_tree, sha256
+from edgekit.onboard.receiver.durable import CHUNK, flush_tree
 
 INDEX = "index.json"
 SIGNATURE = "index.json.sig"
@@ -95,6 +95,9 @@ def parse_index(data: bytes) -> tuple[dict[str, Any], list[Entry]]:
     if index.get("schema") != SCHEMA or isinstance(index["schema"], bool):
         raise Refused(f"the bundle's schema is {index.get('schema')!r}, not {SCHEMA}: update")
     check_app(index.get("name"))
+    release = index.get("release")
+    if release is not None and (type(release) is not int or not 0 < release < 1 << 53):
+        raise Refused("the bundle's release is no number from 1 on: make it again")
     limit, platforms = index.get("max_p90_ms"), index.get("platforms", [])
     if limit is not None and (type(limit) not in (int, float) or not limit > 0):
         raise Refused("the bundle's p90 limit is no time: make it again")
@@ -162,16 +165,44 @@ def unpack(path: Path, folder: Path) -> Head:
     return head
 
 
-def damage(folder: Path) -> str | None:
-    """Return what is wrong with an unpacked bundle, or None where it is whole."""
+def unpacked_head(folder: Path) -> Head:
+    """Return the head of the bundle that was unpacked into `folder`. Raises Refused, OSError."""
+    index_bytes = _bounded(folder / INDEX, MAX_INDEX_BYTES)
+    index, files = parse_index(index_bytes)
+    signed = os.path.lexists(folder / SIGNATURE)
+    signature = _bounded(folder / SIGNATURE, MAX_SIGNATURE_BYTES) if signed else None
+    return Head(index, index_bytes, signature, files)
+
+
+def damage(folder: Path, version: str = "") -> str | None:
+    """Return what is wrong with an unpacked bundle, or None where it is whole.
+
+    With `version`, the bundle's own SHA-256, nothing in the folder is believed: the bundle's bytes
+    follow from its files, and must still have that hash.
+    """
     try:
-        files = parse_index((folder / INDEX).read_bytes())[1]
+        head = unpacked_head(folder)
     except (OSError, Refused) as error:
         return str(error)
-    for entry in files:
-        place = folder / entry.name
-        if place.is_symlink() or not place.is_file() or sha256(place) != entry.sha256:
+    whole = hashlib.sha256(_head_bytes(head))
+    for entry in head.files:
+        place, own = folder / entry.name, hashlib.sha256()
+        whole.update(header(entry.name, entry.bytes))
+        try:
+            if place.is_symlink() or not place.is_file() or place.stat().st_size != entry.bytes:
+                return f"{entry.name} is missing or changed"
+            with place.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    own.update(chunk)
+                    whole.update(chunk)
+        except OSError as error:
+            return f"{entry.name} cannot be read ({error.strerror})"
+        if own.hexdigest() != entry.sha256:
             return f"{entry.name} is missing or changed"
+        whole.update(bytes(_padding(entry.bytes)))
+    whole.update(bytes(2 * _BLOCK))
+    if version and whole.hexdigest() != version:
+        return f"{INDEX} was rewritten: this is not the bundle that was deployed"
     return None
 
 
@@ -190,9 +221,7 @@ def header(name: str, size: int) -> bytes:
 
 def write_bundle(path: BinaryIO, head: Head, folder: Path) -> None:
     """Write the bundle of `head` with the files of `folder` to an open file."""
-    for name, data in ((INDEX, head.index_bytes), (SIGNATURE, head.signature)):
-        if data is not None:
-            path.write(header(name, len(data)) + data + bytes(_padding(len(data))))
+    path.write(_head_bytes(head))
     for entry in head.files:
         path.write(header(entry.name, entry.bytes))
         with (folder / entry.name).open("rb") as file:
@@ -200,6 +229,27 @@ def write_bundle(path: BinaryIO, head: Head, folder: Path) -> None:
                 path.write(chunk)
         path.write(bytes(_padding(entry.bytes)))
     path.write(bytes(2 * _BLOCK))
+
+
+def _head_bytes(head: Head) -> bytes:
+    """Return what a bundle begins with: the index and the signature, each behind its header."""
+    parts = ((INDEX, head.index_bytes), (SIGNATURE, head.signature))
+    return b"".join(
+        header(name, len(data)) + data + bytes(_padding(len(data)))
+        for name, data in parts
+        if data is not None
+    )
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    """Return a small file's bytes. Raises Refused for a link, or for more than `limit`."""
+    if path.is_symlink() or not path.is_file():
+        raise Refused(f"{path.name} is missing or changed")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Refused(f"{path.name} is larger than {limit:,} bytes")
+    return data
 
 
 def _padding(size: int) -> int:

@@ -12,16 +12,15 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from edgekit.onboard.receiver import Refused
-from edgekit.onboard.receiver.archive import RUN
-from edgekit.onboard.receiver.durable import flush_folder, write_whole
+from edgekit.onboard.receiver.durable import flush_folder
 from edgekit.onboard.receiver.programs import last_words, run
+from edgekit.onboard.receiver.run_script import write_run
 
 _INSTALL_S = 1800.0
 _VERSIONS = """
@@ -50,8 +49,7 @@ def prepare(python: str, index: dict[str, Any], version: Path, environments: Pat
         raise Refused(f"this board has no {python}: give --python")
     if lock and not _has(chosen, version / lock):
         chosen = str(_environment(chosen, version / lock, version / "wheelhouse", environments))
-    script = f'#!/bin/sh\nexec {shlex.quote(chosen)} "$(dirname "$0")/runner.py" "$@"\n'
-    write_whole(version / RUN, script.encode(), 0o755)
+    write_run(version, chosen)
     return chosen
 
 

@@ -17,9 +17,11 @@ from edgekit.onboard.receiver.archive import (
     damage,
     open_bundle,
     unpack,
+    unpacked_head,
 )
 from edgekit.onboard.receiver.durable import flush_tree, sha256
 from edgekit.onboard.receiver.environment import prepare
+from edgekit.onboard.receiver.run_script import run_fault
 from edgekit.onboard.receiver.signature import TRUSTED, signer
 from edgekit.onboard.receiver.store import App, home, remove
 from edgekit.onboard.receiver.trial import golden, latency
@@ -37,14 +39,16 @@ class Receiver:
         self._head: Head | None = None
         self._python = ""
         self._proven = False
+        self._serving = False
 
     def room(self, size: int) -> dict[str, Any]:
         """Say where the bundle goes; refuse where the disk could not hold it twice, unpacked too.
 
         An upload of this bundle that was cut stays, to be continued; every other is removed.
-        `serving`: it serves already, and is whole.
+        `serving`: it serves already, and is whole; `verify` then judges what serves.
         """
-        if self._app.active() == self._version and damage(self._app.path(self._version)) is None:
+        if self._app.active() == self._version and self._app.fault(self._version) is None:
+            self._serving = True
             return {"serving": True}
         self._app.sweep()
         kept = {self._version, f".{self._version[:32]}.partial"}
@@ -67,8 +71,18 @@ class Receiver:
         remove(self._app.incoming)
         return {}
 
-    def verify(self, required: bool) -> dict[str, Any]:
-        """Hash the upload as it is on this disk, and check who signed it."""
+    def verify(self, required: bool, older: bool = False) -> dict[str, Any]:
+        """Hash the upload as it is on this disk, and check who signed it.
+
+        What serves already was hashed by `room` and is only asked for its signature. Raises
+        Refused for a release below the highest that has served here, unless `older` allows it.
+        """
+        if self._serving:
+            head = unpacked_head(self._app.path(self._version))
+            return {
+                "sha256": self._version,
+                "signed_by": signer(head, home() / TRUSTED, required),
+            }
         if not self._file.is_file() or sha256(self._file) != self._version:
             self._file.unlink(missing_ok=True)
             raise Refused("the bundle arrived damaged: check the board's disk, then try again")
@@ -76,6 +90,13 @@ class Receiver:
         if head.index["name"] != self._app.name:
             raise Refused(f"the bundle is of {head.index['name']}, not of {self._app.name}")
         signed_by = signer(head, home() / TRUSTED, required)
+        release, floor = head.index.get("release") or 0, self._app.release()
+        if release < floor and not older:
+            given = f"release {release}" if release else "without a number"
+            raise Refused(
+                f"this board has served release {floor} and the bundle is {given}: "
+                "give --allow-older if you mean to go back"
+            )
         self._head = head
         return {"sha256": self._version, "signed_by": signed_by}
 
@@ -118,14 +139,16 @@ class Receiver:
 
     def switch(self) -> dict[str, Any]:
         """Let the proven version serve."""
-        if not self._proven:
+        if self._head is None or not self._proven:
             raise Refused("the bundle has not been proven here")
         before = self._app.active()
-        fault = damage(self._app.aside)  # its own programs ran in it meanwhile
+        # Its own programs ran in it meanwhile.
+        fault = damage(self._app.aside, self._version) or run_fault(self._app.aside)
         if fault:
             raise Refused(f"the version changed while it was tried: {fault}")
         flush_tree(self._app.aside)
         self._app.adopt(self._version)
+        self._app.raise_release(self._head.index.get("release"))
         self._app.switch(self._version)
         return {"active": self._version, "before": before}
 

@@ -7,6 +7,7 @@ bundle says can change that.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -24,15 +25,19 @@ def signer(head: Head, trusted: Path, required: bool) -> str | None:
     """Return who of `trusted` signed the bundle, or None where none has to.
 
     Raises Refused where the list is there, or a signature `required`, and the bundle's is missing,
-    someone else's or of other bytes.
+    someone else's or of other bytes; and where the list is there and cannot be read.
     """
-    if not trusted.exists():
+    if not os.path.lexists(trusted):
         if required:
             raise Refused(
                 f"a signature is required, but {trusted} names nobody: "
                 "edgekit keys trust KEY.pub --to this board"
             )
         return None
+    if not trusted.is_file():  # a link that leads nowhere is a list that was lost, not no list
+        raise Refused(
+            f"{trusted} cannot be read: restore it, or remove it and trust the keys again"
+        )
     if head.signature is None:
         raise Refused("the bundle is not signed, and this board takes signed ones only: --sign KEY")
     if shutil.which("ssh-keygen") is None:

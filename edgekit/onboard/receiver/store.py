@@ -4,6 +4,7 @@
     ~/.edgekit/apps/NAME/current             symbolic link to the one that serves
     ~/.edgekit/apps/NAME/history.json        what has served, in order; what follows `current` never
                                              did, or was rolled back
+    ~/.edgekit/apps/NAME/release.json        the highest release number that has served, if any
     ~/.edgekit/apps/NAME/incoming/           uploads not yet whole
     ~/.edgekit/apps/NAME/aside/              a version not yet proven
     ~/.edgekit/apps/NAME/lock                held by the one deploy at work
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import time
@@ -25,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.onboard.receiver import Refused
-from edgekit.onboard.receiver.archive import INDEX, RUN, check_app, damage, parse_index
+from edgekit.onboard.receiver.archive import RUN, check_app, damage, unpacked_head
 from edgekit.onboard.receiver.durable import flush_folder, flush_tree, point, write_whole
+from edgekit.onboard.receiver.run_script import run_fault
+from edgekit.onboard.receiver.signature import TRUSTED, signer
 
 _POLL_S = 0.1
 
@@ -38,8 +42,24 @@ def home() -> Path:
 
 def app_names() -> list[str]:
     """Return the applications of this board."""
+    return [path.name for path in _in_apps() if _is_app(path)]
+
+
+def strays() -> list[str]:
+    """Return what stands among the applications and is none."""
+    return [path.name for path in _in_apps() if not _is_app(path)]
+
+
+def _in_apps() -> list[Path]:
     folder = home() / "apps"
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_app(path: Path) -> bool:
+    try:
+        return bool(check_app(path.name)) and path.is_dir()
+    except Refused:
+        return False
 
 
 class App:
@@ -53,6 +73,7 @@ class App:
         self.aside = self.folder / "aside"
         self._current = self.folder / "current"
         self._history = self.folder / "history.json"
+        self._release = self.folder / "release.json"
 
     @contextmanager
     def locked(self, wait: float) -> Iterator[None]:
@@ -114,7 +135,7 @@ class App:
         """
         place = self.path(version)
         self.versions.mkdir(exist_ok=True)
-        if damage(place) is None:
+        if damage(place, version) is None:
             (self.aside / RUN).replace(place / RUN)
         else:
             broken = self.folder / ".broken.aside"
@@ -123,6 +144,33 @@ class App:
             self.aside.rename(place)
             shutil.rmtree(broken, ignore_errors=True)
         flush_tree(self.versions)
+
+    def fault(self, version: str) -> str | None:
+        """Return what is wrong with a version in its place, its `run` script too, or None."""
+        place = self.path(version)
+        return damage(place, version) or run_fault(place)
+
+    def release(self) -> int:
+        """Return the highest release number that has served here, 0 where none had one.
+
+        Raises Refused where that is no longer known: an old release must not pass for a new one.
+        """
+        if not os.path.lexists(self._release):
+            return 0
+        try:
+            number = json.loads(self._release.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            number = None
+        if type(number) is not int:
+            raise Refused(
+                f"{self._release} is damaged: write the release number into it that serves"
+            )
+        return number
+
+    def raise_release(self, number: int | None) -> None:
+        """Remember the release number of what is about to serve; it never sinks by itself."""
+        if number is not None and number > self.release():
+            write_whole(self._release, json.dumps(number).encode())
 
     def switch(self, version: str) -> None:
         """Let a version serve that is in its place, in one instant.
@@ -134,18 +182,23 @@ class App:
         write_whole(self._history, json.dumps([*before, version]).encode())
         point(self._current, f"versions/{version}")
 
-    def roll_back(self) -> str:
+    def roll_back(self, required: bool = False) -> str:
         """Let the version serve that served before, and return it.
 
-        Raises Refused where there is none, or where it is not whole any more.
+        Raises Refused where there is none, where it is not whole any more, and where this board,
+        or the host (`required`), takes signed bundles only and nobody trusted has signed it.
         """
         history = self.history()
         if len(history) < 2:
             raise Refused(f"{self.name} has no earlier version on this board: deploy one")
         version = history[-2]
-        fault = damage(self.path(version))
+        fault = self.fault(version)
         if fault:
             raise Refused(f"the earlier version {version[:12]} is damaged ({fault}): deploy it")
+        try:
+            signer(unpacked_head(self.path(version)), home() / TRUSTED, required)
+        except Refused as refused:
+            raise Refused(f"the earlier version {version[:12]} may not serve: {refused}") from None
         point(self._current, f"versions/{version}")
         write_whole(self._history, json.dumps(history[:-1]).encode())
         return version
@@ -165,10 +218,9 @@ class App:
         active, history = self.active(), self.history()
         about: dict[str, Any] = {"app": self.name, "active": active, "earlier": history[:-1]}
         if active:
-            about["damage"] = damage(self.path(active))
+            about["damage"] = self.fault(active)
             if about["damage"] is None:
-                index = parse_index((self.path(active) / INDEX).read_bytes())[0]
-                about["label"] = str(index.get("label", ""))
+                about["label"] = str(unpacked_head(self.path(active)).index.get("label", ""))
         return about
 
 

@@ -18,7 +18,7 @@ SAMPLES = 64
 
 def golden(python: str, version: Path) -> dict[str, Any]:
     """Return the runner's report of the golden images. Raises Refused where one answers wrongly."""
-    event = _event(python, ["golden"], version)
+    event = _event("golden", python, ["golden"], version)
     if event.get("passed") is not True:
         raise Refused(
             f"the golden test failed here: {'; '.join(map(str, event.get('faults', [])))}"
@@ -43,7 +43,7 @@ def latency(python: str, version: Path, limit_ms: float, scratch: Path) -> float
     }
     job.write_text(json.dumps(table))
     try:
-        samples = sorted(_event(python, [str(job)], version)["invoke_s"])
+        samples = _samples(_event("bench", python, [str(job)], version))
     finally:
         job.unlink()
     p90 = 1000 * float(samples[-(-9 * len(samples) // 10) - 1])
@@ -52,16 +52,39 @@ def latency(python: str, version: Path, limit_ms: float, scratch: Path) -> float
     return p90
 
 
-def _event(python: str, arguments: list[str], version: Path) -> dict[str, Any]:
-    """Return the last event of the version's runner. Raises Refused in the runner's own words."""
+def _samples(event: dict[str, Any]) -> list[float]:
+    """Return a bench's samples in order. Raises Refused where they are none."""
+    given = event.get("invoke_s")
+    samples = given if isinstance(given, list) else []
+    if not samples or not all(type(s) in (int, float) and 0 <= s < float("inf") for s in samples):
+        raise Refused("the runner measured nothing here: its answer holds no times")
+    return sorted(samples)
+
+
+def _event(name: str, python: str, arguments: list[str], version: Path) -> dict[str, Any]:
+    """Return the last event of that name from the version's runner, which ended well.
+
+    Libraries print what they please; a runner that failed has said nothing, whatever was printed.
+    Raises Refused in the runner's own words.
+    """
     command = [python, "runner.py", *arguments]
     done = run(command, version, TIMEOUT_S, version.with_name(".scratch.aside"))
-    event: object = None
-    for line in done.stdout.splitlines():
-        if line.startswith(b"{"):
-            event = json.loads(line)
-    if not isinstance(event, dict):
+    said = [_object(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    for item in said:
+        if "error" in item and "event" not in item:
+            raise Refused(f"the runner failed: {item.get('kind')}: {item['error']}")
+    events = [item for item in said if item.get("event") == name]
+    if done.returncode:
+        raise Refused(f"the runner failed: {last_words(done)}")
+    if not events:
         raise Refused(f"the runner gave no answer: {last_words(done)}")
-    if "error" in event:
-        raise Refused(f"the runner failed: {event.get('kind')}: {event['error']}")
-    return event
+    return events[-1]
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """Return the JSON object a line holds, or an empty one."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
