@@ -82,7 +82,7 @@ def complaint(path: Path) -> str:
 
 def test_a_spec_with_everything_is_read(tmp_path: Path) -> None:
     spec = read_spec(str(written(tmp_path, SPEC)))
-    assert (spec.input.height, spec.input.width, spec.input.colour) == (64, 48, "GREY")
+    assert (spec.image.height, spec.image.width, spec.image.colour) == (64, 48, "GREY")
     assert [output.name for output in spec.outputs] == ["age", "vector"]
     assert spec.outputs[0].labels == ("young", '[input]\n"old"')
 

@@ -53,7 +53,7 @@ def test_every_variant_has_its_pinned_cost_and_the_outputs_of_its_contract(
     network = on_meta(name, variant)
     assert count_parameters(network) == facts.parameters
     assert count_macs(network, contract) == facts.macs
-    outputs = network(torch.empty(3, 3, contract.input.height, contract.input.width, device="meta"))
+    outputs = network(torch.empty(3, 3, contract.image.height, contract.input.width, device="meta"))
     widths = [
         1 if output.kind == "regression" else len(output.labels) for output in contract.outputs
     ]

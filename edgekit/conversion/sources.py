@@ -7,6 +7,7 @@ files are read there and nowhere else.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,6 +98,8 @@ def read_spec(path: str) -> ModelSpec:
     from edgekit.toml_files import read_toml
 
     def prepare(table: dict[str, Any]) -> None:
+        if isinstance(table.get("inputs"), list):
+            table |= _split_inputs(table.pop("inputs"), path, "input" in table)
         outputs = table.get("outputs")
         for output in outputs if isinstance(outputs, list) else ():
             if not isinstance(output, dict):
@@ -108,6 +111,26 @@ def read_spec(path: str) -> ModelSpec:
 
     remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
     return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
+
+
+def _split_inputs(inputs: list[Any], path: str, also_input: bool) -> dict[str, Any]:
+    """Return `[[inputs]]` as ModelSpec's fields. Raises BadModel for what is no list of tables."""
+    remedy = 'give each [[inputs]] a name and kind = "image" or "tensor"'
+    if also_input:
+        raise BadModel(f"{path} has [input] and [[inputs]]: leave one of them out")
+    if not all(isinstance(item, dict) for item in inputs):
+        raise BadModel(f"{path}: inputs is no list of tables: {remedy}")
+    tensors: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    for item in inputs:
+        kind = item.pop("kind", None)
+        if kind not in {"image", "tensor"} or not isinstance(item.get("name"), str):
+            raise BadModel(f"{path}: an input without name or kind: {remedy}")
+        (images if kind == "image" else tensors).append(item)
+    if len(images) > 1:
+        raise BadModel(f"{path} has {len(images)} images: say all but one as tensors")
+    order = [item["name"] for item in inputs]
+    return {"input": images[0] if images else None, "tensors": tensors, "order": order}
 
 
 def _read_labels(path: Path) -> list[str]:
@@ -188,11 +211,23 @@ def _pt2(request: SourceRequest) -> LoadedModule:
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     ]
-    if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
-    shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
     spec = read_spec(request.spec) if request.spec else None
-    spec = complete_spec(spec, shape, _output_names(program), str(path))
+    if spec is not None and spec.tensors:
+        sizes = [tuple(s if isinstance(s, int) else None for s in v.shape) for v in inputs]
+        if len(sizes) != len(spec.names):
+            raise BadModel(
+                f"the spec names {len(spec.names)} inputs ({', '.join(spec.names)}), "
+                f"{path} takes {len(sizes)}"
+            )
+        check_tensors(spec, list(zip(spec.names, sizes, strict=True)), str(path))
+        check_count(spec, len(_output_names(program)), str(path))
+    else:
+        if len(inputs) != 1:
+            raise BadModel(
+                f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+            )
+        shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
+        spec = complete_spec(spec, shape, _output_names(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
@@ -266,7 +301,10 @@ def complete_spec(
     the spec.
     """
     if len(shape) != 4:
-        raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
+        raise BadModel(
+            f"{where} takes a {len(shape)}-dimensional input, not one image batch (4): "
+            'say kind = "tensor" and its shape in an [[inputs]] of --spec'
+        )
     nchw = shape[1] in {1, 3}
     if not nchw and shape[3] not in {1, 3}:
         raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
@@ -284,13 +322,35 @@ def complete_spec(
             ),
             tuple(OutputSpec(name) for name in outputs),
         )
-    given = (spec.input.height, spec.input.width, spec.input.channels)
+    given = (spec.image.height, spec.image.width, spec.image.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    picked = any(output.path for output in spec.outputs)
-    if len(spec.outputs) != len(outputs) and not picked:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
+    check_count(spec, len(outputs), where)
     return spec
+
+
+def check_count(spec: ModelSpec, count: int, where: str) -> None:
+    """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
+    picked = any(output.path for output in spec.outputs)
+    if len(spec.outputs) != count and not picked:
+        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {count}")
+
+
+def check_tensors(
+    spec: ModelSpec, found: Sequence[tuple[str, tuple[int | None, ...]]], where: str
+) -> None:
+    """Raise BadModel, with both shapes, where an input is not of the spec's; None fits any size."""
+    sizes = dict(found)
+    for tensor in spec.tensors:
+        held = sizes[tensor.name]
+        fits = len(held) == len(tensor.shape) and all(
+            size in {None, wanted} for size, wanted in zip(held, tensor.shape, strict=False)
+        )
+        if not fits:
+            told = ", ".join("any" if size is None else str(size) for size in held)
+            raise BadModel(
+                f"the spec says that '{tensor.name}' is {list(tensor.shape)}, {where} takes [{told}]"
+            )
 
 
 def _hash(module: nn.Module) -> str:

@@ -39,10 +39,10 @@ class BandedLocalResponseNorm(nn.Module):
         return value / scale.pow(self.beta)
 
 
-def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
+def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
     """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
 
-    `example` is one input, run once to learn how many channels each norm sees.
+    `example` are its inputs, run once to learn how many channels each norm sees.
     """
     norms = {
         name: module
@@ -59,7 +59,7 @@ def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
         for name, norm in norms.items()
     ]
     with torch.no_grad():
-        network(example)
+        network(*example)
     for hook in hooks:
         hook.remove()
     for name, norm in norms.items():

@@ -109,12 +109,12 @@ def fit(
     where a side is empty, and EdgekitError where the loss stops being finite.
     """
     keep_memory()
-    frame = frame_of(spec.input, recipe.margin)
+    frame = frame_of(spec.image, recipe.margin)
     train = decode_all(dataset.split("train"), frame, workers)
-    validation = decode_all(dataset.split("val"), frame_of(spec.input), workers)
+    validation = decode_all(dataset.split("val"), frame_of(spec.image), workers)
     batches = _batches(train, spec, recipe)
     plain = network
-    network = accelerate(rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.input))))
+    network = accelerate(rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.image))))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(network)
     optimiser = build_optimiser(network, recipe)
@@ -188,7 +188,7 @@ def _step(
     optimiser: torch.optim.Optimizer,
 ) -> float:
     """Do one step of the optimiser and return the loss: the sum over the outputs."""
-    images = normalise(augment(pixels, spec.input, recipe.augmentation), spec.input)
+    images = normalise(augment(pixels, spec.image, recipe.augmentation), spec.image)
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
         values = network(images.contiguous(memory_format=torch.channels_last))

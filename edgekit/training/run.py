@@ -194,7 +194,7 @@ def conclude(
 
 def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int) -> Assessment:
     """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
-    images = decode_all(dataset, frame_of(spec.input), workers)
+    images = decode_all(dataset, frame_of(spec.image), workers)
     return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
 
 

@@ -17,7 +17,7 @@ from edgekit.errors import BadTarget
 from edgekit.files import write_whole
 from edgekit.latency_model.executed.issue_table import Core, classes_of, core
 from edgekit.paths import cache_folder
-from edgekit.session import MARKED, entry, lay_out, noise, put_pixels
+from edgekit.session import MARKED, entry, lay_out, put_noise
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -110,7 +110,7 @@ def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 
             plugin, device.path / "counts.txt", blocks, caches_of(target)
         )
         session = lay_out(device, entry(artifact, runtime, MARKED))
-        pixels = put_pixels(device, noise(artifact.manifest.input, 1))
+        pixels = put_noise(device, artifact.manifest, 1)
         session.run("loop", timeout=timeout, count=_INFERENCES, **pixels)
         # The first inference sets things up and warms the caches: it is not among the blocks.
         work = work_of(counting.read_blocks(blocks, _INFERENCES - 1), of_core)
