@@ -12,7 +12,7 @@ demo: $(STAMP)
 test:
 	PYTHON="$(PYTHON)" tests/system_packages.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
 weights: $(STAMP)

@@ -1,4 +1,4 @@
-"""`edgekit` and `python -m edgekit`; Ctrl-C while the command is still being imported ends it too."""
+"""`edgekit` and `python -m edgekit`; Ctrl-C during the imports ends it too."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
 from edgekit.results import EmulationRecord, Measurement, save
 from edgekit.runtimes.table import deployed, role_of
+from edgekit.scratch import scratch_folder
 from edgekit.targets import HOST, Target, load_target
 
 if TYPE_CHECKING:
@@ -213,13 +214,11 @@ def emulate(
     died there says so in `failure`. The board must be installed (`edgekit device install rpi4`):
     DeviceError otherwise. Records are saved under `results`, None: nowhere.
     """
-    from tempfile import TemporaryDirectory
-
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
     pictures = _inputs(images, chosen)
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
@@ -247,6 +246,7 @@ def evaluate(
     runtime: str | None = None,
     workers: int = 2,
     executor: str = "local",
+    reframe: bool = False,
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = silent,
@@ -255,8 +255,9 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. Records are saved under `results`, None: nowhere. Raises BadData where the
-    labels are not the model's.
+    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. Records are
+    saved under `results` (not the reframed ones), None: nowhere. Raises BadData where the labels
+    are not the model's.
     """
     from edgekit.evaluation.evaluate import EvaluateRequest, record
     from edgekit.evaluation.evaluate import evaluate as run
@@ -277,10 +278,11 @@ def evaluate(
         runtime=runtime,
         workers=workers,
         executor=executor,
+        reframe=reframe,
     )
     evaluations = run(request, say)
     if results is not None:
-        for item in evaluations:
+        for item in (e for e in evaluations if not e.reframed):
             save(record(item, str(data), command), Path(results))
     return evaluations
 

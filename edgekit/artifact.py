@@ -13,9 +13,11 @@ from typing import Literal
 
 from edgekit.errors import BadArtifact
 from edgekit.files import sha256, write_whole
+from edgekit.json_files import Damaged, read_json
 from edgekit.spec import InputSpec, OutputSpec, TensorSpec
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 32 * 2**20
 # 1: the first.
 SCHEMA = 1
 
@@ -193,8 +195,6 @@ def load_artifact(place: str | Path) -> Artifact:
 
     Every file is hashed and compared with the manifest. Raises BadArtifact in one line.
     """
-    import msgspec
-
     path = Path(place)
     folder = path if path.is_dir() else path.parent
     manifest_path = folder / MANIFEST
@@ -205,8 +205,8 @@ def load_artifact(place: str | Path) -> Artifact:
     if not manifest_path.is_file():
         raise BadArtifact(f"{path} has no {MANIFEST} beside it: convert the model with edgekit")
     try:
-        manifest = msgspec.json.decode(manifest_path.read_bytes(), type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        manifest = read_json(manifest_path, Manifest, MAX_MANIFEST_BYTES)
+    except Damaged as error:
         raise BadArtifact(f"{manifest_path} is damaged ({error}): convert again") from None
     if manifest.schema > SCHEMA:
         raise BadArtifact(
@@ -224,7 +224,11 @@ def _check_file(folder: Path, file: FileRecord) -> None:
     if len(PurePosixPath(file.name).parts) != 1 or file.name in {"", ".", ".."}:
         raise BadArtifact(f"{folder / MANIFEST} names a file outside its folder: {file.name!r}")
     model = folder / file.name
-    if model.is_symlink() or not model.is_file():
+    try:
+        missing = model.is_symlink() or not model.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        missing = True
+    if missing:
         raise BadArtifact(f"{model} is missing: convert again")
     if sha256(model) != file.sha256:
         raise BadArtifact(f"{model} is not the file its manifest describes: convert again")

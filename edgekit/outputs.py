@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Outputs = dict[str, "NDArray[np.float32]"]
 """Output name → (N, …) float32; the source model's own may be of integers or booleans."""
 
+MAX_BYTES = 4 << 30
+"""Of all outputs of one job: a thousand images of a megabyte each and more."""
+
 
 def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs:
     """Return the outputs a runner saved for `count` images.
@@ -30,9 +33,15 @@ def read_outputs(path: Path, specs: Sequence[OutputSpec], count: int) -> Outputs
     import numpy as np
 
     try:
+        with zipfile.ZipFile(path) as archive:  # a few bytes may unpack to gigabytes
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise DeviceError(f"the runner's {path.name} unpacks to {size:,} bytes: refused")
         with np.load(path, allow_pickle=False) as saved:
             outputs = {spec.name: saved[spec.name] for spec in specs}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DeviceError:
+        raise
+    except Exception as error:  # whatever NumPy's and zipfile's readers raise on a hostile file
         raise DeviceError(f"the runner's {path.name} cannot be read: {error}") from None
     for name, value in outputs.items():
         if value.ndim < 1 or len(value) != count:

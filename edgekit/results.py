@@ -18,6 +18,7 @@ import msgspec
 from edgekit.artifact import Artifact, Precision
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
+from edgekit.json_files import Damaged, read_json
 from edgekit.targets import DeviceFacts
 
 _USUAL_DATA = ("utkface", "test", "UTKFace mapped to Adience bins, published split")
@@ -318,6 +319,7 @@ def record_key(record: AnyRecord) -> str:
 
 def save(record: AnyRecord, folder: Path) -> Path:
     """Write a record to its place under `folder`, whole; an older file of it is replaced."""
+    _check_place(record)
     path = folder / f"{record_key(record)}.json"
     write_whole(path, msgspec.json.encode(record) + b"\n")
     return path
@@ -376,7 +378,19 @@ def _head(path: Path) -> _Head:
 
 def _decode(path: Path, record: type[Record]) -> Record:
     _head(path)
-    return _decoded(path, record)
+    found = _decoded(path, record)
+    try:
+        _check_place(found)
+    except BadResults as error:
+        raise BadResults(f"{path}: {error}") from None
+    return found
+
+
+def _check_place(record: AnyRecord) -> None:
+    """Raise BadResults where a record's run or label would be written outside its folder."""
+    for part in record_key(record).split("/"):
+        if part in {"", ".", ".."} or not part.isprintable() or "\\" in part or len(part) > 250:
+            raise BadResults(f"its place {record_key(record)!r} leads elsewhere: remove it")
 
 
 _T = TypeVar("_T")
@@ -384,9 +398,9 @@ _T = TypeVar("_T")
 
 def _decoded(path: Path, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return read_json(path, kind)
     except FileNotFoundError:
         raise BadResults(f"no result at {path}: make one with `edgekit bench`") from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, Damaged) as error:
         reason = " ".join(str(error).split())
         raise BadResults(f"{path} is damaged ({reason}): measure again or remove it") from None

@@ -10,7 +10,6 @@ emulated proofs, profiles, counts, predictions and the conformance suite.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from edgekit.errors import DeviceError, JobFailed, MissingPackage
 from edgekit.files import sha256
 from edgekit.paths import ONBOARD
 from edgekit.runtimes.table import Environment, environment_of, find_runtime
+from edgekit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ class Session:
         from edgekit.outputs import read_outputs
 
         event = self.run("outputs", timeout=timeout, save=OUTPUTS, **given)[-1]
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        with scratch_folder() as scratch:
             saved = Path(scratch) / OUTPUTS
             self.device.fetch(OUTPUTS, saved)
             return read_outputs(saved, self.entry.artifact.manifest.outputs, count), event
@@ -142,7 +142,7 @@ def put_pixels(device: Device, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Put pixels, uint8 N×H×W×C, and return what a job says of them."""
     import numpy as np
 
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         file = Path(scratch) / "pixels.npy"
         np.save(file, pixels)
         device.put(file, file.name)
@@ -161,7 +161,7 @@ def put_noise(device: Device, manifest: Manifest, count: int) -> dict[str, Any]:
     from edgekit.data.samples import noise_samples
 
     samples = noise_samples(manifest.input, manifest.tensors, count)
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         file = Path(scratch) / "samples.npz"
         np.savez(file, **{n: np.stack([s[n] for s in samples]) for n in samples[0]})  # type: ignore[arg-type]
         device.put(file, file.name)
@@ -229,7 +229,7 @@ def run_job(
     words where the job failed, DeviceError with the last line of standard error where the runner
     died.
     """
-    with tempfile.TemporaryDirectory(prefix="edgekit-job-") as scratch:
+    with scratch_folder() as scratch:
         file = Path(scratch) / "job.json"
         file.write_text(json.dumps(job))
         device.put(file, "job.json")

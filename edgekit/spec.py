@@ -20,6 +20,10 @@ GENDER_LABELS = ("male", "female")
 """m = 0, f = 1, as in the authors' published label files."""
 
 
+MAX_PIXELS = 4096 * 4096
+"""Of a network's input: more than any takes, and as floats still in an ordinary memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """Everything between a decoded image and the network's first layer.
@@ -58,6 +62,11 @@ class InputSpec:
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
+        if max(self.height * self.width, (self.resize_to or 0) ** 2) > MAX_PIXELS:
+            size = f"{self.height}×{self.width}, resize_to {self.resize_to}"
+            raise ValueError(
+                f"an input of more than {MAX_PIXELS:,} pixels ({size}): make it smaller"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std need {self.channels} values for {self.colour}")
         if not all(map(math.isfinite, (*self.mean, *self.std))):
@@ -137,6 +146,8 @@ class OutputSpec:
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("an output needs a name")
         unscored = {"regression", "value", "embedding", "image"}
         if self.kind not in {"tensor", "value", "embedding", "image"}:
             if self.kind == "multilabel" and not self.labels:

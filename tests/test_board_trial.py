@@ -1,4 +1,4 @@
-"""The golden test on a board believes a runner that ended well, and nothing that was only printed."""
+"""The golden test on a board: a runner that ended well is believed, a printed line is not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgekit.onboard.receiver import Refused
 from edgekit.onboard.receiver.trial import golden, latency
 
 PASSED = json.dumps({"event": "golden", "passed": True, "faults": []})
+ERROR = """print('{"error": "no", "kind": "KeyError"}')"""
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_the_runners_own_word_counts(version: Path) -> None:
     [
         ((f"print('{PASSED}')", "raise SystemExit(3)"), "exit code 3"),
         ((f"print('{PASSED}', flush=True)", "import os", "os.abort()"), "signal 6"),
-        ((f"print('{PASSED}')", """print('{"error": "no", "kind": "KeyError"}')"""), "KeyError: no"),
+        ((f"print('{PASSED}')", ERROR), "KeyError: no"),
         (("""print('{"event": "other", "passed": true}')""",), "no answer"),
         (("""print('{"passed": true}')""",), "no answer"),
         (("print('{' * 9999)",), "no answer"),

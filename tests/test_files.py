@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -74,3 +75,91 @@ def test_a_killed_run_leaves_no_output_and_the_next_one_cleans_up(tmp_path: Path
         (aside / "whole").write_text("whole")
     assert os.listdir(tmp_path) == ["out"]
     assert os.listdir(out) == ["whole"]
+
+
+def test_the_later_of_two_runs_keeps_what_the_other_has_finished(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(OutputExists, match="filled by another run"), folder_whole(out) as aside:
+        (aside / "late").write_text("late")
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "first").write_text("first")
+        (tmp_path / "other").rename(out)
+    assert os.listdir(out) == ["first"]
+    assert os.listdir(tmp_path) == ["out"]
+    with folder_whole(out, force=True) as aside:
+        (aside / "late").write_text("late")
+    assert os.listdir(out) == ["late"]
+
+
+def test_force_into_a_folder_that_a_program_stands_in_keeps_it_whole(tmp_path: Path) -> None:
+    """Two names change places in one instant: whoever looks finds one of the two, whole."""
+    out = tmp_path / "out"
+    with folder_whole(out) as aside:
+        (aside / "number").write_text("0")
+    missed: list[Exception] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            try:
+                int((out / "number").read_text())
+            except (OSError, ValueError) as error:
+                missed.append(error)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(200):
+        with folder_whole(out, force=True) as aside:
+            (aside / "number").write_text(str(number))
+    stop.set()
+    looking.join()
+    # A path is resolved in steps: the folder that was found may be gone when the file is opened.
+    assert len(missed) < 20
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_killed_at_every_rename_the_folder_is_there_or_comes_back(
+    tmp_path: Path, exchanges: bool
+) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from edgekit import files
+left = int(sys.argv[2])
+if sys.argv[3] == "False":
+    files._exchange = lambda one, other: False
+def count(event, arguments):
+    global left
+    if event in {"os.rename", "shutil.rmtree", "ctypes.dlsym", "os.rmdir"}:
+        left -= 1
+        if left < 0:
+            os._exit(9)
+sys.addaudithook(count)
+with files.folder_whole(Path(sys.argv[1]), force=True) as aside:
+    (aside / "new").write_text("new")
+"""
+    out = tmp_path / "out"
+    killed = 0
+    while True:
+        with folder_whole(out, force=True) as aside:
+            (aside / "old").write_text("old")
+        command = [sys.executable, "-c", code, str(out), str(killed), str(exchanges)]
+        ended = subprocess.run(command, check=False).returncode
+        if exchanges:
+            assert os.listdir(out) in (["old"], ["new"]), "there at every moment"
+        if ended == 0:
+            break
+        assert ended == 9
+        with pytest.raises(OutputExists), folder_whole(out):
+            raise AssertionError("never entered")
+        assert os.listdir(out) in (["old"], ["new"]), killed
+        assert os.listdir(tmp_path) == ["out"], killed
+        killed += 1
+    assert killed > 2
+
+
+def test_a_name_that_looks_like_a_pattern_sweeps_nobody_elses(tmp_path: Path) -> None:
+    (tmp_path / ".ab.partial-99999999").mkdir()
+    with folder_whole(tmp_path / "a?") as aside:
+        (aside / "x").write_text("x")
+    assert (tmp_path / ".ab.partial-99999999").is_dir()

@@ -276,6 +276,48 @@ def test_a_flood_of_output_is_ended(there: Connection, monkeypatch: pytest.Monke
         there.run(["cat", "/dev/zero"], timeout=50)
 
 
+def test_a_chatty_login_is_passed_over(board: Board, tmp_path: Path) -> None:
+    session = board.folder / "session"
+    plain = session.read_text()
+    chatty = "#!/bin/sh\necho 'Welcome!'; printf 'Disk is 90 %% full'; echo warn >&2\n"
+    session.write_text(plain.replace("#!/bin/sh\n", chatty))
+    noisy = connect(parse_address(board.address))
+    try:
+        assert noisy.home == str(board.home)
+        done = noisy.run(["sh", "-c", "echo out; echo err >&2"], timeout=50)
+        assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+        (board.home / "file").write_bytes(b"content")
+        assert noisy.sha256("file") == hashlib.sha256(b"content").hexdigest()
+        talk = noisy.talk(["cat"])
+        assert talk.ask(b"hello", timeout=50) == b"hello\n"
+        talk.close()
+        with pytest.raises(DeviceError, match=r"print 'Welcome!' in every session.*~/\.bashrc"):
+            noisy.put(tmp_path, "folder")
+    finally:
+        noisy.close()
+
+
+def test_an_answer_without_end_is_cut_off(there: Connection) -> None:
+    talk = there.talk(["sh", "-c", "read line; exec cat /dev/zero"])
+    with pytest.raises(DeviceError, match=r"a line of more than 1 MiB"):
+        talk.ask(b"hello", timeout=50)
+    talk.close()
+
+
+def test_a_folder_larger_than_any_of_ours_is_not_fetched(
+    board: Board, there: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in {"huge": 1 << 40, "many/a": 900_000, "many/b": 900_000}.items():
+        (board.home / name).parent.mkdir(exist_ok=True)
+        with (board.home / name).open("wb") as file:
+            file.truncate(size)  # takes no room
+    monkeypatch.setattr("edgekit.devices.ssh_link.transfer.MAX_BYTES", 1_000_000)
+    for name in ("huge", "many"):
+        with pytest.raises(DeviceError, match="more than any of ours"):
+            there.fetch(name, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
 def test_a_copy_that_was_cut_goes_on_where_it_stopped(
     board: Board, there: Connection, tmp_path: Path
 ) -> None:

@@ -158,9 +158,9 @@ def test_a_damaged_file_is_refused(data: bytes) -> None:
 
 
 def test_a_range_is_held_to() -> None:
+    sample = np.zeros((1, 1, 49, 10))
+    sample[0, 0, 0, 0] = -40
     with pytest.raises(ValueError, match="values from -40 to 0, outside of -30 to 30"):
-        sample = np.zeros((1, 1, 49, 10))
-        sample[0, 0, 0, 0] = -40
         runner.read_samples(packed(spectrogram=sample), contract(tensor_models.SPOTTER))
 
 
@@ -182,10 +182,13 @@ def test_noise_is_seeded_and_keeps_to_the_range() -> None:
         TensorSpec("c", (1, 50), "bool"),
         TensorSpec("d", (1, 50)),
     )
-    first, again = (noise_samples(image, tensors, 3) for _ in range(2))
+    first, again = noise_samples(image, tensors, 3), noise_samples(image, tensors, 3)
     assert all(np.array_equal(first[2][name], again[2][name]) for name in first[2])
-    assert 2 <= first[0]["a"].min() and first[0]["a"].max() <= 3
-    assert set(np.unique(first[0]["b"])) <= set(range(10)) and first[0]["c"].dtype == bool
+    low, high = first[0]["a"].min(), first[0]["a"].max()
+    assert low >= 2
+    assert high <= 3
+    assert set(np.unique(first[0]["b"])) <= set(range(10))
+    assert first[0]["c"].dtype == bool
     assert first[0]["image"].shape == (4, 5, 3)
 
 
@@ -216,7 +219,7 @@ def test_it_goes_from_samples_to_proven_artifacts_that_answer(
         "--backend", "onnx", "--backend", "openvino", "--backend", "tflite", "--json", cwd=HERE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    module, spec = getattr(tensor_models, name)()
+    _, spec = getattr(tensor_models, name)()
     held = read_samples(samples / name, spec.input, spec.tensors)
     one = tmp_path / "one.npz"
     np.savez(one, **held.values[0])  # type: ignore[arg-type]
@@ -244,8 +247,10 @@ def test_bench_measures_a_network_of_two_inputs(cli: Cli, tmp_path: Path, sample
                "--backend", "onnx", "--json", cwd=HERE)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "proven on random numbers" in done.stdout + done.stderr
-    measured = cli("bench", str(out), "--images", str(samples / "both"), "--min-seconds", "0", "--percentile", "p50", "--json",
-                   "--results", str(tmp_path / "results"))  # fmt: skip
+    measured = cli(
+        "bench", str(out), "--images", str(samples / "both"), "--min-seconds", "0", "--json",
+        "--percentile", "p50", "--results", str(tmp_path / "results"),
+    )  # fmt: skip
     assert measured.returncode == 0, measured.stderr
     (row,) = json.loads(measured.stdout)
     assert row["error"] is None

@@ -7,6 +7,7 @@ the graph does none.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         else:
             example = example_input(graph.spec, "float32")
             _convert(graph.baked_module(feed="float32", normalise=not folded), (example,), source)
+        write_whole(source, with_flat_biases(source.read_bytes()))
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
@@ -181,6 +183,35 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
         if (least > bound).any():
             ends = np.maximum(bound, least).astype(np.float32)
             ranges[names[weight]] = {"min": -ends, "max": ends}
+
+
+def with_flat_biases(content: bytes) -> bytes:
+    """Return a .tflite whose biases of shape [1, n] are of shape [n].
+
+    The converter folds a factor of shape [1, n] into a layer and leaves its bias in that shape,
+    which the quantizer takes for a tensor of n scales.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    biased = {
+        getattr(schema.BuiltinOperator, name): places[2] for name, places in _WEIGHTED.items()
+    }
+    changed = False
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            place = biased.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+            if place is None or place >= len(operator.inputs) or operator.inputs[place] < 0:
+                continue
+            bias = graph.tensors[operator.inputs[place]]
+            if len(bias.shape) > 1 and max(bias.shape) == math.prod(bias.shape):
+                bias.shape, changed = [math.prod(bias.shape)], True
+    if not changed:
+        return content
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _sample(

@@ -168,7 +168,11 @@ def _bench_here(
         for row, cells in zip(rows, table, strict=True):
             cells["heat_curve"] = heat_curve([row])
         if not as_json:
-            show("Heat curve", heat_curve(rows), as_json=False)
+            curve = [
+                {**line, "throttled": "unknown" if line["throttled"] is None else line["throttled"]}
+                for line in heat_curve(rows)
+            ]
+            show("Heat curve", curve, as_json=False)
         lines += heat_notes(rows)
     if not as_json:
         lines = [*fastest(rows), *lines, "more columns: --wide, --json"]

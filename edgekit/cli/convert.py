@@ -49,7 +49,7 @@ def convert(
         typer.Option(help="A checkpoint, or a folder of `edgekit weights`, for the network."),
     ] = None,
     spec: Annotated[
-        str | None, typer.Option(help="TOML file: [input] and [[outputs]] of your own model.")
+        str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
     ] = None,
     raw_input: Annotated[
         bool, typer.Option("--raw-input", help="Keep the bare float input; bake nothing in.")

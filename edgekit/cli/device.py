@@ -224,16 +224,20 @@ def _facts(address: str, target: Target | None) -> tuple[DeviceFacts, str]:
     """Return what the board reports and its provenance; BadTarget where it is not `target`."""
     from edgekit.devices.ssh import SshDevice
     from edgekit.devices.ssh_link.address import parse_address
+    from edgekit.errors import BadTarget
     from edgekit.session import probe as run
     from edgekit.session import put_runner
-    from edgekit.targets import check_device
+    from edgekit.targets import matches
 
     device = SshDevice(parse_address(address))
     try:
         put_runner(device)
         facts = run(device)
-        if target:
-            check_device(target, facts, device.name)
+        if target and (reasons := matches(target, facts)):
+            raise BadTarget(
+                f"{device.name} is not {target.name} ({target.title}): {'; '.join(reasons)}. "
+                "Leave out --target, or name the board that it is"
+            )
         return facts, device.provenance
     finally:
         device.close()

@@ -44,6 +44,10 @@ def evaluate(
     executor: Annotated[
         str, typer.Option(help="Where they run: local, or dask://HOST:PORT (a trusted network).")
     ] = "local",
+    reframe: Annotated[
+        bool,
+        typer.Option("--reframe", help="Judge the same images framed otherwise, too; not saved."),
+    ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the records for `edgekit report`.")
     ] = None,
@@ -72,6 +76,7 @@ def evaluate(
             runtime=runtime,
             workers=workers,
             executor=executor,
+            reframe=reframe,
             results=results,
             command=command_line(),
             say=say,

@@ -27,7 +27,7 @@ def models(
             "default": variant == system.default,
             "parameters": facts.parameters,
             "macs": facts.macs,
-            "input": f"{system.input.height}x{system.input.width}",
+            "input": f"{given.height}x{given.width}",
             "outputs": " ".join(f"{output}:{kind}" for output, kind in facts.outputs.items()),
             "weights": "trained" if zoo.weights_path(name, variant) else "random",
             "provenance": list(system.provenance),
@@ -37,6 +37,7 @@ def models(
         }
         for name, system in zoo.systems().items()
         for variant, facts in system.variants.items()
+        for given in (system.input_of(variant),)
     ]
     notes = (
         "macs: multiply-accumulates of convolutions and matrix products, one image",

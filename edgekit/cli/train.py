@@ -37,7 +37,8 @@ def train(
     fold: Annotated[str, typer.Option(help="Test fold of --protocol folds, or 'all'.")] = "0",
     split_seed: Annotated[int, typer.Option(help="Seed of a random split.")] = 0,
     recipe: Annotated[
-        str | None, typer.Option(help="paper, strong or levi-hassner; by default the model's own.")
+        str | None,
+        typer.Option(help="paper, strong, framed or levi-hassner; by default the model's own."),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -46,6 +47,13 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--from", help="Begin from the tensors of a .safetensors file.")
     ] = None,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--teacher", help="Learn from this network too: weights, or a run's folder; repeat."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="Threads that decode images.", min=1)] = 2,
@@ -96,6 +104,8 @@ def train(
         seed=seed,
         threads=threads,
         workers=workers,
+        teachers=tuple(teachers or ()),
+        device=device,
     )
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
     results = _spread(runs, open_executor(executor, workers=1), quiet or as_json)

@@ -47,6 +47,7 @@ from edgekit.errors import BadData, BadModel, UnsupportedModel, first_line
 from edgekit.graph import ExportedGraph, Noise
 from edgekit.graph.scores import with_scores
 from edgekit.kinds import kind_of
+from edgekit.onboard.runner import save_arrays
 from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -157,15 +158,13 @@ def _refer(
     source: _Source, samples: Any, folder: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, NDArray[np.generic]], dict[str, Noise]]:
     """Return the source model's checked answers and its own rounding; keep the answers."""
-    import numpy as np
-
     say("running the reference model")
     reference = source.reference(samples)
     shapes = [(1, *reference[output.name].shape[1:]) for output in source.spec.outputs]
     _check_shapes(source.name, source.spec, shapes)
     check_answers(source.name, reference, source.reference(samples[:1]), source.broken)
     noise = source.noise(samples, reference)
-    np.savez(folder / "reference.npz", **reference)  # type: ignore[arg-type]
+    save_arrays(folder / "reference.npz", reference)
     return reference, noise
 
 
@@ -229,7 +228,7 @@ def _load_torch(request: ExportRequest) -> _Source:
 
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, example_inputs
-    from edgekit.graph.rewrites import rewrite
+    from edgekit.graph.rewrites import rewrite, with_float_bounds
     from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 
@@ -245,7 +244,7 @@ def _load_torch(request: ExportRequest) -> _Source:
     def save(folder: Path) -> tuple[bool, ...]:
         # After the reference was taken: it is the user's model, the graph may be the faster form.
         with torch.no_grad():
-            program = _export(rewrite(network, *example), example)
+            program = with_float_bounds(_export(rewrite(network, *example), example))
         torch.export.save(program, folder / "graph.pt2")
         return torch_endings(program)
 
@@ -279,9 +278,20 @@ def _check_forward(
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             outputs = network(*example)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        shapes = " and ".join(str(tuple(value.shape)) for value in example)
+        needed = _needed_inputs(loaded.module)
+        if needed > len(example):
+            raise BadModel(
+                f"{loaded.name} takes {needed} inputs, the spec names {len(example)} "
+                f"({', '.join(loaded.spec.names)}): describe each with [[inputs]]"
+            ) from None
+        kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
+        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
+        shapes = " and ".join(
+            f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in example
+        )
         raise BadModel(
-            f"{loaded.name} does not run on a {shapes} input: {first_line(error)}"
+            f"{loaded.name} does not run on a {shapes} input: "
+            f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
         ) from None
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
         if value.ndim < 1 or value.shape[0] != 1:
@@ -300,6 +310,15 @@ def _check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]
         fault = kind_of(output).shape_fault(output, shape)
         if fault:
             raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
+
+
+def _needed_inputs(module: torch.nn.Module) -> int:
+    """Return how many arguments a module's forward cannot do without."""
+    import inspect
+
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.kind in places and p.default is p.empty for p in parameters)
 
 
 def _export(

@@ -11,6 +11,7 @@ from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.data.images import content_hash, decode_image, open_images
 from edgekit.errors import BadData, BadModel
 from edgekit.kinds import kind_of
+from edgekit.onboard.runner import save_arrays
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def save_guard_set(
     for output in spec.outputs if labels else ():
         known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
         arrays[f"label:{output.name}"] = known
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    save_arrays(path, arrays)
 
 
 def evaluation_hashes(text: str) -> tuple[str, ...]:

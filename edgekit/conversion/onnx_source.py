@@ -23,12 +23,35 @@ def load(path: Path) -> Any:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         raise MissingPackage("onnx", "onnx") from None
+    missing = [name for name in _outside(path, onnx) if not (path.parent / name).is_file()]
+    if missing:
+        raise BadModel(
+            f"{path} keeps its weights in {missing[0]}, which is not beside it: "
+            f"copy that file into {path.parent.absolute()}"
+        )
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as error:
         raise BadModel(f"{path} is no valid .onnx ({first_line(error)}): export it again") from None
+
+
+def _outside(path: Path, onnx: Any) -> list[str]:
+    """Return the files beside a model in which it keeps weights; none where it is no model."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError):
+        return []
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(places)
 
 
 def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
@@ -38,12 +61,18 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     initialised = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialised]
     if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
+        raise BadModel(
+            f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+        )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
     sizes = [dimension.dim_value for dimension in tensor.shape.dim]
+    if sizes and sizes[0] > 1:
+        raise BadModel(
+            f"{path} has a fixed batch of {sizes[0]}: export it with a batch of 1, or a free one"
+        )
     if any(size < 1 for size in sizes[1:]):
         raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
     return (1, *sizes[1:]), len(model.graph.output)

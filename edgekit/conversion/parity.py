@@ -99,7 +99,8 @@ def judge(
 
     NaN and infinity never pass. With `random_weights` an int8 artifact is held to nothing else: an
     untrained network's scores are all but tied, and which one wins says nothing. An output that is
-    the same on every image is held to that value, and a doubt is recorded: it proves little.
+    the same on every image must keep that value (int8: to 2 % of its largest), and a doubt is
+    recorded: it proves little.
     Raises ValueError where shapes differ.
     """
     case = _Case(precision, min_agreement, len(images), noise or {}, random_weights)
@@ -249,7 +250,8 @@ def _judge_slices(
     noise = case.noise.get(output.name)
     if case.precision == "fp32" and noise is not None:
         allowed += FP32_NOISE * noise.relative
-    distances = Distances(ours, reference, output.scores == "probabilities")
+    one_range = output.scores == "probabilities" or _constant(reference)
+    distances = Distances(ours, reference, one_range)
     bar = f"RMS difference ≤ {allowed:.2g} of each slice's own spread"
     faults = _slice_faults(distances, f"'{output.name}'", allowed, case.precision)
     return _Judged(

@@ -9,7 +9,6 @@ Each heavy arrow runs in a process of its own (steps.py).
 
 from __future__ import annotations
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from edgekit.errors import EdgekitError, UserError, did_you_mean
 from edgekit.files import folder_whole
 from edgekit.graph import ExportedGraph
 from edgekit.progress import Say, silent
+from edgekit.scratch import scratch_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
     plan = check(request)
     with (
         folder_whole(request.output, force=request.force) as output,
-        tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+        scratch_folder() as scratch,
     ):
         children = Children()
         graph = export(request, Path(scratch), say, children)

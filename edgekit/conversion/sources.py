@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
-from edgekit.errors import BadModel, did_you_mean
+from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import InputSpec, ModelSpec, OutputSpec
+from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
+PACKAGE_OF = {
+    "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}  # fmt: skip
+"""What to install for a module that is named otherwise than its package."""
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -67,7 +72,20 @@ def source_kind(request: SourceRequest) -> SourceKind:
         raise BadModel(
             f"{path} is not a model edgekit reads: give .pt2, .onnx or {', '.join(CHECKPOINTS)}"
         )
-    raise BadModel(did_you_mean("model", locator, list(zoo.systems())))
+    raise BadModel(_unknown(locator))
+
+
+def _unknown(name: str) -> str:
+    """Return what to say of a name that is no file and not in the zoo."""
+    from difflib import get_close_matches
+
+    if near := get_close_matches(name.partition(":")[0], zoo.systems(), n=1, cutoff=0.75):
+        return f"unknown model '{name}': did you mean {near[0]}?"
+    return (
+        f"'{name}' is no file and not in the zoo ({', '.join(zoo.systems())}). To convert your own "
+        "network, write a function that returns it and give its place: "
+        "edgekit convert mymodel:make_model --spec spec.toml -o out"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +198,13 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     from edgekit.zoo.checkpoint import load_weights, read_metadata
 
     path = Path(request.locator)
-    noted = read_metadata(path) if request.arch is None else {}
+    ours = request.arch is None and path.suffix == ".safetensors"
+    noted = read_metadata(path) if ours else {}
     arch = request.arch or ":".join(str(noted[key]) for key in ("model", "variant") if key in noted)
     if not arch:
         raise BadModel(
-            f"{path} holds weights but no network: name it with --arch (zoo name or module:factory)"
+            f"{path} holds weights but no network. Name the network: edgekit convert {path} "
+            "--arch mymodel:make_model --spec spec.toml -o out (or --arch with a zoo name)"
         )
     network = SourceRequest(locator=arch, spec=request.spec)
     kind = source_kind(network)
@@ -206,6 +226,12 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
+    training = _left_in_training(program)
+    if training:
+        raise BadModel(
+            f"{path} was exported in training mode ({training}): call eval() on the model, "
+            "then torch.export.export it again"
+        )
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -235,6 +261,21 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     return LoadedModule(
         module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
     )
+
+
+def _left_in_training(program: Any) -> str:
+    """Return the operator of an exported program that behaves as in training, or ''."""
+    places = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
+    for node in program.graph.nodes:
+        words = str(node.target).split(".")
+        place = places.get(words[1]) if len(words) > 1 else None
+        if (
+            node.op == "call_function"
+            and place is not None
+            and node.args[place : place + 1] == (True,)
+        ):
+            return words[1]
+    return ""
 
 
 def _output_names(program: Any) -> tuple[str, ...]:
@@ -269,7 +310,7 @@ def _factory(request: SourceRequest) -> LoadedModule:
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise BadModel(f"cannot import {module_name}: {error}; run from its folder") from None
+        raise BadModel(_cannot_import(module_name, error)) from None
     except AttributeError:
         raise BadModel(f"{module_name} has no '{attribute}': name a function in it") from None
     made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
@@ -291,6 +332,19 @@ def _factory(request: SourceRequest) -> LoadedModule:
     )
 
 
+def _cannot_import(module: str, error: ImportError) -> str:
+    """Return why a user's module cannot be imported, and the true remedy."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and (module == missing or module.startswith(f"{missing}.")):
+        file = f"{missing.replace('.', '/')}.py"
+        return f"no Python module {module}: run edgekit in the folder that holds {file}"
+    if missing:
+        root = missing.partition(".")[0]
+        package = PACKAGE_OF.get(root, root)
+        return f"{module} imports {missing}, which is not installed: pip install {package}"
+    return f"cannot import {module}: {error}"
+
+
 def complete_spec(
     spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
 ) -> ModelSpec:
@@ -310,6 +364,10 @@ def complete_spec(
         raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
     channels = shape[1] if nchw else shape[3]
     height, width = shape[2:] if nchw else shape[1:3]
+    if height * width > MAX_PIXELS or height < 1 or width < 1:
+        raise BadModel(
+            f"{where} takes {height}×{width} pixels: edgekit converts up to {MAX_PIXELS:,}"
+        )
     if spec is None:
         return ModelSpec(
             InputSpec(
@@ -349,7 +407,8 @@ def check_tensors(
         if not fits:
             told = ", ".join("any" if size is None else str(size) for size in held)
             raise BadModel(
-                f"the spec says that '{tensor.name}' is {list(tensor.shape)}, {where} takes [{told}]"
+                f"the spec says that '{tensor.name}' is {list(tensor.shape)}, "
+                f"{where} takes [{told}]"
             )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of, first_line
 from edgekit.files import full_disk
+from edgekit.scratch import leashed
 
 Report = Callable[[dict[str, Any]], None]
 """How a step tells its parent of each thing done; every report is one JSON object."""
@@ -39,7 +40,7 @@ class Children:
         with self._lock:
             if self._given_up:
                 raise BuildFailed("given up")
-            process = subprocess.Popen(command, start_new_session=True, **options)
+            process = subprocess.Popen(leashed(command), start_new_session=True, **options)
             self._running.add(process)
             return process
 

@@ -26,7 +26,7 @@ from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 Images = Literal["aligned", "faces"]
 
-FOLD_FILE = re.compile(r"(.*/)?fold_(frontal_)?(\d+)_data\.txt")
+FOLD_FILE = re.compile(r"(.*/)?fold_(frontal_)?(\d{1,4})_data\.txt")
 
 PREFIXES: dict[Images, str] = {
     "aligned": "landmark_aligned_face",

@@ -110,6 +110,10 @@ def _classes(
     return FACE_LABELS.get(column) or tuple(sorted({row[column] for row in rows} - {""}))
 
 
+def _is_age(value: str) -> bool:
+    return value.isdecimal() and len(value) <= 3
+
+
 def _sample(
     file: str,
     row: dict[str, str],
@@ -127,13 +131,18 @@ def _sample(
         indices[column] = UNLABELLED
         if not value:
             decisions.note(f"no label for {column}", file)
-        elif column == "age" and classes == ADIENCE_AGE_LABELS and value.isdecimal():
+        elif (
+            column == "age"
+            and classes == ADIENCE_AGE_LABELS
+            and value.isdecimal()
+            and len(value) < 4
+        ):
             years = float(value)
             indices[column] = strict_age_class(int(value))
             if indices[column] == UNLABELLED:
                 decisions.note("age outside the eight groups: not scored", file)
         else:
-            decisions.note(f"unknown label '{value}' for {column}: unlabelled", file)
+            decisions.note(f"unknown label '{value[:40]}' for {column}: unlabelled", file)
     side = row.get("split", "")
     if side and side not in get_args(SplitName):
         decisions.note(f"unknown split '{side}': on no side", file)

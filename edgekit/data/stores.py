@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +38,13 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         """Return a file's bytes; a name that leads out of the folder is an OSError too."""
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            raise OSError(f"{name} lies outside {self.root}")
+        try:
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                raise OSError(f"{name} lies outside {self.root}")
+            if not path.is_file():  # opening a pipe would wait for ever
+                raise OSError(f"{name} is missing, or no regular file")
+        except (ValueError, RuntimeError):  # a zero byte in it; links that lead round in a circle
+            raise OSError(f"{name!r} is no file's name") from None
         if path.stat().st_size > MAX_BYTES:
             raise OSError(f"{name} is larger than {MAX_BYTES} bytes")
         return path.read_bytes()
@@ -61,17 +65,18 @@ class ZipStore:
         try:
             member = self._archive.getinfo(name)
             if member.file_size > MAX_BYTES:
-                raise OSError(f"{name} is larger than {MAX_BYTES} bytes")
+                raise OSError(f"it is larger than {MAX_BYTES} bytes")
             return self._archive.read(member)
-        except (KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-            # RuntimeError: encrypted, or packed by a method that Python does not know.
+        except Exception as error:
+            # Encrypted, unknown methods, LZMA and bzip2 streams that break off, wrong checksums:
+            # every one of Python's unpackers has errors of its own.
             raise OSError(f"{name} cannot be read from {self.path}: {error}") from error
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # a damaged directory raises whatever its fields lead to
             raise BadData(
                 f"{self.path} is not a readable zip archive ({error}): fetch it again"
             ) from error

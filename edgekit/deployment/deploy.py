@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from edgekit.devices.ssh_link.connection import Connection, connect
 from edgekit.errors import DeviceError, DeviceLost
 from edgekit.paths import ONBOARD
 from edgekit.progress import Say, silent
+from edgekit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgekit.devices.ssh_link.talk import Talk
@@ -223,7 +223,7 @@ def _put_receiver(connection: Connection) -> str:
         raise
     except DeviceError:
         pass  # not there yet
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         file = Path(scratch) / "receiver.pyz"
         file.write_bytes(content)
         connection.put(file, place)

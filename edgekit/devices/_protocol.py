@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal, Protocol
 
 from edgekit.errors import DeviceError
 from edgekit.runtimes.table import Environment
+from edgekit.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class WorkFolder:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._temporary = tempfile.TemporaryDirectory(prefix="edgekit-")
-        self.path = Path(self._temporary.name).resolve()
+        self._scratch = Scratch()
+        self.path = self._scratch.path
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file or folder to `name`.
@@ -101,7 +101,7 @@ class WorkFolder:
 
     def close(self) -> None:
         """Remove the folder."""
-        self._temporary.cleanup()
+        self._scratch.close()
 
     def existing(self, name: str) -> Path:
         """Return the path of `name`; DeviceError where it is missing or a link leads outside."""

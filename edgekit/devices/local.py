@@ -14,11 +14,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from edgekit.devices._protocol import Completed, WorkFolder
-from edgekit.errors import DeviceTimeout
+from edgekit.errors import DeviceError, DeviceTimeout
 from edgekit.runtimes.table import Environment
+from edgekit.scratch import leashed
 
 if TYPE_CHECKING:
     from edgekit.targets import Target
+
+MAX_OUTPUT_BYTES = 64 << 20
+"""More than this is no answer of ours."""
 
 
 class LocalDevice(WorkFolder):
@@ -42,7 +46,7 @@ class LocalDevice(WorkFolder):
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
             process = self._running = subprocess.Popen(
-                [sys.executable, *arguments],
+                leashed([sys.executable, *arguments]),
                 cwd=self.path,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -63,6 +67,11 @@ class LocalDevice(WorkFolder):
                 process.wait()
                 self._running = None
             seconds = time.perf_counter() - start
+            for file in (out, err):
+                if os.fstat(file.fileno()).st_size > MAX_OUTPUT_BYTES:
+                    raise DeviceError(
+                        f"{self.name}: a program printed more than {MAX_OUTPUT_BYTES >> 20} MiB"
+                    )
             out.seek(0)
             err.seek(0)
             return Completed(exit_code, out.read(), err.read(), seconds)

@@ -11,6 +11,7 @@ import msgspec
 
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
+from edgekit.json_files import Damaged, read_json
 from edgekit.results import EmulationRecord
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def costs(records: Sequence[EmulationRecord]) -> list[Cost]:
 def read_baseline(path: Path) -> list[Cost]:
     """Return a baseline's lines. Raises BadResults where it is missing or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Cost])
+        return read_json(path, list[Cost])
     except OSError as error:
         raise BadResults(
             f"no baseline at {path} ({error.strerror}): make one with --write-baseline {path}"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except Damaged as error:
         raise BadResults(f"baseline {path} is damaged ({error}): write it again") from None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgekit.artifact import Artifact
@@ -18,6 +17,7 @@ from edgekit.errors import DeviceError, MissingPackage, UserError
 from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
 from edgekit.runtimes.table import find_runtime
+from edgekit.scratch import scratch_folder
 from edgekit.session import PROFILER, Session, entry, lay_out, probe, put_noise
 from edgekit.targets import DeviceFacts, Target, matches
 
@@ -130,7 +130,7 @@ def _put_cuts(device: Device, artifact: Artifact) -> str:
     model = artifact.folder / artifact.manifest.files[0].name
     if model.stat().st_size > cuts.MAX_BYTES:
         return "operators not told apart: the graph has to be cut for it, and it is too large"
-    with TemporaryDirectory(prefix="edgekit-") as scratch:
+    with scratch_folder() as scratch:
         try:
             cuts.cut(model, Path(scratch))
         except MissingPackage as error:

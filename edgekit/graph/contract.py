@@ -45,7 +45,7 @@ class Flat(nn.Module):
         """Run the network on its own inputs."""
         answer = self.network(image, *others)
         if self.outputs:
-            return _arranged(answer, self.outputs)
+            return _apart(_arranged(answer, self.outputs), image)
         return tuple(answer) if isinstance(answer, tuple | list) else (answer,)
 
 
@@ -107,6 +107,17 @@ def _has_keys(answer: object) -> bool:
     if isinstance(answer, tuple | list):
         return any(map(_has_keys, answer))
     return isinstance(answer, Mapping)
+
+
+def _apart(values: tuple[Tensor, ...], image: Tensor) -> tuple[Tensor, ...]:
+    """Return the values, copied where one is the input or was there before.
+
+    Converters take an output's name for its tensor's: one tensor cannot have two.
+    """
+    seen = [image]
+    for value in values:
+        seen.append(value.clone() if any(value is other for other in seen) else value)
+    return tuple(seen[1:])
 
 
 def _quoted(names: Iterable[str]) -> str:

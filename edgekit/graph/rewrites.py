@@ -39,6 +39,18 @@ class BandedLocalResponseNorm(nn.Module):
         return value / scale.pow(self.beta)
 
 
+def with_float_bounds(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Make the bounds of every clamp of floats floats, in place: torch.onnx takes no mixed ones."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target is torch.ops.aten.clamp.default:
+            value, *bounds = node.args
+            if value.meta["val"].is_floating_point():
+                floats = (float(b) if isinstance(b, int) else b for b in bounds)
+                node.args = (value, *floats)
+    program.graph_module.recompile()
+    return program
+
+
 def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
     """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
 

@@ -9,6 +9,7 @@ import msgspec
 
 from edgekit.errors import UserError
 from edgekit.files import write_whole
+from edgekit.json_files import Damaged, read_json
 
 
 class Stored(Protocol):
@@ -30,8 +31,8 @@ def save(content: Stored, path: Path) -> None:
 def load(path: Path, kind: type[Kept], schema: int, remedy: str) -> Kept:
     """Return the `kind` in `path`. Raises UserError in one line where it is damaged or newer."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = read_json(path, kind)
+    except (OSError, Damaged) as error:
         raise damaged(path, " ".join(str(error).split()), remedy) from None
     if found.schema > schema:
         raise UserError(f"{path} has schema {found.schema}, newer than {schema}: update edgekit")

@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import random
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,11 +30,15 @@ from edgekit.files import sha256
 from edgekit.paths import ONBOARD
 from edgekit.progress import Say, silent
 from edgekit.results import Measurement, Round, artifact_facts, load_results, save, slug
+from edgekit.scratch import scratch_folder
 from edgekit.session import RUNNER, Entry, Session, lay_out, probe, put_runner
 from edgekit.targets import DeviceFacts, Target, check_device
 
 if TYPE_CHECKING:
     from edgekit.measurement.stats import Percentile
+
+LOCK_WAIT_S = 3.0
+"""A bench that was killed may hold its lock a moment longer, in a child that it was starting."""
 
 MAX_IMAGES = 24
 """Inputs rotate over this many at most: enough to vary, few enough to copy to a board."""
@@ -107,7 +110,7 @@ def bench(request: BenchRequest, device: Device, say: Say = silent) -> list[Meas
     for item in request.entries:
         if item.program != (RUNNER,) and device.name != "local":
             raise UserError(f"{item.runtime} runs on this machine only: leave it out")
-    with _only_bench(request.results), tempfile.TemporaryDirectory() as scratch:
+    with _only_bench(request.results), scratch_folder() as scratch:
         put_runner(device)
         facts = probe(device)
         check_device(request.target, facts, device.name)
@@ -296,10 +299,16 @@ def _only_bench(results: Path) -> Iterator[None]:
 
     results.mkdir(parents=True, exist_ok=True)
     with (results / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another bench writes to {results}: two at once would disturb each other; wait"
-            ) from None
+        end = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise UserError(
+                        f"another bench writes to {results}: two at once would disturb each "
+                        "other; wait"
+                    ) from None
+                time.sleep(0.05)
         yield

@@ -8,12 +8,13 @@
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit, so that copying
-this one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit: copying this
+one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -26,7 +27,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 
 try:
     import numpy as np
@@ -102,12 +103,13 @@ def decode(
 
     mode = "L" if grey else "RGB"
     try:
-        encoded = Image.open(io.BytesIO(data), formats=FORMATS)
+        with _decoding():
+            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     except UnidentifiedImageError:
         raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-    with encoded:
+    with encoded, _decoding():
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
         if fit == "stretch" and filter == "bilinear":
@@ -153,6 +155,17 @@ def _scaled(
     if scaled[0] * scaled[1] > MAX_PIXELS:
         raise ValueError(f"image of {size[0]}x{size[1]} pixels is too long and thin to resize")
     return scaled
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    """Raise OSError for whatever else Pillow's decoders raise on a damaged file."""
+    try:
+        yield
+    except (OSError, ValueError, NameError):
+        raise
+    except Exception as error:  # SyntaxError, struct.error, IndexError, EOFError and others
+        raise OSError(f"it is damaged ({type(error).__name__}: {error})") from None
 
 
 def _plain(encoded: Any) -> Any:
@@ -201,7 +214,7 @@ def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
 
 
 def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]]:
-    """Return the samples in a .npz file, one array an input name, or in a .npy file of the only one.
+    """Return the samples in a .npz file, an array an input name, or in a .npy file of the only one.
 
     An array has the shape of its input, or one dimension more in front, the samples'; where the
     batch is 1 it may count the samples itself. An image's pixels are uint8, height x width x
@@ -221,7 +234,7 @@ def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"it is no .npz or .npy file, or damaged ({error})") from None
     if list(given) == [""] and len(wanted) == 1:
-        given = {name: given[""] for name in wanted}
+        given = dict.fromkeys(wanted, given[""])
     missing = ", ".join(f"'{name}'" for name in wanted if name not in given)
     if missing:
         held = ", ".join(f"'{name}'" for name in given) or "nothing"
@@ -839,7 +852,7 @@ class Loaded:
         self.load_s = time.perf_counter() - start
 
     def sample(self, data: bytes) -> Any:
-        """Return an encoded image's pixels at this artifact's input size, or a file's one sample."""
+        """Return an encoded image's pixels at this artifact's size, or a file's one sample."""
         if not self.manifest.get("tensors"):
             return decode_for(data, self.manifest["input"])
         samples = read_samples(data, self.manifest)
@@ -937,7 +950,7 @@ def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     start = time.perf_counter()
     columns, count = _outputs(loaded, images)
     seconds = time.perf_counter() - start
-    np.savez(job["save"], **columns)
+    save_arrays(job["save"], columns)
     _print(
         {
             "event": "outputs",
@@ -958,6 +971,14 @@ def _outputs(loaded: Loaded, images: Iterable[Array]) -> "tuple[Dict[str, Array]
     ]
     names = [output["name"] for output in loaded.manifest["outputs"]]
     return {name: np.stack([row[i] for row in rows]) for i, name in enumerate(names)}, len(rows)
+
+
+def save_arrays(path: Any, arrays: Dict[str, Array]) -> None:
+    """Write an .npz as np.savez does, whose keywords would forbid an output called `file`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(name + ".npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from edgekit.errors import BadResults, BrokenPlugin
 from edgekit.evaluation.assessment import Assessment
+from edgekit.json_files import Damaged, read_json
 from edgekit.paths import shelf
 from edgekit.results import (
     AccuracyRecord,
@@ -101,8 +100,8 @@ def _with_confusion(path: Path, record: AccuracyRecord) -> AccuracyRecord:
     if record.confusion or run == path or not run.is_file():
         return record
     try:
-        training = msgspec.json.decode(run.read_bytes(), type=_Training)
-    except msgspec.DecodeError:
+        training = read_json(run, _Training)
+    except Damaged:
         return record
     if training.command != record.command:
         return record

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.errors import BadTarget
+from edgekit.json_files import Damaged, read_json
 from edgekit.paths import shelf
 from edgekit.runtimes.table import Environment
 
@@ -65,13 +66,11 @@ def lock_path(board: str) -> Path:
 
 def read_lock(path: Path) -> Lock:
     """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
-    import msgspec
-
     if not path.is_file():
         raise BadTarget(f"no lock at {path}: this target has no virtual board")
     try:
-        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        lock = read_json(path, Lock)
+    except Damaged as error:
         raise BadTarget(f"{path} is damaged ({error}): restore it") from None
     if lock.schema != SCHEMA:
         raise BadTarget(f"{path} has schema {lock.schema}, not {SCHEMA}: update edgekit")

@@ -20,6 +20,7 @@ from edgekit.training.augment import normalise, plain
 from edgekit.training.inference import BATCH
 from edgekit.training.loop import Told, Trained
 from edgekit.training.recipe import Recipe
+from edgekit.training.teachers import Lessons
 from edgekit.zoo.cnn_elm import CnnElm
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -35,12 +36,15 @@ def fit_elm(
     *,
     seed: int = 0,
     workers: int = 2,
+    device: str = "cpu",
+    lessons: Lessons | None = None,
     tell: Callable[[Told], None] = lambda told: None,
 ) -> Trained:
     """Fit the readouts of a cnn-elm whose features come from a trained adiencenet.
 
-    Nothing is drawn and nothing is augmented: `recipe`, `folder` and `seed` play no part, and
-    there is one epoch. One ridge regression per output and strength, on the train side.
+    Nothing is drawn, augmented or taught: `recipe`, `folder`, `seed`, `device` and `lessons` play
+    no part, and there is one epoch. One ridge regression per output and strength, on the train
+    side.
     """
     frame = frame_of(spec.image)
     train = decode_all(dataset.split("train"), frame, workers)

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 from edgekit.devices.emulator.crash import Crash, explain
 from edgekit.errors import DeviceError, DeviceTimeout
 from edgekit.runtimes.table import Environment, Runtime
+from edgekit.scratch import leashed, scratch_folder
 
 if TYPE_CHECKING:
     from edgekit.devices.emulator.sysroot import Sysroot
@@ -109,7 +110,7 @@ def try_runtime(sysroot: Sysroot, runtime: Runtime) -> str:
     """Import a runtime and what the runner needs beside it; return '' or why it died."""
     needed = ("numpy", "PIL.Image", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin")
     code = f"import {', '.join((*needed, runtime.module))}"
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         ended = run(
             sysroot,
             ["-c", code],
@@ -145,7 +146,7 @@ def _watch(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.monotonic()
         process = subprocess.Popen(
-            command,
+            leashed(command),
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

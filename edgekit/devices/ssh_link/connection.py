@@ -6,6 +6,7 @@ not hold is refused with the command that accepts it; no password is ever asked 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,8 +126,23 @@ class Connection:
 
     async def _files(self) -> asyncssh.SFTPClient:
         if self._sftp is None:
-            self._sftp = await self._ssh.start_sftp_client(path_encoding=None)
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    self._sftp = await self._ssh.start_sftp_client(path_encoding=None)
+            except Exception:
+                await self._refuse_chatter()
+                raise
         return self._sftp
+
+    async def _refuse_chatter(self) -> None:
+        """Raise DeviceError where SFTP cannot work because start-up files print into it."""
+        from edgekit.devices.ssh_link.process import chatter
+
+        if said := await chatter(self._ssh):
+            raise DeviceError(
+                f"its shell's start-up files print {said!r} in every session, which breaks SFTP: "
+                "put `[ -t 1 ] || return` at the top of ~/.bashrc there"
+            )
 
     def _done(self, work: Coroutine[Any, Any, T]) -> T:
         from edgekit.devices.ssh_link.failures import told

@@ -18,12 +18,19 @@ from edgekit.errors import DeviceError, DeviceTimeout
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 """More than this is no answer of ours; a device cannot fill the host's memory."""
 
+BEGIN = "edgekit: begin"
+"""Printed before a program's own output: what a login shell's start-up files print stands before
+it, and is passed over."""
+
 _END_S = 10.0
 """How long the other side may take to end a program before its channel is closed under it."""
 
 # The program gets a session of its own. Our standard input is its lifeline: that ends when we say
 # so, when edgekit is killed and when the connection is lost, and the program's group with it.
-_SUPERVISOR = """\
+_SUPERVISOR = f"""\
+echo '{BEGIN}'; echo '{BEGIN}' >&2
+"""
+_SUPERVISOR += """\
 cd -- "${1:-$HOME}" || exit 126
 shift
 exec 3<&0
@@ -52,7 +59,7 @@ async def run(
     process = await ssh.create_process(_command(argv, folder), encoding=None)
     try:
         async with asyncio.timeout(timeout):
-            out, err = await asyncio.gather(_all(process.stdout), _all(process.stderr))
+            out, err = await asyncio.gather(all_of(process.stdout), all_of(process.stderr))
             await process.wait_closed()
     except TimeoutError:
         raise DeviceTimeout(f"{_shown(argv)} took more than {timeout:g} s and was ended") from None
@@ -63,7 +70,25 @@ async def run(
         raise asyncssh.ConnectionLost("no exit code came")
     if 128 < code <= 128 + 64:
         code = 128 - code
-    return Completed(code, out, err, time.monotonic() - start)
+    return Completed(code, _own(out), _own(err), time.monotonic() - start)
+
+
+async def chatter(ssh: asyncssh.SSHClientConnection) -> str:
+    """Return the first line that the account's start-up files print in every session, or ''."""
+    process = await ssh.create_process(f"echo '{BEGIN}'", encoding=None)
+    try:
+        async with asyncio.timeout(_END_S):
+            before = (await all_of(process.stdout)).partition(BEGIN.encode())[0]
+    finally:
+        process.close()
+    lines = [line.strip() for line in before.decode(errors="replace").splitlines()]
+    return next((line for line in lines if line), "")[:100]
+
+
+def _own(printed: bytes) -> bytes:
+    """Return what was printed from the mark on."""
+    before, mark, after = printed.partition(f"{BEGIN}\n".encode())
+    return after if mark else before
 
 
 def _command(argv: Sequence[str], folder: str) -> str:
@@ -84,7 +109,8 @@ def _shown(argv: Sequence[str]) -> str:
     return repr(text if len(text) <= 120 else f"{text[:117]}...")
 
 
-async def _all(reader: asyncssh.SSHReader[bytes]) -> bytes:
+async def all_of(reader: asyncssh.SSHReader[bytes]) -> bytes:
+    """Return what comes until the end. Raises DeviceError for a flood."""
     parts, size = [], 0
     while part := await reader.read(1 << 16):
         parts.append(part)

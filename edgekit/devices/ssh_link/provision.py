@@ -29,6 +29,7 @@ from edgekit.errors import DeviceError
 from edgekit.files import sha256
 from edgekit.progress import Say, silent
 from edgekit.runtimes import wheels
+from edgekit.scratch import scratch_folder
 from edgekit.targets import DeviceFacts, Target
 
 BUILD_S = 3600.0
@@ -93,7 +94,7 @@ def provision(
     """
     connection = connect(address)
     try:
-        with tempfile.TemporaryDirectory(prefix="edgekit-wheels-") as scratch:
+        with scratch_folder() as scratch:
             store = wheelhouse or Path(scratch)
             store.mkdir(parents=True, exist_ok=True)
             say("wheels", "choosing")

@@ -12,8 +12,13 @@ import asyncssh
 from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.failures import told
 from edgekit.devices.ssh_link.loop import wait
+from edgekit.devices.ssh_link.process import BEGIN, all_of
 from edgekit.errors import DeviceError
 
+MAX_LINE_BYTES = 1 << 20
+"""No answer of ours is longer; a board cannot fill the host's memory."""
+
+START_S = 30.0
 BEAT_S = 10.0
 """How often an empty line says that this side is still there."""
 
@@ -42,8 +47,20 @@ class Talk:
 
 
 async def start(ssh: asyncssh.SSHClientConnection, address: Address, argv: Sequence[str]) -> Talk:
-    """Start `argv` in the home folder, every name in it quoted."""
-    return Talk(address, await ssh.create_process(f"exec {shlex.join(argv)}", encoding=None))
+    """Start `argv` in the home folder, every name in it quoted.
+
+    What the account's start-up files print before it is passed over.
+    """
+    command = f"echo '{BEGIN}'; exec {shlex.join(argv)}"
+    process = await ssh.create_process(command, encoding=None)
+    async with asyncio.timeout(START_S):
+        passed = 0
+        while passed < MAX_LINE_BYTES:
+            line = await process.stdout.readline()
+            passed += len(line)
+            if line.endswith(f"{BEGIN}\n".encode()) or not line:
+                break
+    return Talk(address, process)
 
 
 async def _beat(process: asyncssh.SSHClientProcess[bytes]) -> None:
@@ -59,9 +76,14 @@ async def _ask(process: asyncssh.SSHClientProcess[bytes], line: bytes, timeout: 
             process.stdin.write(line + b"\n")
             await process.stdin.drain()
         answer = await process.stdout.readline()
-        if answer.endswith(b"\n"):
+        if answer.endswith(b"\n") and len(answer) <= MAX_LINE_BYTES:
             return answer
-        said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+        if not process.stdout.at_eof() or len(answer) > MAX_LINE_BYTES:
+            process.close()
+            raise DeviceError(
+                f"a program there sent a line of more than {MAX_LINE_BYTES >> 20} MiB"
+            )
+        said = (await all_of(process.stderr)).decode(errors="replace").strip().splitlines()
         await process.wait_closed()
     if process.exit_status is None:
         raise asyncssh.ConnectionLost("no exit code came")

@@ -8,15 +8,21 @@ import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar, cast
+from typing import BinaryIO, Literal, TypeVar, cast
 
 import asyncssh
 from asyncssh import FXF_CREAT, FXF_EXCL, FXF_READ, FXF_WRITE
 
 from edgekit.errors import DeviceError
-from edgekit.files import folder_whole, sha256, write_whole
+from edgekit.files import file_whole, folder_whole, sha256
 
 PART_BYTES = 1 << 20
+MAX_BYTES = 4 << 30
+"""Of one file or folder that is fetched: a board cannot fill the host's disk."""
+MAX_FILES = 10_000
+MAX_DEPTH = 20
+DIRECTORY_BYTES = 4096
+"""What a file costs beside its content: a million empty ones fill a disk too."""
 STALL_S = 60.0
 """A server that answers no file request for this long is taken for hung."""
 
@@ -54,9 +60,10 @@ async def fetch(sftp: asyncssh.SFTPClient, remote: str, target: Path) -> None:
     kind = (await _looked_at(sftp, remote)).permissions or 0
     if stat.S_ISDIR(kind):
         with folder_whole(target, force=True) as aside:
-            await _fetch_folder(sftp, os.fsencode(remote), aside)
+            await _fetch_folder(sftp, os.fsencode(remote), aside, MAX_BYTES)
     else:
-        write_whole(target, await _content(sftp, os.fsencode(remote)))
+        with file_whole(target) as out:
+            await _fetch_file(sftp, os.fsencode(remote), out, MAX_BYTES)
 
 
 async def kind_below(sftp: asyncssh.SFTPClient, folder: str, name: str) -> Kind:
@@ -124,8 +131,14 @@ async def _upload(sftp: asyncssh.SFTPClient, source: Path, aside: bytes, begun: 
                 await _answered(there.fsync())
 
 
-async def _fetch_folder(sftp: asyncssh.SFTPClient, remote: bytes, target: Path) -> None:
-    for entry in await _answered(sftp.readdir(remote)):
+async def _fetch_folder(
+    sftp: asyncssh.SFTPClient, remote: bytes, target: Path, left: int, depth: int = 0
+) -> int:
+    """Return how many bytes may still come."""
+    entries = await _answered(sftp.readdir(remote))
+    if depth > MAX_DEPTH or len(entries) > MAX_FILES:
+        raise DeviceError(f"{os.fsdecode(remote)!r} holds more files or folders than any of ours")
+    for entry in entries:
         name = os.fsencode(entry.filename)
         if name in {b".", b".."}:
             continue
@@ -135,22 +148,27 @@ async def _fetch_folder(sftp: asyncssh.SFTPClient, remote: bytes, target: Path) 
         kind = (await _answered(sftp.lstat(path))).permissions or 0
         if stat.S_ISDIR(kind):
             place.mkdir()
-            await _fetch_folder(sftp, path, place)
+            left = await _fetch_folder(sftp, path, place, left - DIRECTORY_BYTES, depth + 1)
         else:
-            place.write_bytes(await _content(sftp, path))
+            with place.open("xb") as out:
+                left = await _fetch_file(sftp, path, out, left - DIRECTORY_BYTES)
+    return left
 
 
-async def _content(sftp: asyncssh.SFTPClient, remote: bytes) -> bytes:
+async def _fetch_file(sftp: asyncssh.SFTPClient, remote: bytes, out: BinaryIO, left: int) -> int:
+    """Write a file of at most `left` bytes to `out`; return how many may still come."""
     found = await _answered(sftp.lstat(remote))
     if not stat.S_ISREG(found.permissions or 0):
         raise DeviceError(f"{os.fsdecode(remote)!r} is no regular file: refused")
-    parts: list[bytes] = []
     size = found.size or 0
+    if size > left:
+        raise DeviceError(f"{os.fsdecode(remote)!r} is {size:,} bytes there: more than any of ours")
+    left -= size
     async with sftp.open(remote, FXF_READ, encoding=None) as file:
         while size > 0 and (part := await _answered(_part(file, min(size, PART_BYTES)))):
-            parts.append(part)
+            out.write(part[:size])
             size -= len(part)
-    return b"".join(parts)
+    return left
 
 
 async def _part(file: asyncssh.SFTPClientFile, size: int) -> bytes:

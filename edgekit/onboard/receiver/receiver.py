@@ -92,8 +92,9 @@ class Receiver:
         signed_by = signer(head, home() / TRUSTED, required)
         release, floor = head.index.get("release") or 0, self._app.release()
         if release < floor and not older:
+            given = f"release {release}" if release else "without a number"
             raise Refused(
-                f"this board has served release {floor} and the bundle is release {release or 'none'}: "
+                f"this board has served release {floor} and the bundle is {given}: "
                 "give --allow-older if you mean to go back"
             )
         self._head = head

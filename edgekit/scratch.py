@@ -1,0 +1,103 @@
+"""Temporary folders and child processes that do not outlive this process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+PREFIX = "edgekit-scratch-"
+YOUNG_S = 60.0
+"""A folder this young may be one that another process has made and not yet locked."""
+
+# Not Popen's preexec_fn: Python code between fork and exec can hang where there are threads.
+_LEASH = """\
+import ctypes, os, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+try:
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+except (OSError, AttributeError):
+    pass
+if os.getppid() != parent:  # it died before it could be asked
+    os._exit(1)
+os.execvp(command[0], command)
+"""
+
+
+class Scratch:
+    """A temporary folder; what a killed process left of its own is removed when the next is made.
+
+    The folder is locked as long as this process lives. The system lets go of the lock however the
+    process ends, so that an unlocked one belongs to nobody.
+    """
+
+    def __init__(self) -> None:
+        _sweep_once()
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._held = os.open(self.path, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: then nothing is swept there either
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder that is removed when the block ends."""
+    scratch = Scratch()
+    try:
+        yield scratch.path
+    finally:
+        scratch.close()
+
+
+def sweep(folder: Path, young: float = YOUNG_S) -> list[Path]:
+    """Remove the scratch folders in `folder` that no process holds any more, and return them."""
+    swept = []
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            found = path.lstat()
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if ours and time.time() - found.st_mtime >= young and _unheld(path):
+                shutil.rmtree(path, ignore_errors=True)
+                swept.append(path)
+    return swept
+
+
+@cache
+def _sweep_once() -> None:
+    sweep(Path(tempfile.gettempdir()))
+
+
+def _unheld(path: Path) -> bool:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """Return the command that runs `command` so that it ends when this process does.
+
+    Even by kill -9: Linux then kills the child, which has asked for it (PR_SET_PDEATHSIG) and then
+    became the program itself, with the same process number. It is killed too when the thread that
+    started it ends, so that thread has to wait for it. Elsewhere than on Linux nothing is asked.
+    """
+    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
