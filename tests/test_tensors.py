@@ -15,7 +15,7 @@ from command_line import Cli, one_line_error
 from numpy.typing import NDArray
 
 from edgekit.artifact import load_artifact
-from edgekit.conversion.sources import check_tensors, read_spec
+from edgekit.conversion.spec_files import check_tensors, read_spec
 from edgekit.data.samples import noise_samples, read_samples
 from edgekit.errors import BadArtifact, BadData, BadModel
 from edgekit.onboard import runner

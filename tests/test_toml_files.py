@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit.conversion.calibration import load_recipe, recipe_names
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.deployment.inventory import read_inventory
 from edgekit.errors import BadModel, UserError
 from edgekit.latency_model.executed.issue_table import core

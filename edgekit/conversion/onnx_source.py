@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.conversion.calibration import Recipe
-from edgekit.conversion.sources import check_tensors
+from edgekit.conversion.spec_files import check_tensors
 from edgekit.errors import BadModel, MissingPackage, first_line
 from edgekit.spec import ModelSpec
 

@@ -213,6 +213,19 @@ def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
     )
 
 
+DAMAGED_ARRAYS = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise for a file that is no array, or a damaged one."""
+
+
 def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]]:
     """Return the samples in a .npz file, an array an input name, or in a .npy file of the only one.
 
@@ -231,8 +244,9 @@ def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]
             given = {"": loaded}
         else:
             given = {name: loaded[name] for name in loaded.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"it is no .npz or .npy file, or damaged ({error})") from None
+    except (*DAMAGED_ARRAYS, MemoryError) as error:  # a header may claim any size
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"it is no .npz or .npy file, or damaged ({reason})") from None
     if list(given) == [""] and len(wanted) == 1:
         given = dict.fromkeys(wanted, given[""])
     missing = ", ".join(f"'{name}'" for name in wanted if name not in given)
