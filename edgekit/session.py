@@ -159,11 +159,12 @@ def put_noise(device: Device, manifest: Manifest, count: int) -> dict[str, Any]:
     import numpy as np
 
     from edgekit.data.samples import noise_samples
+    from edgekit.onboard.runner import save_arrays
 
     samples = noise_samples(manifest.input, manifest.tensors, count)
     with scratch_folder() as scratch:
         file = Path(scratch) / "samples.npz"
-        np.savez(file, **{n: np.stack([s[n] for s in samples]) for n in samples[0]})  # type: ignore[arg-type]
+        save_arrays(file, {name: np.stack([s[name] for s in samples]) for name in samples[0]})
         device.put(file, file.name)
     return {"samples": "samples.npz"}
 

@@ -99,6 +99,8 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if not self.shape or any(size < 1 for size in self.shape):
             raise ValueError(f"input '{self.name}': shape needs whole numbers of 1 or more")
+        if math.prod(self.shape) > MAX_PIXELS:
+            raise ValueError(f"input '{self.name}' holds more than {MAX_PIXELS} values")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"input '{self.name}': range is the least value, then the largest")
 

@@ -134,7 +134,7 @@ def _with_samples(
 def _save_samples(path: Path, samples: Sequence[dict[str, NDArray[np.generic]]]) -> None:
     import numpy as np
 
-    np.savez(path, **{n: np.stack([s[n] for s in samples]) for n in samples[0]})  # type: ignore[arg-type]
+    save_arrays(path, {name: np.stack([s[name] for s in samples]) for name in samples[0]})
 
 
 def _refer(

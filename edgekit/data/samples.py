@@ -107,11 +107,11 @@ def noise_samples(
 
 def as_files(samples: Sequence[dict[str, NDArray[np.generic]]]) -> ImageSet:
     """Return samples as .npz files in memory, one a sample: what a board is sent."""
-    import numpy as np
+    from edgekit.onboard.runner import save_arrays
 
     files = {}
     for place, sample in enumerate(samples):
         buffer = io.BytesIO()
-        np.savez(buffer, **sample)  # type: ignore[arg-type]
+        save_arrays(buffer, sample)
         files[f"sample-{place:02d}.npz"] = buffer.getvalue()
     return ImageSet(Path("samples"), tuple(files), _Made(files))
