@@ -138,7 +138,7 @@ def test_an_onnx_of_opset_11_becomes_int8(cli: Cli, tmp_path: Path, pictures: Pa
     ("name", "words"),
     [("nested", "output 'maps' is a list of 2, not a tensor"),
      ("nothing", "output 'maps' is None, not a tensor"),
-     ("pair", "pair takes 2 inputs: edgekit converts models of one image"),
+     ("pair", "pair takes 2 inputs, the spec names 1 (image): describe each with [["),
      ("half", "(its weights are float16: call .float() on it)"),
      ("unbatched", "its first dimension must be the batch, 1 (add it with [None])")],
 )  # fmt: skip
@@ -161,7 +161,7 @@ def test_a_pt2_exported_in_training_mode_is_refused(tmp_path: Path, layer: str) 
     with pytest.raises(BadModel, match=rf"exported in training mode \({layer}\): call eval\(\)"):
         load_module(SourceRequest(locator=str(path)), "pt2")
     torch.export.save(torch.export.export(net.eval(), example), path)
-    assert load_module(SourceRequest(locator=str(path)), "pt2").spec.input.width == 48
+    assert load_module(SourceRequest(locator=str(path)), "pt2").spec.image.width == 48
 
 
 def test_an_onnx_of_a_fixed_batch_says_which(tmp_path: Path) -> None:

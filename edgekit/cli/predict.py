@@ -11,7 +11,7 @@ from edgekit.cli.options import Wide
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or .npz and .npy samples.")],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", help="An artifact's folder or model file.")
     ],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgekit.artifact import OutputParity, ParityRecord, Precision
-from edgekit.graph import Noise
+from edgekit.artifact import Feed, OutputParity, ParityRecord, Precision
+from edgekit.graph import Noise, contract_of
 from edgekit.kinds import Kind, kind_of
 from edgekit.onboard.runner import METRICS, Distances
 from edgekit.outputs import Outputs, compare_outputs, decisions
@@ -51,15 +51,14 @@ MIXED_RANGES = 30.0
 """A slice this many times smaller than the largest gets fewer than nine of int8's 255 steps."""
 
 
-def artifact_outputs(model: str, load: Loader, feed: str, spec: Any, pixels: Any) -> Outputs:
-    """Run an artifact in this process on uint8 N×H×W×C pixels, by the runner's own code."""
+def artifact_outputs(model: str, load: Loader, feed: Feed, spec: Any, pixels: Any) -> Outputs:
+    """Run an artifact in this process on pixels or arrays by name, by the runner's own code."""
     import numpy as np
 
     from edgekit.onboard import runner
 
     manifest = {
-        "feed": feed,
-        "input": msgspec.to_builtins(spec.input),
+        **contract_of(spec, feed),
         "outputs": [msgspec.to_builtins(output) for output in spec.outputs],
     }
     invoke = load(model, manifest, 1)

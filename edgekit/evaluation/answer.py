@@ -83,7 +83,8 @@ def predict_images(
         raise EdgekitError(f"{artifact.label}: {len(answers)} answers to {len(images)} images")
     for image, answer in zip(images, answers, strict=True):
         if "error" in answer:
-            raise BadData(f"cannot read the image {image} ({answer['error']})")
+            what = "sample" if artifact.manifest.tensors else "image"
+            raise BadData(f"cannot read the {what} {image} ({answer['error']})")
     named = [{**answer, "image": str(image)} for image, answer in zip(images, answers, strict=True)]
     return msgspec.convert(named, list[Answer])
 
