@@ -176,10 +176,10 @@ def _is_expression(text: str) -> bool:
     """Tell whether a text is arithmetic on numbers and symbols, as sympy writes it."""
     for node in _parsed(text):
         if isinstance(node, ast.Name):
-            known = node.id in _MATHS or _SYMBOL.fullmatch(node.id)
+            known = node.id in _MATHS or bool(_SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
             symbol = isinstance(node.value, str) and _SYMBOL.fullmatch(node.value)
-            known = isinstance(node.value, int | float) or symbol
+            known = isinstance(node.value, int | float) or bool(symbol)
         else:
             known = isinstance(node, _EXPRESSION_NODES)
         if not known:
@@ -208,7 +208,7 @@ def _parsed(text: Any) -> list[ast.AST]:
             return list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass
-    return [ast.Lambda()]
+    return [ast.Pass()]
 
 
 def _tree_problems(text: Any) -> Iterator[str]:
