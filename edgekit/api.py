@@ -56,6 +56,7 @@ def convert(
     arch: str | None = None,
     weights: Place | None = None,
     spec: Place | None = None,
+    trust: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
@@ -68,7 +69,8 @@ def convert(
     """Convert one trained model into artifacts under `output` that are proven equal to it.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
-    `spec` a TOML file that says what its input and outputs mean. `calibration` is a folder or zip
+    `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
+    it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
     `max_drop`, in percentage points, guards int8 on the data `guard`. Each artifact that failed
     is a row with its error. Raises UserError for bad input, before anything is written, and
@@ -81,7 +83,7 @@ def convert(
 
     request = ConvertRequest(
         source=SourceRequest(
-            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec)
+            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec), trust=trust
         ),
         backends=tuple(backends),
         precisions=tuple(precisions),

@@ -226,7 +226,7 @@ def test_every_backend_s_file_holds_the_same_network(converted: Path) -> None:
 
     found = [a for a in find_artifacts([converted]) if a.manifest.backend in readers()]
     works = {artifact.folder.name: workload_of(artifact) for artifact in found}
-    assert len(works) == 6
+    assert len(works) == 8
     kinds = {
         (w.conv_macs, w.pointwise_macs, w.depthwise_macs, w.dense_macs, w.weights, w.dense_weights)
         for w in works.values()

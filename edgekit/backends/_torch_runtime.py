@@ -9,8 +9,10 @@ because no board has it.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
+from edgekit.graph.pt2_files import load_pt2
 from edgekit.onboard import runner
 
 RUNTIME = "torch"
@@ -21,7 +23,7 @@ def load_torch(model: str, manifest: dict[str, Any], threads: int) -> runner.Inv
     import torch
 
     torch.set_num_threads(threads)
-    network = torch.export.load(model).module()
+    network = load_pt2(Path(model)).module()
 
     def invoke(tensor: Any) -> list[runner.Array]:
         given = tensor if isinstance(tensor, list) else [tensor]

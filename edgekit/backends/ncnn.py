@@ -29,6 +29,10 @@ PACKAGES = ("ncnn", "pnnx", "onnx", "onnxscript", "torch")
 PROGRAM = ""
 
 FILES = ("model.param", "model.bin")
+FEW = 8
+"""Images on which pnnx's network is held to the model at once."""
+FAR = 1e-2
+"""How far it may be there, of the outputs' largest value: more is no rounding."""
 PARAM, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
 """What pnnx calls them."""
 
@@ -119,7 +123,6 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
     import ncnn
 
     from edgekit.backends._ncnn_files import read_layers
-    from edgekit.onboard import runner
 
     try:
         layers = read_layers(param)
@@ -135,9 +138,42 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
     if not made >= {"in0", *(f"out{index}" for index in range(len(graph.spec.outputs)))}:
         raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
     try:
-        runner.ncnn_net(str(param), 1)
-    except ValueError:
-        raise UnsupportedModel("ncnn cannot load what pnnx made of the model") from None
+        distance, largest = _distance(graph, param)
+    except (ValueError, RuntimeError) as error:
+        raise UnsupportedModel(f"ncnn cannot run what pnnx made of the model: {error}") from None
+    if not distance <= max(FAR * largest, 1e-4):
+        raise UnsupportedModel(
+            f"pnnx changed the model: in float ncnn is {distance:.3g} off outputs of up to "
+            f"{largest:.3g}; replace what it does not know, or leave out --backend ncnn"
+        )
+
+
+def _distance(graph: ExportedGraph, param: Path) -> tuple[float, float]:
+    """Return how far the float network is from the model on a few images, and its largest output.
+
+    Parity judges every artifact later; this one holds int8 to the model too, whose bar is looser,
+    and gives the next attempt its turn.
+    """
+    import msgspec
+    import numpy as np
+
+    from edgekit.onboard import runner
+
+    names = [output.name for output in graph.spec.outputs]
+    contract = {
+        "feed": graph.feed,
+        "input": msgspec.to_builtins(graph.spec.input),
+        "outputs": names,
+    }
+    invoke, reference = runner.load_ncnn(str(param), contract, 1), graph.reference()
+    distance = 0.0
+    for index, image in enumerate(graph.parity_pixels()[:FEW]):
+        for name, value in zip(names, invoke(runner.feed(image, contract)), strict=True):
+            wanted = reference[name][index]
+            if value[0].shape != wanted.shape:
+                raise ValueError(f"output {name} has shape {value[0].shape}, not {wanted.shape}")
+            distance = max(distance, float(np.abs(value[0] - wanted).max()))
+    return distance, max(float(np.abs(reference[name]).max()) for name in names)
 
 
 def _module(graph: ExportedGraph) -> tuple[Any, Any]:

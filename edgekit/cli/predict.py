@@ -16,12 +16,12 @@ def predict(
         Path, typer.Option("--artifact", "-a", help="An artifact's folder or model file.")
     ],
     runtime: Annotated[
-        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer each image with the artifact's decision on every output.
+    """Run an artifact on images and print its answers.
 
     Example: edgekit predict face.jpg --artifact out/onnx-int8
     """

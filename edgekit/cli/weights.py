@@ -14,7 +14,10 @@ def weights(
     ] = None,
     data: Annotated[str, typer.Option(help="UTKFace, a zip or folder.", envvar="UTKFACE")] = "",
     folder: Annotated[
-        Path | None, typer.Option("--weights", help="Where to; the zoo looks in its own cache.")
+        Path | None,
+        typer.Option(
+            "--weights", help="Folder for the weights. Default: the cache where edgekit looks."
+        ),
     ] = None,
     remake: Annotated[
         bool, typer.Option("--remake", help="Train those that ship, too, and keep both.")
@@ -22,7 +25,7 @@ def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train the zoo's networks whose weights do not ship, as it is on record; resumes.
+    """Train the zoo networks that come without weights, by the recorded commands; can be resumed.
 
     Example: edgekit weights --data utkface.zip
     """

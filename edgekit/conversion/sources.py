@@ -42,7 +42,7 @@ class SourceRequest:
     `arch` is the network of a checkpoint (a zoo name or a factory); `weights` a checkpoint for
     the network of a zoo name or factory, or for a zoo name a folder that `edgekit weights` filled;
     `spec` a TOML file with an InputSpec and OutputSpecs; `seed` draws the weights of a zoo network
-    that has none.
+    that has none. `trust`: open a file that can run code of its own.
     """
 
     locator: str
@@ -50,6 +50,7 @@ class SourceRequest:
     weights: str | None = None
     spec: str | None = None
     seed: int = 0
+    trust: bool = False
 
 
 def source_kind(request: SourceRequest) -> SourceKind:
@@ -147,6 +148,10 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     ours = request.arch is None and path.suffix == ".safetensors"
     noted = read_metadata(path) if ours else {}
     arch = request.arch or ":".join(str(noted[key]) for key in ("model", "variant") if key in noted)
+    if request.arch is None and arch and arch.partition(":")[0] not in zoo.systems():
+        raise BadModel(
+            f"{path} names code to run, {arch[:80]!r}: give --arch {arch[:80]} if you trust it"
+        )
     if not arch:
         raise BadModel(
             f"{path} holds weights but no network. Name the network: edgekit convert {path} "
@@ -166,9 +171,16 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
 def _pt2(request: SourceRequest) -> LoadedModule:
     import torch
 
+    from edgekit.graph.pt2_files import Unsafe, load_pt2
+
     path = Path(request.locator)
     try:
-        program = torch.export.load(path)
+        program = torch.export.load(path) if request.trust else load_pt2(path)
+    except Unsafe as error:
+        raise BadModel(
+            f"{path} could run code when it is opened ({error}): give --trust if you trust who "
+            "made it, or export it again with torch.export.save"
+        ) from None
     except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
