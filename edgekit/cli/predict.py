@@ -34,7 +34,7 @@ def predict(
     for answer in run(images, loaded, runtime=runtime):
         row: dict[str, object] = {"image": answer.image}
         for name, decision in answer.outputs.items():
-            row[name] = decision.text if decision else None
+            row[name] = decision.plain if decision else None
             row[f"{name}_confidence"] = decision.confidence if decision else None
         rows.append(row)
         said = {"image": answer.image}
