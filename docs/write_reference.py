@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from rich.text import Text
 
 import edgekit
 from edgekit.cli import EXIT_CODES, app
@@ -59,7 +60,12 @@ def option_row(parameter: Any) -> str:
     default = parameter.default
     shown = "" if default in (None, False, (), "") or callable(default) else f"`{default}`"
     needed = "required" if parameter.required else shown
-    return f"| `{name}` | {needed} | {cell(parameter.help or '')} |"
+    return f"| `{name}` | {needed} | {cell(plain(parameter.help or ''))} |"
+
+
+def plain(text: str) -> str:
+    """Return help as a terminal shows it: its marks are Rich's, and a bracket has a backslash."""
+    return Text.from_markup(text).plain
 
 
 def api_page() -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 from edgekit.errors import BadArtifact
 from edgekit.files import sha256, write_whole
 from edgekit.json_files import Damaged, read_json
-from edgekit.spec import InputSpec, OutputSpec
+from edgekit.spec import InputSpec, OutputSpec, TensorSpec
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
@@ -71,7 +71,8 @@ class OutputParity:
     same decision, 0 to 1, or None for an output that makes none. `equal` is the share of equal
     values of an output of integers or booleans. `relative` is the root mean square of a plain
     tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
-    is the largest `max_abs_diff` that would have passed, where that was judged.
+    is the largest `max_abs_diff` that would have passed, where that was judged. `score` is the
+    value of `metric`, for kinds that are judged by one (cosine, PSNR, ...).
     """
 
     name: str
@@ -81,6 +82,8 @@ class OutputParity:
     equal: float | None = None
     relative: float | None = None
     allowed: float | None = None
+    metric: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,14 +121,26 @@ class Manifest:
     precision: Precision
     files: tuple[FileRecord, ...]
     source: SourceRecord
-    input: InputSpec
+    input: InputSpec | None
     feed: Feed
     outputs: tuple[OutputSpec, ...]
     calibration: CalibrationRecord | None
     tools: dict[str, str]
     parity: ParityRecord
     notes: tuple[str, ...] = ()
+    tensors: tuple[TensorSpec, ...] = ()
+    order: tuple[str, ...] = ()
     schema: int = SCHEMA
+
+    @property
+    def image(self) -> InputSpec:
+        """Its one input, an image. Raises BadArtifact where it takes anything else."""
+        if self.input is None or self.tensors:
+            names = ", ".join(f"'{tensor.name}'" for tensor in self.tensors)
+            raise BadArtifact(
+                f"{self.model} takes {names}: this works with artifacts that take one image alone"
+            )
+        return self.input
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.artifact import OutputParity
 from edgekit.errors import DeviceError
+from edgekit.kinds import kind_of
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -53,18 +54,8 @@ def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int
 
     `values` is (N, …). A plain tensor decides nothing: its largest value may be one pixel.
     """
-    import numpy as np
-
-    flat = values.reshape(len(values), -1)
-    index: NDArray[np.int64]
-    if output.kind == "regression":
-        rounded = np.floor(flat[:, 0] + 0.5)
-        index = np.clip(rounded, 0, len(output.labels) - 1).astype(np.int64)
-        return index
-    if output.kind == "tensor":
-        return None
-    index = flat.argmax(axis=1)
-    return index
+    kind = kind_of(output)
+    return kind.decisions(values, output) if kind.JUDGED_BY == "decisions" else None
 
 
 def compare_outputs(

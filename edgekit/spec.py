@@ -52,6 +52,7 @@ class InputSpec:
     fit: Literal["stretch", "crop", "letterbox"] = "stretch"
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     pad: tuple[int, ...] = (114,)
+    name: str = "image"
 
     @property
     def channels(self) -> int:
@@ -83,45 +84,123 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input that is no image: an array of a fixed shape, given as it is.
+
+    `shape` holds the batch dimension: [1, 1, 49, 10]. `range` is the least and the largest value
+    that is meant, where they are known; samples outside of it are refused.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "int32", "int64", "uint8", "bool"] = "float32"
+    range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.shape or any(size < 1 for size in self.shape):
+            raise ValueError(f"input '{self.name}': shape needs whole numbers of 1 or more")
+        if math.prod(self.shape) > MAX_PIXELS:
+            raise ValueError(f"input '{self.name}' holds more than {MAX_PIXELS} values")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"input '{self.name}': range is the least value, then the largest")
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
 
     `classification`: one score a label, (1, len(labels)); the decision is the argmax.
+    `ordinal`: the same, of labels in an order, so that a neighbour is nearly right.
     `regression`: one value on the scale of the label index, (1, 1); the decision is the value
     rounded half up and clipped to the labels (age class, or gender at 0.5).
+    `multilabel`: one score a label, each yes or no at `threshold`, a probability.
+    `value`: one real number in `unit`. `embedding`: a vector, compared by its cosine.
+    `image`: a picture. `segmentation`: a class for each place, as scores or as a map of classes.
     `tensor`: no decision is defined; only distances are reported.
+    `edgekit/kinds/` holds how each is judged.
 
     `scores` says what the values of a classification are, so that its confidence can be read off:
     `logits`, of which the confidence is the softmax, or `probabilities`, which are confidences
     already (the network ends in a softmax or a sigmoid). None in a spec: the export finds out and
     writes it into the manifest. None in a manifest, as in older ones: logits. A `tensor` that ends
     in a softmax or a sigmoid is marked `probabilities` too: all its values share one range.
+
+    `path` (`from` in a spec.toml) picks one part of what a forward returns: dict keys and places,
+    joined by dots ("boxes", "features.0"), or an .onnx file's own name of an output.
     """
 
     name: str
-    kind: Literal["classification", "regression", "tensor"] = "tensor"
+    kind: Literal[
+        "classification",
+        "ordinal",
+        "regression",
+        "multilabel",
+        "value",
+        "embedding",
+        "image",
+        "segmentation",
+        "tensor",
+    ] = "tensor"
     labels: tuple[str, ...] = ()
     scores: Literal["logits", "probabilities"] | None = None
+    path: str | None = None
+    unit: str = ""
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.kind != "tensor" and len(self.labels) < 2:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: give it two labels or more")
-        if self.kind == "regression" and self.scores is not None:
-            raise ValueError(f"output '{self.name}' is a regression: it has no scores")
+        if not self.name:
+            raise ValueError("an output needs a name")
+        unscored = {"regression", "value", "embedding", "image"}
+        if self.kind not in {"tensor", "value", "embedding", "image"}:
+            if self.kind == "multilabel" and not self.labels:
+                raise ValueError(f"output '{self.name}' is a multilabel: give it labels")
+            if self.kind != "multilabel" and len(self.labels) < 2:
+                raise ValueError(
+                    f"output '{self.name}' is a {self.kind}: give it two labels or more"
+                )
+        if self.kind in unscored and self.scores is not None:
+            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"output '{self.name}': threshold is a probability, over 0, under 1")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A network's input and outputs.
+    """A network's inputs and outputs.
+
+    `input` is the image, None where there is none; `tensors` are its other inputs. `order` names
+    all of them as `forward` takes them; empty: the image, then the tensors.
 
     A `forward` that returns a dict is read by its keys, which must be the outputs' names; one that
-    returns a tuple, in the order of the outputs.
+    returns a tuple, in the order of the outputs. Where some output has a `path`, each is taken from
+    there, or from its name, and what no output names is left out.
     """
 
-    input: InputSpec
+    input: InputSpec | None
     outputs: tuple[OutputSpec, ...]
+    tensors: tuple[TensorSpec, ...] = ()
+    order: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> InputSpec:
+        """The image, where it takes one. Raises ValueError where it does not."""
+        if self.input is None:
+            raise ValueError(f"the model takes {', '.join(self.names)}, no image")
+        return self.input
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs' names, in the order in which `forward` takes them."""
+        image = () if self.input is None else (self.input.name,)
+        return self.order or (*image, *(tensor.name for tensor in self.tensors))
 
     def __post_init__(self) -> None:
+        image = () if self.input is None else (self.input.name,)
+        inputs = (*image, *(tensor.name for tensor in self.tensors))
+        if not inputs or len(set(inputs)) != len(inputs):
+            raise ValueError("a model needs one input or more, each with a name of its own")
+        if self.order and sorted(self.order) != sorted(inputs):
+            raise ValueError(f"order names {', '.join(self.order)}; inputs are {', '.join(inputs)}")
         names = [output.name for output in self.outputs]
         if not names:
             raise ValueError("a model needs one output or more")

@@ -198,13 +198,21 @@ def load_target(name_or_path: str) -> Target:
     else:
         known = did_you_mean("target", name_or_path, target_names())
         raise BadTarget(f"{known} (or give a path to your own .toml)")
-    return read_toml(
-        path,
-        Target,
-        error=BadTarget,
-        remedy="targets/rpi4.toml shows the shape of a target",
-        given={"name": path.stem},
-    )
+    try:
+        return read_toml(
+            path,
+            Target,
+            error=BadTarget,
+            remedy="targets/rpi4.toml shows the shape of a target",
+            given={"name": path.stem},
+        )
+    except BadTarget as error:
+        if "'arm" in str(error) and "architecture" in str(error):
+            raise BadTarget(
+                f"{error}; 32-bit systems are not supported, no runtime of ours has a package "
+                "for them"
+            ) from None
+        raise
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:

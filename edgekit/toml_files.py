@@ -61,9 +61,9 @@ def read_toml(
 
     `given` are fields that do not come from the file, and must not be in it. `prepare` may change
     the table, of which nothing is checked yet, from how people write it to `shape`. Raises
-    `error` in one line, with the file, the line where it can be told, what is wrong and then `remedy`: for a
-    file that cannot be read, is no TOML, has an unknown field or a wrong value, or is larger or
-    nested deeper than any that a person writes (the limits above).
+    `error` in one line, with the file, the line where it can be told, what is wrong and then
+    `remedy`: for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
+    is larger or nested deeper than any that a person writes (the limits above).
     """
     try:
         text = _text(path)

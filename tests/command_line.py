@@ -6,8 +6,9 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -59,3 +60,12 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     os.close(ours)
     assert process.wait() == 0
     return printed.decode()
+
+
+def commands_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something with its whole name, those of groups too."""
+    for name, inner in getattr(command, "commands", {}).items():
+        if hasattr(inner, "commands"):
+            yield from commands_of(inner, (*path, name))
+        else:
+            yield " ".join((*path, name)), inner

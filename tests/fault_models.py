@@ -168,6 +168,115 @@ class Dropping(Pooled):
         return nn.functional.dropout(self.logits(image), 0.4)
 
 
+class Twice(Pooled):
+    """One tensor under two names, and the input itself under a third."""
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        found = self.logits(image)
+        return found, found, image
+
+
+class Grouped(Net):
+    """A transposed convolution in groups."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Sequential(
+                nn.ConvTranspose2d(16, 16, 4, 2, 1, groups=4), nn.ReLU(), nn.Conv2d(16, 2, 1)
+            )
+        )
+
+
+class Gains(Pooled):
+    """Four gains of shape [1, 4] after the last layer: the converter folds them into its bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.linspace(1, 2, 4)[None])
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answer: Tensor = self.out(self.stem(image).mean((2, 3))) * self.scale
+        return answer
+
+
+class Clamped(Pooled):
+    """Bounds of two kinds: an integer and a float."""
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.logits(image).clamp(-50, 60.0)
+
+
+class Nested(Net):
+    """What detectors answer in eval mode: one tensor, and the list it was made of."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
+        found = self.stem(image)
+        return found.flatten(2), [found, found.mean((2, 3))]
+
+
+class Nothing(Net):
+    def forward(self, image: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return self.stem(image), None
+
+
+class Pair(Net):
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:  # type: ignore[override]
+        answer: Tensor = (self.stem(left) - self.stem(right)).mean((2, 3))
+        return answer
+
+
+class Unbatched(Net):
+    """A tensor without a batch dimension, of which only the first row was read."""
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answer: Tensor = self.stem(image)[0].flatten(1)
+        return answer
+
+
+def twice() -> Made:
+    return Twice(), plain("one", "two", "picture")
+
+
+def called_image() -> Made:
+    return Pooled(), plain("image")
+
+
+def called_as_inner_values() -> Made:
+    return Twice(), plain("relu", "linear", "file")
+
+
+def grouped() -> Made:
+    return Grouped(), plain("mask")
+
+
+def gains() -> Made:
+    return Gains(), classes("kind")
+
+
+def clamped() -> Made:
+    return Clamped(), classes("kind")
+
+
+def nested() -> Made:
+    return Nested(), plain("detections", "maps")
+
+
+def nothing() -> Made:
+    return Nothing(), plain("features", "maps")
+
+
+def pair() -> Made:
+    return Pair(), plain("distance")
+
+
+def half() -> Made:
+    return Pooled().half(), classes("kind")
+
+
+def unbatched() -> Made:
+    return Unbatched(), plain("rows")
+
+
 def heads() -> Made:
     return Heads(), classes("vest", "helmet", count=2)
 

@@ -11,13 +11,12 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
-from command_line import Cli, on_a_terminal
+from command_line import Cli, commands_of, on_a_terminal
 
 from edgekit import cli as command_line
 
@@ -25,15 +24,7 @@ EDGEKIT = Path(sys.executable).with_name("edgekit")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;\d]*m")
 
 
-def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    for name, inner in getattr(command, "commands", {}).items():
-        if hasattr(inner, "commands"):
-            yield from walk(inner, (*path, name))
-        else:
-            yield " ".join((*path, name)), inner
-
-
-COMMANDS = dict(walk(typer.main.get_command(command_line.app)))
+COMMANDS = dict(commands_of(typer.main.get_command(command_line.app)))
 
 
 @pytest.fixture(params=COMMANDS)

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgekit.data.adience import age_class
 from edgekit.data.age_bins import strict_age_class
 from edgekit.data.decoded import Frame, decode_all
 from edgekit.data.near_duplicates import RADIUS, difference_hash, group_near_duplicates
+from edgekit.data.reframe import SIDE, reframe
 from edgekit.data.utkface import published_path, published_split
 from edgekit.errors import BadData
 from edgekit.evaluation.assessment import assess
@@ -345,6 +347,42 @@ def test_broken_images_and_bombs_are_listed_not_decoded(flowers: Path) -> None:
     assert again.files["image left out: cannot be decoded"] == ["1.jpg", "2.jpg"]
     assert [s.name for s in decoded.samples] == ["0.jpg", "3.jpg", "4.jpg", "5.jpg"]
     np.testing.assert_array_equal(decoded.pixels[1], decode(jpeg(3), 8, 8))
+
+
+def test_reframed_pictures_show_more_or_less_and_keep_their_labels(utkface: Path) -> None:
+    dataset = open_dataset(str(utkface)).split("train")
+    moved = reframe(dataset)
+    assert [s.labels for s in moved.samples] == [s.labels for s in dataset.samples]
+    sides = []
+    for sample in moved.samples:
+        with Image.open(io.BytesIO(moved.read(sample))) as image:
+            sides.append(image.width / SIDE)
+            assert image.width == pytest.approx(image.height, abs=1)
+    assert 0.79 <= min(sides) < 0.9 and 1.3 < max(sides) <= 1.51
+    first = decode_all(moved, Frame(16, 16)).pixels
+    assert (first != decode_all(dataset, Frame(16, 16)).pixels).any((1, 2, 3)).all()
+    few = replace(dataset, samples=dataset.samples[5:8])
+    again = decode_all(reframe(few), Frame(16, 16)).pixels
+    np.testing.assert_array_equal(again, first[5:8])  # the draw is the picture's own
+
+
+def test_a_reframed_frame_is_cut_from_the_picture_and_its_edges(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    picture.paste("black", (64, 64, 192, 192))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    put(tmp_path / "squares" / "0.png", buffer.getvalue())
+    put(tmp_path / "squares" / "labels.csv", b"file,shape\n0.png,square\n")
+    moved = reframe(open_dataset(str(tmp_path / "squares")))
+    with Image.open(io.BytesIO(moved.read(moved.samples[0]))) as image:
+        pixels = np.asarray(image)
+    assert set(np.unique(pixels)) == {0, 255}  # nothing is drawn that is not in the picture
+    assert (pixels == 0).all(2).any(0).sum() == (pixels == 0).all(2).any(1).sum() == 128
+
+
+def test_a_broken_picture_stays_broken_when_reframed(flowers: Path) -> None:
+    put(flowers / "1.jpg", jpeg(1)[:200])
+    assert len(decode_all(reframe(open_dataset(str(flowers))), Frame(8, 8)).broken) == 1
 
 
 # Scores

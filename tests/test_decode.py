@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.data.decoded import centre, frame_of
 from edgekit.data.images import decode_image
 from edgekit.errors import BadModel
@@ -184,16 +184,14 @@ def test_letterbox_fits_inside_and_fills_up_with_the_colour(
     size: tuple[int, int], grey: bool
 ) -> None:
     image = photograph(*size, "L" if grey else "RGB")
-    pad = 90 if grey else (10, 20, 30)
+    pad: tuple[int, ...] = (90,) if grey else (10, 20, 30)
     scale = min(96 / size[0], 64 / size[1])
     inner = image.resize(
         (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), Image.Resampling.BILINEAR
     )
-    truth = Image.new(image.mode, (96, 64), pad)
+    truth = Image.new(image.mode, (96, 64), 90 if grey else (10, 20, 30))
     truth.paste(inner, ((96 - inner.width) // 2, (64 - inner.height) // 2))
-    decoded = runner.decode(
-        encode(image, "PNG"), 64, 96, grey=grey, fit="letterbox", pad=(90,) if grey else pad
-    )
+    decoded = runner.decode(encode(image, "PNG"), 64, 96, grey=grey, fit="letterbox", pad=pad)
     assert np.array_equal(decoded, np.asarray(truth).reshape(decoded.shape))
 
 

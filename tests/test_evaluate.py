@@ -86,6 +86,22 @@ def test_rows_equal_a_direct_computation(
     }
 
 
+def test_reframed_pictures_are_judged_beside_those_as_given(
+    cli: Cli, converted: Path, labelled: Path, tmp_path: Path
+) -> None:
+    done = cli(
+        "evaluate", converted / "onnx-fp32", "--data", labelled, "--json", "--reframe",
+        "--results", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    given, reframed = json.loads(done.stdout)["rows"]
+    assert (given["framing"], reframed["framing"]) == ("as given", "reframed")
+    assert reframed["age_accuracy_count"] == given["age_accuracy_count"] == 29
+    assert "moved by up to 15 %" in reframed["protocol"]
+    (record,), problems = load_accuracy(tmp_path)  # the reframed ones are not saved
+    assert not problems and record.age_accuracy == pytest.approx(given["age_accuracy"], abs=0.01)
+
+
 def test_the_same_call_gives_the_same_row(cli: Cli, converted: Path, labelled: Path) -> None:
     calls = [
         cli("evaluate", converted / "tflite-int8", "--data", labelled, "--json", "--workers", n)

@@ -30,7 +30,7 @@ from safetensors.torch import save
 
 from edgekit.artifact import load_artifact
 from edgekit.conversion.calibration import load_recipe
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.data.images import open_images
 from edgekit.data.labelled_folder import open_labelled_folder
 from edgekit.data.splits import SplitPlan
@@ -129,11 +129,6 @@ def _weights() -> bytes:
     return save(torch.nn.Linear(2, 1).state_dict(), note)
 
 
-def _read_weights(path: Path) -> None:
-    read_metadata(path)
-    load_weights(torch.nn.Linear(2, 1), path)
-
-
 def _manifest() -> bytes:
     import tempfile
 
@@ -161,6 +156,12 @@ hosts = ["ssh://pi@kitchen-1.local", "pi@kitchen-2.local:2222"]
 """
 LABELS = b"file,age,gender,split,group\na.png,0-2,male,train,x\nb.png,31,female,test,y\n"
 PUBLIC = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample release\n"
+
+
+def _read_safetensors(path: Path) -> None:
+    read_metadata(path)
+    load_weights(torch.nn.Linear(2, 1), path)
+
 
 READERS = {
     "spec": Reader("spec.toml", SPEC, lambda p: read_spec(str(p))),
@@ -198,8 +199,7 @@ READERS = {
         lambda p: open_labelled_folder("mine", FolderStore(p.parent), SplitPlan()),
     ),
     "safetensors": Reader(
-        "w.safetensors", _weights(),
-        _read_weights,
+        "w.safetensors", _weights(), _read_safetensors,
     ),
     "pickle": Reader("w.pt", _pickled(), lambda p: load_weights(torch.nn.Linear(2, 1), p)),
     "address": Reader(

@@ -56,6 +56,7 @@ def test_a_board_that_does_not_tell_leaves_gaps_not_zeros() -> None:
     silent = a_round(clock_mhz=(None,) * 4, temperature_c=(None,) * 4, throttled=(None,) * 4)
     (row,) = heat_curve([a_measurement(rounds=(silent,))])
     assert row["p50_ms"] == pytest.approx(10)
+    assert row["throttled"] is None, "unknown is not no"
     assert (row["minute"], row["temperature_c"], row["clock_mhz"]) == (None, None, None)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgekit.artifact import ParityRecord, Precision
+from edgekit.artifact import OutputParity, ParityRecord, Precision
 from edgekit.conversion.parity import judge
+from edgekit.deployment.golden import limit
 from edgekit.graph import Noise
+from edgekit.onboard import runner
 from edgekit.onboard.runner import Distances
 from edgekit.outputs import decisions
 from edgekit.spec import OutputSpec
@@ -151,8 +155,10 @@ def test_an_output_that_never_varies_is_said_and_must_be_equal(
     value: float, precision: Precision
 ) -> None:
     reference = np.full((6, 2, 4), value)
+    reference[:, 1, 3] /= 50  # small beside the others: int8 has no more than one step for it
     record = verdict(reference, reference, precision)
     assert record.passed
+    assert verdict(in_int8(reference) if value else reference, reference).passed
     assert record.doubts == (
         "'x' is the same on all 6 images, which proves little: give --images that differ",
     )
@@ -257,3 +263,48 @@ def test_fp16_is_held_to_its_bits() -> None:
     reference = RNG.normal(0, 3, (16, 6))
     assert verdict(reference * 1.002, reference, "fp16").passed
     assert not verdict(reference * 1.01, reference, "fp16").passed
+
+
+# A board's answers, held to this machine's
+
+
+def golden(
+    ours: Array, answers: Array, precision: Precision, output: OutputSpec, record: OutputParity
+) -> str:
+    """Return what a board's runner says of its answers; '' where they pass."""
+    parity = ParityRecord(images=(), outputs=(record,), bar="", passed=True)
+    source = SimpleNamespace(weights="given")
+    manifest = SimpleNamespace(precision=precision, parity=parity, source=source)
+    artifact: Any = SimpleNamespace(manifest=manifest)
+    held = limit(artifact, output, {output.name: answers})
+    return runner._compare(ours, answers, msgspec.to_builtins(output), held)[1]
+
+
+def test_a_board_is_held_to_parity_s_bars() -> None:
+    record = OutputParity(
+        name="x", max_abs_diff=0.01, mean_abs_diff=0.001, agreement=None, allowed=0.05
+    )
+    answers = RNG.uniform(-652, 652, (8, 40, 4)).astype(np.float32)
+    assert golden(answers + np.float32(0.04), answers, "fp32", PLAIN, record) == ""
+    assert "0.05 allowed" in golden(answers + np.float32(0.06), answers, "fp32", PLAIN, record)
+    boxes, _ = detector(last=True)
+    assert golden(boxes, boxes, "int8", PLAIN, record) == ""
+    assert "of its spread off, 0.2 allowed" in golden(in_int8(boxes), boxes, "int8", PLAIN, record)
+    ids = RNG.integers(0, 9, (8, 100)).astype(np.float32)
+    whole = OutputParity(name="x", max_abs_diff=0, mean_abs_diff=0, agreement=None, equal=1.0)
+    assert golden(ids, ids, "fp32", PLAIN, whole) == ""
+    assert "of the values are equal, 99.9% needed" in golden(ids * 0, ids, "fp32", PLAIN, whole)
+    kind = OutputSpec("x", "classification", ("a", "b"))
+    scores = RNG.normal(0, 1, (8, 2)).astype(np.float32)
+    assert golden(scores * 1.5, scores, "int8", kind, record) == ""
+    assert "decisions agree" in golden(-scores, scores, "int8", kind, record)
+
+
+def test_a_board_is_held_to_an_older_manifest_too() -> None:
+    answers = RNG.normal(0, 3, (8, 2)).astype(np.float32)
+    kind, old = (
+        OutputSpec("x", "classification", ("a", "b")),
+        OutputParity(name="x", max_abs_diff=1e-6, mean_abs_diff=1e-7, agreement=1.0),
+    )
+    assert golden(answers + np.float32(1e-5), answers, "fp32", kind, old) == ""
+    assert "allowed" in golden(answers * np.float32(1.001), answers, "fp32", kind, old)

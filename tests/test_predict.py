@@ -20,11 +20,13 @@ from edgekit.latency_model import METHODS, Accuracy, Prediction, Setting, open_p
 from edgekit.latency_model.analytic import coefficients as files
 from edgekit.latency_model.analytic.accuracy import Rebuilt, rebuild
 from edgekit.latency_model.analytic.fit import nonnegative
-from edgekit.latency_model.analytic.intervals import COVERAGE
-from edgekit.latency_model.analytic.left_out import left_out
+from edgekit.latency_model.analytic.left_out import choose, left_out
 from edgekit.latency_model.analytic.observations import observations
 from edgekit.latency_model.analytic.predictor import FILE, AnalyticPredictor
 from edgekit.latency_model.analytic.refit import own_observations, refit
+from edgekit.latency_model.anchored import AnchoredPredictor, anchors_of
+from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
+from edgekit.latency_model.comparison import errors_of_both
 from edgekit.latency_model.evidence import fingerprint, folder, load_networks, load_rows
 from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
@@ -39,7 +41,7 @@ MOBILENET = "mobilenet-v1-1.0-224-quantized"
 @pytest.fixture(scope="module")
 def rebuilt() -> Rebuilt:
     """The accuracy table, rebuilt from the evidence once."""
-    return rebuild()
+    return rebuild(files.load(folder() / FILE).folds)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +81,9 @@ def test_the_shipped_coefficients_are_what_the_evidence_gives(
     rebuilt: Rebuilt, analytic: AnalyticPredictor
 ) -> None:
     evidence = fingerprint()
-    made = files.make(
-        rebuilt.observations, rebuilt.widths, command="", evidence=evidence, coverage=COVERAGE
-    )
+    known = analytic.known
+    made = files.make(rebuilt, known.forms, known.folds, command="", evidence=evidence)
+    assert made.anchored == known.anchored
     assert analytic.known.evidence == evidence
     for fresh, stored in zip(made.groups, analytic.known.groups, strict=True):
         assert fresh.group == stored.group
@@ -89,14 +91,23 @@ def test_the_shipped_coefficients_are_what_the_evidence_gives(
         assert fresh.coefficients == pytest.approx(stored.coefficients, rel=0.01, abs=1e-4)
 
 
-def test_left_out_families_are_predicted_as_well_as_the_issue_asks(rebuilt: Rebuilt) -> None:
-    fp32 = accuracy(rebuilt, "TFLite (ruy)", "fp32", "Raspberry Pi 4B")
-    assert fp32.families == 3
-    assert fp32.mape <= 0.09
-    assert fp32.within_10 >= 0.68
-    int8 = accuracy(rebuilt, "TFLite (ruy)", "int8", "Raspberry Pi 4B")
-    assert int8.mape <= 0.06
-    assert int8.within_10 >= 0.80
+def test_the_form_is_chosen_without_the_family_it_is_judged_by(
+    rebuilt: Rebuilt, analytic: AnalyticPredictor
+) -> None:
+    """One fold of the record, chosen again; VGG is the one that asks for another form."""
+    rest = [row for row in rebuilt.observations if row.family != "vgg"]
+    assert choose(rest) == analytic.known.folds["vgg"]
+    assert set(analytic.known.folds) == {row.family for row in rebuilt.observations}
+
+
+def test_the_kernels_that_litert_has_today_are_told_from_other_families(rebuilt: Rebuilt) -> None:
+    """Without a release's factor. MobileNet v1 alone said nothing of them: 50 % off."""
+    fp32 = accuracy(rebuilt, "TFLite (XNNPACK)", "fp32", "Raspberry Pi 4B")
+    assert fp32.families == 2
+    assert fp32.mape <= 0.08
+    ruy = accuracy(rebuilt, "TFLite (ruy)", "fp32", "Raspberry Pi 4B")
+    assert ruy.families == 3
+    assert ruy.mape <= 0.09
 
 
 def test_it_beats_one_constant_wherever_another_family_is_known(rebuilt: Rebuilt) -> None:
@@ -106,14 +117,22 @@ def test_it_beats_one_constant_wherever_another_family_is_known(rebuilt: Rebuilt
         if row.constant_mape is not None and row.mape >= row.constant_mape
     }
     # The README of the evidence says why these are lost.
-    assert lost == {("Raspberry Pi 4B", "ncnn", "int8"), ("Raspberry Pi 5", "NCNN", "fp16")}
+    assert lost == {
+        ("Raspberry Pi 4B", "ArmNN delegate (TFLite)", "fp32"),
+        ("Raspberry Pi 5", "NCNN", "fp16"),
+    }
 
 
 def test_the_intervals_hold_as_often_as_they_say(rebuilt: Rebuilt) -> None:
-    own = [row for row in rebuilt.rows if not row.note]
-    held = sum(row.covered * row.rows for row in own) / sum(row.rows for row in own)
-    assert 0.85 <= held <= 0.95
-    assert any(f"hold {held:.1%} of the" in note for note in rebuilt.notes)
+    """Every family of a group with one say: a benchmark's hundred sizes are no hundred proofs."""
+    held = [covered for _, covered in rebuilt.known.values()]
+    families = [
+        len({row.family for row in rebuilt.observations if row.group == group})
+        for group in rebuilt.known
+    ]
+    share = sum(c * n for c, n in zip(held, families, strict=True)) / sum(families)
+    assert 0.85 <= share <= 0.95
+    assert any(f"hold {share:.1%} of the" in note for note in rebuilt.notes)
 
 
 def test_a_left_out_family_is_out_of_everything() -> None:
@@ -124,7 +143,9 @@ def test_a_left_out_family_is_out_of_everything() -> None:
     )
 
     def predicted(of: str, several: tuple[object, ...]) -> list[float]:
-        return [p.seconds for p in left_out(several) if (p.row.family == "resnet") == (of == "it")]  # type: ignore[arg-type]
+        folds = {row.family: {"float": "sums", "int8": "sums"} for row in rows}
+        told = left_out(several, folds)  # type: ignore[arg-type]
+        return [p.seconds for p in told if (p.row.family == "resnet") == (of == "it")]
 
     assert predicted("it", slow) == pytest.approx(predicted("it", rows))
     assert predicted("others", slow) != pytest.approx(predicted("others", rows), rel=0.01)
@@ -149,11 +170,15 @@ def test_a_prediction_says_what_it_stands_on(
     analytic: AnalyticPredictor, mobilenet: Workload
 ) -> None:
     ruy = analytic.price(mobilenet, "int8", setting())
-    assert ruy.calibrated
-    assert "169 rows of 3 families, ruy int8 on Cortex-A72" in ruy.why
+    (group,) = [
+        g for g in analytic.known.groups if g.group.title == "ruy int8 on Cortex-A72, 64-bit"
+    ]
+    assert "193 rows of 3 families, ruy int8 on Cortex-A72" in ruy.why
+    assert f"left out, they were missed by {group.mape:.0%}" in ruy.why
     litert = analytic.price(mobilenet, "int8", setting("ai_edge_litert"))
     assert not litert.calibrated
-    assert "one family of networks only (mobilenet-v1)" in litert.why
+    assert "2 families, xnnpack int8" in litert.why
+    assert "such intervals held 100.0% of its families left out, not 85 to 95 %" in litert.why
     onnx = analytic.price(mobilenet, "int8", setting("onnxruntime"))
     assert not onnx.calibrated
     assert "no int8 row of mlas on Cortex-A72" in onnx.why
@@ -165,12 +190,25 @@ def test_a_prediction_says_what_it_stands_on(
     assert width(ruy) < width(onnx)
 
 
+@pytest.mark.parametrize("share", [0.8, 0.85, 0.9, 0.95, 1.0, None])
+def test_calibrated_is_what_left_out_families_bore_out(
+    analytic: AnalyticPredictor, mobilenet: Workload, tmp_path: Path, share: float | None
+) -> None:
+    """85 to 95 % of them held, and nothing else against it."""
+    groups = tuple(
+        replace(g, covered=share) if g.kernels == "ruy" else g for g in analytic.known.groups
+    )
+    files.save(replace(analytic.known, groups=groups), tmp_path / FILE)
+    found = AnalyticPredictor(tmp_path / FILE).price(mobilenet, "fp32", setting())
+    assert found.calibrated == (share is None or 0.85 <= share <= 0.95)
+
+
 def test_it_gives_back_the_rows_it_stands_on(
     analytic: AnalyticPredictor, mobilenet: Workload
 ) -> None:
-    rows = load_rows(board="Raspberry Pi 4B", runtime="XNNPACK", dtype="int8", os_bits=64)
-    found = analytic.price(mobilenet, "int8", setting("ai_edge_litert"))
-    assert found.seconds * 1e3 == pytest.approx(np.mean([r.latency_ms for r in rows]), rel=0.05)
+    rows = load_rows(board="Raspberry Pi 4B", runtime="XNNPACK", dtype="fp32", os_bits=64)
+    found = analytic.price(mobilenet, "fp32", setting("ai_edge_litert"))
+    assert found.seconds * 1e3 == pytest.approx(np.mean([r.latency_ms for r in rows]), rel=0.08)
 
 
 def test_an_unseen_operator_widens_and_uncalibrates(
@@ -189,7 +227,7 @@ def test_convolutions_the_rows_lack_uncalibrate(analytic: AnalyticPredictor) -> 
     found = analytic.price(vgg, "fp32", setting())
     assert not found.calibrated
     assert "larger than 1×1, at most 9% in the rows" in found.why
-    assert analytic.price(vgg, "fp32", setting("ncnn")).calibrated
+    assert "larger than 1×1" not in analytic.price(vgg, "fp32", setting("ncnn")).why
 
 
 def test_threads_and_clock_obey_physics(analytic: AnalyticPredictor, mobilenet: Workload) -> None:
@@ -324,7 +362,7 @@ def test_the_command_refits_saves_and_says_whose_numbers_it_uses(
         truth = 1.8 * analytic.predict(artifact, setting("onnxruntime", 1)).seconds
         save(measured_on_pi4(artifact, truth), results)
     save(replace(measured_on_pi4(chains[0], 1.0), target="rpi5", label="elsewhere"), results)
-    ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--json")
+    ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--json", "--method", "analytic")
     before = json.loads(cli(*ask, XDG_CONFIG_HOME=str(home)).stdout)
     done = cli(*ask, "--refit", results, XDG_CONFIG_HOME=str(home))
     assert done.returncode == 0, done.stderr
@@ -342,13 +380,108 @@ def test_the_command_refits_saves_and_says_whose_numbers_it_uses(
     assert "is damaged" in one_line_error(cli(*ask, XDG_CONFIG_HOME=str(home)))
 
 
+def test_anchors_move_the_others_and_say_what_that_is_worth(
+    analytic: AnalyticPredictor, chains: list[Artifact]
+) -> None:
+    """Two models took twice as long as predicted; a third one is moved, another runtime is not."""
+    rpi4 = load_target("rpi4")
+    at = setting("onnxruntime", 1)
+    rows = [
+        measured_on_pi4(artifact, 2 * analytic.predict(artifact, at).seconds)
+        for artifact in chains[:2]
+    ]
+    rows.append(replace(rows[0], target="rpi5"))
+    rows.append(measured_on_pi4(onnx_artifact(chains[0].folder.parent / "z", "strange", (4,)), 1.0))
+    anchors, left = anchors_of(rows, chains, rpi4, analytic)
+    assert [anchor.log_factor for anchor in anchors] == pytest.approx([math.log(2)] * 2, abs=0.01)
+    assert "measured on rpi5, not on rpi4" in left[0]
+    assert "its artifact is not among those given" in left[1]
+    known = (
+        Anchoring("float", 1, 9, 0.5, 0.8, 0.1, 0.2, 0.9),
+        Anchoring("float", 2, 9, 1.0, 0.5, 0.05, 0.2, 0.99),
+    )
+    plain = analytic.predict(chains[2], at)
+    one = AnchoredPredictor(analytic, anchors[:1], known).predict(chains[2], at)
+    two = AnchoredPredictor(analytic, anchors, known).predict(chains[2], at)
+    assert one.seconds == pytest.approx(math.sqrt(2) * plain.seconds, rel=0.01)
+    assert two.seconds == pytest.approx(2 * plain.seconds, rel=0.01)
+    width = math.log(plain.high / plain.low)
+    assert math.log(one.high / one.low) == pytest.approx(0.8 * width)
+    assert math.log(two.high / two.low) == pytest.approx(0.5 * width)
+    assert one.calibrated and "leaves 10.0% on average" in one.why
+    assert not two.calibrated and "such intervals held 99% of the evidence" in two.why
+    four = AnchoredPredictor(analytic, anchors, known).predict(chains[2], setting("onnxruntime", 4))
+    assert "no anchor has 4 threads" in four.why
+    other = AnchoredPredictor(analytic, anchors, known).predict(chains[2], setting("openvino", 1))
+    assert other.seconds == analytic.predict(chains[2], setting("openvino", 1)).seconds
+    assert "no anchor of openvino in float" in other.why
+
+
+def test_what_anchors_are_worth_is_found_without_the_family_they_are_held_to() -> None:
+    """Two settings off by 30 % either way and nothing else: anchors take all of it away."""
+    told = [
+        Told(place, "float", family, math.log(1.3) * (1 if place else -1), 0.5)
+        for place in (0, 1)
+        for family in "abc"
+    ]
+    folds = [
+        Fold(
+            tuple(row for row in told if row.family == family),
+            tuple(row for row in told if row.family != family),
+        )
+        for family in "abc"
+    ]
+    one, two = worth(folds)
+    assert (one.anchors, two.anchors) == (1, 2)
+    assert (one.share, one.mape, one.covered) == (1.0, 0.0, 1.0)
+    assert one.unanchored == pytest.approx((0.3 + (1 - 1 / 1.3)) / 2, abs=1e-3)
+
+
+def test_the_command_anchors(cli: Cli, tmp_path: Path, chains: list[Artifact]) -> None:
+    results = tmp_path / "results"
+    ask = ("predict-latency", tmp_path / "art", "--threads", "1", "--method", "analytic", "--json")
+    before = json.loads(cli(*ask).stdout)["rows"]
+    save(measured_on_pi4(chains[0], 4 * before[0]["predicted_p50_ms"] / 1e3), results)
+    after = json.loads(cli(*ask, "--anchor", results).stdout)["rows"]
+    assert all("anchored by 1 of your models" in row["why"] for row in after)
+    assert all(
+        slow["predicted_p50_ms"] > fast["predicted_p50_ms"]
+        for slow, fast in zip(after, before, strict=True)
+    )
+    only = ("predict-latency", tmp_path / "art" / "b", "--method", "analytic", "--anchor", results)
+    assert "name the artifact it timed too" in one_line_error(cli(*only))
+
+
+def test_without_a_virtual_board_it_is_analytic_and_says_what_one_would_gain(
+    cli: Cli, tmp_path: Path, chains: list[Artifact]
+) -> None:
+    done = cli(
+        "predict-latency", chains[0].folder, "--json", XDG_CACHE_HOME=str(tmp_path / "empty")
+    )
+    said = json.loads(done.stdout)
+    assert {row["method"] for row in said["rows"]} == {"analytic"}
+    (line,) = [note for note in said["notes"] if note.startswith("analytic, not executed: ")]
+    assert "run `edgekit device install rpi4`" in line
+    executed, priced = errors_of_both("Cortex-A72", "float") or (1.0, 0.0)
+    assert executed < priced
+    assert f"executed is {executed:.0%} off and analytic {priced:.0%}" in line
+
+
+def test_a_32_bit_system_is_refused_with_its_reason(cli: Cli, tmp_path: Path) -> None:
+    profile = tmp_path / "old.toml"
+    profile.write_text('title = "a Pi 3 with a 32-bit system"\narchitecture = "armv7l"\n')
+    said = one_line_error(cli("predict-latency", tmp_path, "--target", profile))
+    assert "32-bit systems are not supported" in said
+
+
 def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(
     cli: Cli, tmp_path: Path
 ) -> None:
     ours = onnx_artifact(tmp_path / "art" / "m", "multitask-cnn:classification", (16, 16))
     onnx_artifact(tmp_path / "art" / "z", "zhu-lightweight:regression", (64, 64, 64))
     home, results = tmp_path / "home", tmp_path / "results"
-    done = cli("predict-latency", tmp_path / "art", "--results", results, XDG_CONFIG_HOME=str(home))
+    ask = ("predict-latency", tmp_path / "art", "--method", "analytic", "--results", results)
+    done = cli(*ask, XDG_CONFIG_HOME=str(home))
     assert done.returncode == 0, done.stderr
     assert "uncalibrated" in done.stdout
     found, problems = load_files(results, PredictionRecord)
@@ -364,9 +497,9 @@ def test_predictions_are_saved_and_reported_beside_the_paper_s_phone(
         assert row["provenance"] == "predicted"
         low, ratio, high = (float(str(row[k])) for k in ("ratio_low", "ratio", "ratio_high"))
         assert low < ratio < high
-        # What both have wrong alike cancels: narrower than two independent errors would be.
-        independent = math.log(float(str(row["high_ms"])) / float(str(row["low_ms"])))
-        assert math.log(high / low) < math.sqrt(2) * independent
+        # Two independent errors: nothing was seen to cancel in the ratios of left-out networks.
+        each = math.log(float(str(row["high_ms"])) / float(str(row["low_ms"])))
+        assert each < math.log(high / low) < 2 * each
 
 
 def test_the_command_refuses_what_it_cannot_do(cli: Cli, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def test_no_damage_ends_in_a_traceback(tmp_path: Path, cut: int, noise: bytes) -
 
 def test_a_label_cannot_leave_its_folder(tmp_path: Path) -> None:
     record = replace(an_accuracy(), model="../../etc/passwd", split="a/b")
-    assert save(record, tmp_path).parent == tmp_path / "accuracy"
+    path = save(record, tmp_path)
+    assert path.resolve().is_relative_to(tmp_path.resolve() / "accuracy") and path.is_file()
+    assert ".." not in path.relative_to(tmp_path).parts
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,9 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+from scale_out_work import request
 from edgekit.evaluation.evaluate import evaluate
+from scale_out_work import request
 
 def say(step, text):
     if text == "2 of 6 shards":

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
@@ -24,20 +24,22 @@ from edgekit import zoo
 from edgekit.data import Dataset, Decisions, Sample, SplitPlan, open_dataset
 from edgekit.data.decoded import Decoded
 from edgekit.data.stores import FolderStore
-from edgekit.errors import BadData, BadModel, EdgekitError
+from edgekit.errors import BadData, BadModel, EdgekitError, UserError
 from edgekit.results import load_accuracy
 from edgekit.spec import ADIENCE_AGE_LABELS, InputSpec, ModelSpec, OutputSpec
 from edgekit.training.augment import augment, normalise, plain
+from edgekit.training.device import choose_device
 from edgekit.training.folds import across_folds, fold_runs
 from edgekit.training.inference import decisions, predict, validate
-from edgekit.training.kernels import ByteDropout, accelerate
+from edgekit.training.kernels import ByteDropout, accelerate, with_dropout
 from edgekit.training.label_targets import age_distribution, class_targets, scale_targets
 from edgekit.training.loop import Told, fit
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import schedule
 from edgekit.training.recipe import Augmentation, Recipe, adjusted, default_recipe
 from edgekit.training.regression_scale import best_scale, refit_scales
-from edgekit.training.run import TrainOptions, TrainResult, train
+from edgekit.training.run import TrainOptions, TrainResult, begin_from, train
+from edgekit.training.teachers import lessons_of, mixed, points
 from edgekit.zoo.checkpoint import save_weights
 from edgekit.zoo.heads import JointHeads
 
@@ -253,6 +255,7 @@ def test_every_change_stays_in_range_and_differs_per_image() -> None:
     how = Augmentation(
         mirror=True,
         zoom=0.2,
+        wider=0.5,
         stretch=0.1,
         shift=0.1,
         rotate=20,
@@ -261,11 +264,41 @@ def test_every_change_stays_in_range_and_differs_per_image() -> None:
         colour=0.5,
         grey=0.2,
         erase=1.0,
+        blur=0.5,
+        coarse=0.5,
+        jpeg=0.5,
     )
     pixels = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8).repeat(8, 1, 1, 1)
     changed = augment(pixels, INPUT, how)
     assert changed.min() >= 0 and changed.max() <= 255
     assert len({image.sum().item() for image in changed}) == 8
+
+
+@pytest.mark.parametrize("change", ["blur", "coarse", "jpeg"])
+def test_what_loses_detail_changes_its_share_of_the_images_and_keeps_the_mean(change: str) -> None:
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (64, 16, 16, 3), dtype=torch.uint8)
+    lossy = augment(pixels, INPUT, msgspec.convert(asdict(STILL) | {change: 0.5}, Augmentation))
+    straight = plain(pixels, INPUT)
+    changed = (lossy - straight).abs().amax((1, 2, 3)) > 1
+    assert 0.3 < changed.float().mean() < 0.7
+    before, after = straight[changed], lossy[changed]
+    assert (before.mean((1, 2, 3)) - after.mean((1, 2, 3))).abs().max() < 10
+    assert after.std() < 0.95 * before.std()  # noise is detail, and that is what is lost
+
+
+def test_a_grey_network_can_lose_detail_too() -> None:
+    spec = InputSpec(16, 16, mean=(0.0,), std=(255.0,), colour="GREY")
+    pixels = torch.randint(0, 256, (4, 16, 16, 1), dtype=torch.uint8)
+    lossy = augment(pixels, spec, replace(STILL, blur=1.0, coarse=1.0, jpeg=1.0))
+    assert lossy.shape == (4, 1, 16, 16) and bool(torch.isfinite(lossy).all())
+
+
+def test_wider_frames_show_more_than_the_picture_and_never_less() -> None:
+    pixels = torch.full((64, 16, 16, 3), 255, dtype=torch.uint8)
+    pixels[:, 4:12, 4:12] = 0  # a dark square: the wider the frame, the smaller it is in it
+    dark = (augment(pixels, INPUT, replace(STILL, wider=0.5)) < 128).float().mean((1, 2, 3))
+    assert dark.min() < 0.15 and 0.2 < dark.max() <= 0.26
 
 
 def test_blue_first_networks_get_blue_first() -> None:
@@ -436,7 +469,7 @@ def test_a_run_begins_from_the_tensors_it_shares(faces: Path, tmp_path: Path) ->
     with pytest.raises(BadModel, match="no tensor in common"):
         train(options)
     start.write_bytes(b"cut")
-    with pytest.raises(BadModel, match="not a readable safetensors"):
+    with pytest.raises(BadModel, match="not a safetensors file"):
         train(options)
 
 
@@ -484,6 +517,155 @@ def test_folds_are_summed_up_by_mean_and_deviation(faces: Path, tmp_path: Path) 
     assert (age.output, age.folds) == ("age", 2)
     assert age.mean == pytest.approx((one + other) / 2)
     assert age.deviation == pytest.approx(abs(one - other) / 2**0.5)
+
+
+# Teachers, devices, patience
+
+
+def teacher(tmp_path: Path, right: bool) -> Path:
+    """Weights that answer every image alike: the sixth age group, and a gender by `right`."""
+    network = zoo.build("multitask-cnn", "classification")
+    with torch.no_grad():
+        for head, index in (("age", 5), ("gender", int(right))):
+            network.get_parameter(f"heads.{head}.weight").zero_()
+            network.get_parameter(f"heads.{head}.bias").zero_()[index] = 20.0
+    path = tmp_path / f"{right}.safetensors"
+    save_weights(network, path, {"model": "multitask-cnn", "variant": "classification"})
+    return path
+
+
+def test_teachers_answers_are_their_mean_and_are_kept(faces: Path, tmp_path: Path) -> None:
+    spec = zoo.spec("multitask-cnn", "classification")
+    train_side = open_dataset(str(faces), SplitPlan("random")).split("train")
+    teachers = [teacher(tmp_path, True), teacher(tmp_path, False)]
+    first = lessons_of(teachers, spec, train_side, Recipe(), workers=1)
+    assert first["age"].shape == (len(train_side.samples), 8)
+    assert first["age"][:, 5] == pytest.approx(1.0, abs=1e-4)
+    assert first["gender"] == pytest.approx(0.5, abs=1e-4)
+    kept = list((tmp_path / "cache" / "edgekit" / "lessons").iterdir())
+    assert len(kept) == 2
+    again = lessons_of(teachers, spec, train_side, Recipe(), workers=1)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_targets_are_shared_by_labels_and_teachers() -> None:
+    labels = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    lesson = np.array([[0.5, 0.5], [0.0, 1.0], [0.2, 0.8]], np.float32)
+    targets, weights = mixed(labels, np.array([2, 1, 0], np.float32), lesson, 0.4)
+    assert targets == pytest.approx(np.array([[0.8, 0.2], [0, 1], [0.2, 0.8]]))
+    assert weights == pytest.approx(np.array([2, 1, 0.4]))  # the last has no label of its own
+
+
+def test_a_network_learns_from_its_teacher_what_no_label_says(faces: Path, tmp_path: Path) -> None:
+    options = TrainOptions(
+        model="multitask-cnn",
+        data=str(faces),
+        output=tmp_path / "run",
+        plan=SplitPlan("random"),
+        changes=("epochs=3", "batch=8", "teacher_share=1", "dropout=0"),
+        threads=1,
+        teachers=(teacher(tmp_path, True),),
+        device="cpu",
+    )
+    result = train(options)
+    assert result.teachers == ("True.safetensors",)
+    assert "--teacher True.safetensors --seed 0" in result.command
+    assert set(result.reframed) == {"age", "gender"}
+    network = zoo.build("multitask-cnn", "classification")
+    network.load_state_dict(
+        load_file(tmp_path / "run" / "multitask-cnn.classification.safetensors")
+    )
+    age, gender = network(torch.rand(8, 3, 64, 64))
+    assert set(age.argmax(1).tolist()) == {5}  # no face here is of that group
+    assert set(gender.argmax(1).tolist()) == {1}
+    card = (tmp_path / "run" / "multitask-cnn.classification.md").read_text()
+    assert "100 % of each target from True.safetensors" in card
+
+
+def test_a_regressions_target_is_the_mean_of_its_teachers_answers() -> None:
+    lesson = np.array([[0, 0.5, 0.5], [1, 0, 0]], np.float32)
+    assert points(lesson) == pytest.approx(np.array([[1.5], [0.0]]))
+    targets, _ = mixed(
+        np.array([[2], [1]], np.float32), np.ones(2, np.float32), points(lesson), 0.5
+    )
+    assert targets == pytest.approx(np.array([[1.75], [0.5]]))
+
+
+def test_teachers_that_cannot_teach_are_refused(faces: Path, tmp_path: Path) -> None:
+    spec = zoo.spec("multitask-cnn", "classification")
+    side = open_dataset(str(faces), SplitPlan("random")).split("train")
+    unsaid = tmp_path / "unsaid.safetensors"
+    save_file({"a": torch.zeros(1)}, unsaid)
+    (tmp_path / "empty").mkdir()
+    regression = tmp_path / "regression.safetensors"
+    save_weights(
+        zoo.build("multitask-cnn", "regression"),
+        regression,
+        {"model": "multitask-cnn", "variant": "regression"},
+    )
+    for path, message in (
+        (unsaid, "does not say whose weights"),
+        (tmp_path / "empty", "holds 0 weights files"),
+        (tmp_path / "gone.safetensors", "no such weights file"),
+        (regression, "classifies none of the outputs"),
+    ):
+        with pytest.raises(BadModel, match=message):
+            lessons_of([path], spec, side, Recipe(), workers=1)
+
+
+def test_a_device_that_is_not_here_is_one_line_and_auto_takes_what_is() -> None:
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in ("cuda", "mps", "cpu")
+    with pytest.raises(UserError, match="choose from auto, cpu, cuda, mps"):
+        choose_device("gpu")
+    missing = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name in (name for name, there in missing.items() if not there):
+        with pytest.raises(UserError, match=f"has no {name}: use --device"):
+            choose_device(name)
+
+
+def test_a_run_ends_when_its_patience_does(shades: Path, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=30, batch=8, patience=2)  # the best score is soon 100 and stays
+    trained = fit(Tiny(), SPEC, open_dataset(str(shades)), recipe, tmp_path)
+    assert len(trained.history) == trained.best_epoch + 2 < 30
+    again = fit(Tiny(), SPEC, open_dataset(str(shades)), recipe, tmp_path)
+    assert len(again.history) == len(trained.history)  # what has ended does not go on
+
+
+def test_a_run_that_stops_has_the_weights_of_that_epoch(shades: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(str(shades))
+    whole = fit(Tiny(), SPEC, dataset, RECIPE, tmp_path / "whole")
+    part = fit(Tiny(), SPEC, dataset, replace(RECIPE, stop=2), tmp_path / "part")
+    rates = [[row["rate"] for row in run.history] for run in (whole, part)]
+    losses = [[row["loss"] for row in run.history] for run in (whole, part)]
+    assert rates[1] == rates[0][:2] and losses[1] == losses[0][:2]
+
+
+def test_a_recipes_dropout_replaces_the_networks_own() -> None:
+    network = zoo.build("multitask-cnn", "classification")
+    kept = with_dropout(deepcopy(network), None)
+    assert {layer.p for layer in kept.modules() if isinstance(layer, nn.Dropout)} == {0.25}
+    none = accelerate(with_dropout(deepcopy(network), 0.0)).train()
+    assert not any(isinstance(layer, nn.Dropout) for layer in none.modules())
+    assert list(none.state_dict()) == list(network.state_dict())
+
+
+def test_a_start_may_be_the_file_of_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brings_weights" / "models").mkdir(parents=True)
+    (tmp_path / "brings_weights" / "__init__.py").touch()
+    own = zoo.build("multitask-cnn", "classification", 1).state_dict()
+    torch.save(own, tmp_path / "brings_weights" / "models" / "w.pth")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = zoo.build("multitask-cnn", "classification", 2)
+    start = Path("brings_weights/models/w.pth")
+    begin_from(network, start)
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
+    options = TrainOptions(model="multitask-cnn", data="d", output=tmp_path, start=start)
+    assert "--from brings_weights/models/w.pth" in options.command()
+    with pytest.raises(BadModel, match="no such weights file"):
+        begin_from(network, Path("brings_nothing/w.pth"))
 
 
 def test_fast_layers_compute_the_same() -> None:

@@ -18,7 +18,7 @@ from edgekit.cli import app
 from edgekit.conversion.sources import SourceRequest, load_module
 from edgekit.data import SplitPlan
 from edgekit.errors import BadData, BadModel, EdgekitError
-from edgekit.training.recorded import Recorded, command_of, join_pairs, make, recorded
+from edgekit.training.recorded import Recorded, command_of, join_pairs, make, recorded, with_needed
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.zoo.checkpoint import save_weights
 
@@ -140,14 +140,14 @@ def test_a_training_that_fails_is_told_and_leaves_no_weights(
 
 def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path: Path) -> None:
     records = tmp_path / "records"
-    for name in ("cnn-elm.age", "z"):
+    for name in ("cnn-elm.age", Path(FILE).stem):
         (records / name).mkdir(parents=True)
     (basis,) = recorded(tmp_path)
     record = msgspec.to_builtins(basis.result)
     record |= {"model": "cnn-elm", "variant": "age", "start": FILE}
     record["command"] = f"edgekit train cnn-elm:age --data utkface.zip --from {FILE} --seed 0"
     (records / "cnn-elm.age" / "training.json").write_bytes(msgspec.json.encode(record))
-    (records / "z" / "training.json").write_bytes(msgspec.json.encode(basis.result))
+    (records / Path(FILE).stem / "training.json").write_bytes(msgspec.json.encode(basis.result))
     first, second = recorded(tmp_path, records)
     assert (first.source, second.source) == (MODEL, "cnn-elm:age")
     with pytest.raises(BadModel, match="is not there: make it first"):
@@ -156,9 +156,61 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
     words = command_of(second, Path("/data/faces.zip"))
     assert words[words.index("--from") + 1] == str(first.weights)
     assert words[words.index("--data") + 1] == "/data/faces.zip"
-    (records / "z" / "training.json").write_bytes(b"{}")
-    with pytest.raises(BadData, match=r"z/training\.json is damaged"):
+    (records / Path(FILE).stem / "training.json").write_bytes(b"{}")
+    with pytest.raises(BadData, match=r"regression/training\.json is damaged"):
         recorded(tmp_path, records)
+
+
+def test_what_a_network_learned_from_is_trained_first(shelved: Path, tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    (basis,) = recorded(tmp_path)
+    plain = msgspec.to_builtins(basis.result)
+    command = "edgekit train {} --data utkface.zip {} --seed 0"
+    start = "brings_weights/models/w.pth"
+    student, teacher = "multitask-cnn.classification", "multitask-cnn.teacher"
+    taken = f"--teacher {teacher}.safetensors"
+    for name, changes in {
+        student: {
+            "teachers": [f"{teacher}.safetensors"],
+            "command": command.format("multitask-cnn:classification", taken),
+        },
+        teacher: {
+            "start": start,
+            "command": command.format("multitask-cnn:teacher", f"--from {start}"),
+        },
+    }.items():
+        model, variant = name.split(".")
+        record = plain | {"model": model, "variant": variant} | changes
+        (records / name).mkdir(parents=True)
+        (records / name / "training.json").write_bytes(msgspec.json.encode(record))
+    first, second = known = recorded(tmp_path, records)
+    assert (first.source, second.source) == (
+        "multitask-cnn:teacher",
+        "multitask-cnn:classification",
+    )
+    assert with_needed([second], known) == [first, second]
+    assert with_needed([first], known) == [first]
+    assert start in command_of(first, tmp_path)  # of an installed package: as it is on record
+    with pytest.raises(BadModel, match="is not there: make it first"):
+        command_of(second, tmp_path)
+    first.weights.touch()
+    words = command_of(second, tmp_path)
+    assert words[words.index("--teacher") + 1] == str(first.weights)
+
+
+def test_what_ships_is_trained_again_when_asked(
+    shelved: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
+    (tmp_path / FILE).touch()
+    trained: list[str] = []
+    monkeypatch.setattr(
+        "edgekit.training.recorded.make", lambda one, data, quiet: trained.append(one.source)
+    )
+    for flags, expected in (([], []), (["--remake"], [MODEL])):
+        done = CliRunner().invoke(app, ["weights", "--data", str(faces), "--json", *flags])
+        assert done.exit_code == 0, done.output
+        assert trained == expected
 
 
 def test_an_age_and_a_gender_network_make_a_pair(shelved: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_every_variant_has_its_pinned_cost_and_the_outputs_of_its_contract(
     network = on_meta(name, variant)
     assert count_parameters(network) == facts.parameters
     assert count_macs(network, contract) == facts.macs
-    outputs = network(torch.empty(3, 3, contract.input.height, contract.input.width, device="meta"))
+    outputs = network(torch.empty(3, 3, contract.image.height, contract.image.width, device="meta"))
     widths = [
         1 if output.kind == "regression" else len(output.labels) for output in contract.outputs
     ]
@@ -109,7 +109,7 @@ def pooled(name: str, variant: str, layer: type[nn.Module]) -> list[int]:
     for module in network.modules():
         if isinstance(module, layer):
             module.register_forward_hook(lambda _m, _i, output: sides.append(output.shape[-1]))
-    size = zoo.spec(name, variant).input
+    size = zoo.spec(name, variant).image
     network(torch.empty(1, 3, size.height, size.width, device="meta"))
     return sides
 
@@ -146,7 +146,7 @@ def test_weights_are_drawn_from_the_seed_and_the_callers_random_state_is_kept(na
 @pytest.mark.parametrize("name", zoo.systems())
 def test_no_weight_is_left_unfilled_and_a_photograph_gives_moderate_outputs(name: str) -> None:
     variant = "gender" if "gender" in zoo.systems()[name].variants else "regression"
-    network, given = zoo.build(name, variant), zoo.spec(name, variant).input
+    network, given = zoo.build(name, variant), zoo.spec(name, variant).image
     assert not network.training
     for key, weight in network.named_parameters():
         assert torch.isfinite(weight).all(), key

@@ -89,6 +89,27 @@ def dying() -> tuple[nn.Module, ModelSpec]:
     return Dying(), SPEC
 
 
+class Recurrent(nn.Module):
+    """Reads the columns of an image from left to right and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.SiLU())
+        self.memory = nn.LSTM(256, 12, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(24, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        columns = self.features(image).flatten(1, 2).permute(0, 2, 1)
+        read: Tensor = self.memory(columns)[0]
+        answer: Tensor = 10 * self.head(read[:, -1])
+        return answer
+
+
+def recurrent() -> tuple[nn.Module, ModelSpec]:
+    return Recurrent(), SPEC
+
+
 def no_spec() -> nn.Module:
     return Small()
 

@@ -28,6 +28,13 @@ def xnnpack(model, shape, threads):
     return filled(Interpreter(model, num_threads=threads))
 
 
+def litert(model, shape, threads):
+    """LiteRT as it ships: XNNPACK of today."""
+    from ai_edge_litert import interpreter as litert
+
+    return filled(litert.Interpreter(model, num_threads=threads))
+
+
 def filled(interpreter):
     """Return the interpreter's invoke, its input set."""
     interpreter.allocate_tensors()
@@ -58,7 +65,7 @@ def ncnn(model, shape, threads):
     return invoke
 
 
-RUNTIMES = {"ruy": ruy, "xnnpack": xnnpack, "ncnn": ncnn}
+RUNTIMES = {"ruy": ruy, "xnnpack": xnnpack, "litert": litert, "ncnn": ncnn}
 
 if __name__ == "__main__":
     runtime, model, shape, threads, inferences = sys.argv[1:6]

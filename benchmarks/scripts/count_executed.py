@@ -18,10 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import tflite_detectors
 import tflite_models
 
 from edgekit.devices.emulator import counting, guest
@@ -39,7 +40,12 @@ BOARD_RUN = Path(__file__).parent / "board_run.py"
 INFERENCES = 2
 """The first sets things up and warms the caches; the second is counted."""
 
-BOARDS = {"rpi4": "Raspberry Pi 4B", "rpi5": "Raspberry Pi 5"}
+BOARDS = {
+    "rpi3": {"core": "Cortex-A53"},
+    "rpi4": {"board": "Raspberry Pi 4B"},
+    "rpi5": {"board": "Raspberry Pi 5"},
+}
+"""Whose rows a virtual board's counts explain: a Zero 2 W's core executes what a Pi 3's does."""
 NCNN_VERSION = "README@a4d2ea1d44"
 """The rows of July 2026: older ones measured kernels that today's wheel no longer has."""
 UNCOUNTED = {"vision_transformer", "vgg16", "vgg16_int8"}
@@ -48,6 +54,14 @@ XNNPACK_MODELS = {
     "fp32": "mobilenet-v1-1.0-224-non-quantized",
     "int8": "mobilenet-v1-1.0-224-int8",
 }
+RELEASES = {
+    ("TFLite (XNNPACK)", "v2.18.0"): "litert",
+    ("TFLite (XNNPACK)", "v2.5.0"): "xnnpack",
+    ("TFLite (ruy)", "v2.5.0"): "ruy",
+}
+"""The detectors' releases, and what stands for their kernels: LiteRT of today for those of 2024."""
+LARGE = {"EfficientDet-lite3", "EfficientDet-lite3x", "EfficientDet-lite4"}
+"""7 G multiply-accumulates and more: their small relatives are counted."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +76,35 @@ class Run:
 
 def runs(board: str) -> Iterator[Run]:
     """Return what the evidence measured on a board and what can be run here."""
-    title = BOARDS[board]
-    for row in load_rows(board=title, runtime="ncnn", runtime_version=NCNN_VERSION):
+    place = BOARDS[board]
+    for row in load_rows(runtime="ncnn", runtime_version=NCNN_VERSION, **place):
         if row.model not in UNCOUNTED:
             wanted = {"runtime": "ncnn", "runtime_version": NCNN_VERSION, "model": row.model}
-            yield Run("ncnn", row.model, row.input, {"board": title, **wanted})
-    for row in load_rows(board=title, runtime="TFLite (ruy)"):
-        if not row.model.startswith("ssd-"):
+            yield Run("ncnn", row.model, row.input, {**place, **wanted})
+    for row in load_rows(runtime="TFLite (ruy)", **place):
+        if row.model.startswith(("mobilenet-", "efficientnet-")):
             wanted = {"runtime": row.runtime, "model": row.model}
-            yield Run("ruy", row.model, row.input, {"board": title, **wanted})
-    for row in load_rows(board=title, runtime="XNNPACK", os_bits=64):
+            yield Run("ruy", row.model, row.input, {**place, **wanted})
+    for row in load_rows(runtime="XNNPACK", os_bits=64, **place):
         wanted = {"runtime": "XNNPACK", "os_bits": "64", "model": row.model, "dtype": row.dtype}
-        yield Run("xnnpack", XNNPACK_MODELS[row.dtype], row.input, {"board": title, **wanted})
+        yield Run("xnnpack", XNNPACK_MODELS[row.dtype], row.input, {**place, **wanted})
+    yield from detectors(place)
+
+
+def detectors(place: Mapping[str, str]) -> Iterator[Run]:
+    """Return the detectors that were measured in TFLite, by the kernels of that release."""
+    for row in load_rows(os_bits=64, **place):
+        kernels = RELEASES.get((row.runtime, row.runtime_version))
+        if kernels is None or not row.model.startswith(("EfficientDet", "YOLOX")):
+            continue
+        if row.model in LARGE:
+            continue
+        wanted = {
+            "runtime": row.runtime, "runtime_version": row.runtime_version, "os_bits": "64",
+            "model": row.model, "dtype": row.dtype,
+        }  # fmt: skip
+        name = f"{row.model}-{'int8' if row.dtype == 'int8' else 'float'}"
+        yield Run(kernels, name, row.input, {**place, **wanted})
 
 
 def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path) -> Work:
@@ -84,7 +115,9 @@ def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path
         counts, blocks, model = folder / "counts", folder / "blocks", params / f"{run.model}.param"
         if run.kernels != "ncnn":
             model = folder / "model.tflite"
-            model.write_bytes(tflite_models.build(run.model)[0])
+            detector = run.model.startswith(("EfficientDet", "YOLOX"))
+            build = tflite_detectors.build if detector else tflite_models.build
+            model.write_bytes(build(run.model)[0])
         arguments = [str(BOARD_RUN), run.kernels, str(model), run.input, "1", str(INFERENCES)]
         ended = guest.run(
             sysroot,
@@ -106,6 +139,7 @@ def main() -> None:
     parser.add_argument("board", choices=sorted(BOARDS))
     parser.add_argument("--ncnn-params", type=Path, required=True)
     parser.add_argument("--ncnn", type=Path, required=True)
+    parser.add_argument("--only", default="", help="count only runs whose network has this in it")
     options = parser.parse_args()
     target = load_target(options.board)
     sysroot = installed(board_of(target))
@@ -114,7 +148,7 @@ def main() -> None:
     found = json.loads(path.read_text())["runs"] if path.is_file() else []
     done = {(run["kernels"], run["model"]) for run in found}
     for run in runs(options.board):
-        if (run.kernels, run.model) in done:
+        if (run.kernels, run.model) in done or options.only not in f"{run.kernels} {run.model}":
             continue
         done.add((run.kernels, run.model))
         work = counted(target, sysroot, run, options.ncnn_params, options.ncnn)

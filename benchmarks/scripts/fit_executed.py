@@ -13,12 +13,16 @@ from math import isfinite
 from edgekit.files import sha256
 from edgekit.latency_model.evidence import fingerprint, folder
 from edgekit.latency_model.executed.accuracy import (
-    COVERAGE,
+    KINDS,
     LeftOut,
     ablation_lines,
-    half_widths,
+    anchored,
+    foreign_halves,
     leave_out,
     medians,
+    missed,
+    own_halves,
+    summary,
 )
 from edgekit.latency_model.executed.coefficients import (
     Constants,
@@ -26,41 +30,47 @@ from edgekit.latency_model.executed.coefficients import (
     by_term,
     save,
 )
-from edgekit.latency_model.executed.fit import counts_of, fit, load_samples
+from edgekit.latency_model.executed.fit import choose, counts_of, fit, load_samples
 from edgekit.latency_model.executed.model import TERMS
 from edgekit.latency_model.executed.predictor import FILE
+from edgekit.latency_model.quantiles import COVERAGE
 from edgekit.targets import load_target
-
-
-def told_by_others(items: Sequence[LeftOut]) -> bool:
-    """Tell whether some of a board's rows are predicted from other kernels' alone."""
-    return any(isfinite(item.foreign) for item in items)
 
 
 def board_constants(board: str, items: Sequence[LeftOut], widest: Mapping[str, float]) -> Constants:
     """Return the constants of one board.
 
-    Where only one runtime's kernels were counted, nobody knows how far another's are off: the
-    interval is then at least the `widest` of the boards where that was tried.
+    An interval of kernels without rows is at least the `widest` of the boards where that was tried,
+    and never narrower than that of kernels with rows.
     """
-    halves = half_widths(items)
-    if not told_by_others(items):
-        halves = {kind: max(half, widest[kind]) for kind, half in halves.items()}
+    own = own_halves(items)
     known = load_samples(board)
+    form = choose(known)
+    told = missed(items)
     target = load_target(board)
     if target.hardware.core is None:
         raise SystemExit(f"{board} has no core in its profile")
+    threads: dict[str, set[int]] = {}
+    for sample in known:
+        counts = threads.setdefault(f"{sample.kernels} {sample.kind}", set())
+        counts.add(sample.row.threads or 0)
     return Constants(
-        board=board,
-        core=target.hardware.core.value,
-        counts=sha256(counts_of(board)),
-        kernels=tuple(sorted({sample.kernels for sample in known})),
-        rows=len(known),
-        models=len({(sample.kernels, sample.row.model) for sample in known}),
-        families=tuple(sorted({sample.family for sample in known})),
-        constants=by_term(fit(known)),
-        off=rounded(medians(items)),
-        half=rounded(halves),
+        board,
+        target.hardware.core.value,
+        sha256(counts_of(board)),
+        tuple(sorted({sample.kernels for sample in known})),
+        len(known),
+        len({(sample.kernels, sample.row.model) for sample in known}),
+        tuple(sorted({sample.family for sample in known})),
+        by_term(fit(known, form)),
+        form,
+        rounded(medians(items)),
+        rounded(own),
+        rounded({kind: max(own[kind], widest[kind]) for kind in KINDS}),
+        rounded({key: mape for key, (mape, _) in told.items()}),
+        rounded({key: covered for key, (_, covered) in told.items()}),
+        {key: tuple(sorted(counts)) for key, counts in sorted(threads.items())},
+        anchored(items),
     )
 
 
@@ -73,10 +83,8 @@ def main() -> None:
     """Fit and write."""
     boards = sorted(path.stem for path in (folder() / "executed").glob("*.json"))
     left = {board: leave_out(board) for board in boards}
-    widest = {
-        kind: max(half_widths(items)[kind] for items in left.values() if told_by_others(items))
-        for kind in ("float", "int8")
-    }
+    tried = [foreign_halves(items) for items in left.values()]
+    widest = {kind: max(half[kind] for half in tried if isfinite(half[kind])) for kind in KINDS}
     found = ExecutedCoefficients(
         command="PYTHONPATH=. python benchmarks/scripts/fit_executed.py",
         evidence=fingerprint(),
@@ -85,6 +93,9 @@ def main() -> None:
         boards=tuple(board_constants(board, items, widest) for board, items in left.items()),
     )
     save(found, folder() / FILE)
+    for board, items in left.items():
+        for line in summary(board, items):
+            print(line)
     for line in ablation_lines(boards):
         print(line)
 

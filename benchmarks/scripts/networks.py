@@ -220,6 +220,21 @@ def squeezenet_1_0(size: int = 224) -> Net:
     return net.conv(1000).global_pool()
 
 
+def squeezenet_1_1(size: int = 224) -> Net:
+    """SqueezeNet 1.1 as torchvision has it."""
+    net = Net(size).conv(64, 3, 2, pad=0).pool(3, 2, pad=0, up=True)
+    plan = [(16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 192)]
+    for fire in [*plan, (64, 256), (64, 256)]:
+        if fire is None:
+            net.pool(3, 2, pad=0, up=True)
+            continue
+        squeeze, expand = fire
+        net.conv(squeeze).conv(expand)
+        net.channels = squeeze
+        net.conv(expand, 3, pad=1).concat(expand, expand)
+    return net.conv(1000).global_pool()
+
+
 def vgg(*repeats: int) -> Net:
     """VGG (arXiv 1409.1556): `repeats` convolutions in each of its five stages."""
     net = Net(224)

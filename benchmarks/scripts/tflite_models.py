@@ -29,7 +29,10 @@ KINDS = {"float": "float32", "uint8": "uint8", "int8": "int8"}
 
 @dataclass
 class Graph:
-    """A TFLite graph under construction; `kind` is float, uint8 or int8."""
+    """A TFLite graph under construction; `kind` is float, uint8 or int8.
+
+    `macs` counts its multiply-accumulates, `held` the numbers of its constants.
+    """
 
     kind: str
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -38,6 +41,7 @@ class Graph:
     operators: list[Any] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     macs: int = 0
+    held: int = 0
 
     def tensor(self, shape: tuple[int, ...], dtype: str, scales: int = 1, data: Any = None) -> int:
         """Add a tensor, constant where `data` is given; `scales` above 1 are per channel."""
@@ -45,6 +49,7 @@ class Graph:
         made.shape, made.type, made.name = list(shape), TYPES[dtype], f"t{len(self.tensors)}"
         made.buffer = 0
         if data is not None:
+            self.held += data.size
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(data.tobytes(), np.uint8)
             made.buffer = len(self.buffers)
@@ -167,17 +172,19 @@ class Graph:
             quantization.zeroPoint = np.array([-128 if self.kind == "int8" else 0], np.int64)
         return output
 
-    def written(self, source: int, output: int) -> bytes:
+    def written(self, source: int, outputs: list[int]) -> bytes:
         """Return the .tflite file of what was built."""
         part = schema.SubGraphT()
         part.tensors, part.operators = self.tensors, self.operators
-        part.inputs, part.outputs, part.name = [source], [output], "main"
+        part.inputs, part.outputs, part.name = [source], outputs, "main"
         model = schema.ModelT()
         model.version, model.description = 3, "random weights"
         model.subgraphs, model.buffers, model.operatorCodes = [part], self.buffers, []
         for value in self.codes:
             code = schema.OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = value
+            code.builtinCode, code.deprecatedBuiltinCode = value, min(value, 127)
+            if value == schema.BuiltinOperator.CUSTOM:
+                code.customCode = "TFLite_Detection_PostProcess"
             # Per-channel int8 came with version 3 (depthwise and plain convolution), 4 of dense.
             code.version = 3 if self.kind == "int8" and value in (3, 4) else 1
             model.operatorCodes.append(code)
@@ -261,7 +268,7 @@ def build(name: str) -> tuple[bytes, int]:
         kind = {"quantized": "uint8"}.get(ending, ending)
     graph = Graph(kind)
     source = graph.activation((1, size, size, 3))
-    return graph.written(source, make(graph, source)), graph.macs
+    return graph.written(source, [make(graph, source)]), graph.macs
 
 
 if __name__ == "__main__":

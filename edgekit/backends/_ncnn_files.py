@@ -46,10 +46,10 @@ class Layer:
 
 def read_layers(param: Path) -> tuple[Layer, ...]:
     """Return a network's layers without their numbers. Raises ValueError for another format."""
-    magic, _, *lines = param.read_text().splitlines()
-    if magic.strip() != MAGIC:
+    lines = param.read_text().splitlines()
+    if not lines or lines[0].strip() != MAGIC:
         raise ValueError("not an ncnn .param file")
-    return tuple(_layer(line) for line in lines if line.strip())
+    return tuple(_layer(line) for line in lines[2:] if line.strip())
 
 
 def read_net(param: Path, weights: Path) -> tuple[Layer, ...]:
@@ -116,7 +116,8 @@ def blob_shapes(param: Path, layers: Sequence[Layer]) -> dict[str, Shape]:
 
 def blobs(layer: Layer) -> tuple[Blob, ...]:
     """Return the blobs of numbers that ncnn reads for a layer, in order."""
-    return _NUMBERS.get(layer.kind, lambda layer: ())(layer)
+    of = _NUMBERS.get(layer.kind)
+    return of(layer) if of else ()
 
 
 def _layer(line: str) -> Layer:

@@ -25,21 +25,30 @@ if TYPE_CHECKING:
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 RUNTIME = "ncnn"
 EXTRA = "ncnn"
-PACKAGES = ("ncnn", "pnnx", "torch")
+PACKAGES = ("ncnn", "pnnx", "onnx", "onnxscript", "torch")
 PROGRAM = ""
 
 FILES = ("model.param", "model.bin")
+FEW = 8
+"""Images on which pnnx's network is held to the model at once."""
+FAR = 1e-2
+"""How far it may be there, of the outputs' largest value: more is no rounding."""
+PARAM, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
+"""What pnnx calls them."""
 
 
 def build(
     graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
 ) -> Built:
     """Write model.param and model.bin, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    if graph.spec.tensors:
+        taken = ", ".join(graph.spec.names)
+        raise UnsupportedModel(f"ncnn takes one image, the model {taken}: leave out --backend ncnn")
     from edgekit.backends._ncnn_files import read_net, write_net
     from edgekit.backends._ncnn_int8 import quantizable, quantize
 
     scratch = graph.folder / "ncnn"
-    param, weights = scratch / "model.ncnn.param", scratch / "model.ncnn.bin"
+    param, weights = scratch / PARAM, scratch / WEIGHTS
     if not param.is_file():
         scratch.mkdir(exist_ok=True)
         _convert(graph, scratch)
@@ -63,12 +72,34 @@ def build(
 def _convert(graph: ExportedGraph, scratch: Path) -> None:
     """Run pnnx in `scratch`, which gets model.ncnn.param and model.ncnn.bin.
 
-    pnnx says little by its exit code: what it wrote is read. Raises UnsupportedModel.
+    A torch network is given as a trace, and where that leaves a layer that ncnn does not have, as
+    ONNX: pnnx knows a recurrent layer only there. Raises UnsupportedModel: the attempt's that
+    names an operator, else the first one's.
     """
     import ncnn  # noqa: F401  (a missing runtime is told before the work)
+
+    attempts = {"pt2": (_trace, _from_torch), "onnx": (_from_onnx,)}[graph.format]
+    errors: list[UnsupportedModel] = []
+    for attempt in attempts:
+        try:
+            given, shape, module = attempt(graph, scratch)
+            _pnnx(scratch, given, shape)
+            _check(graph, scratch / PARAM, module)
+        except UnsupportedModel as error:
+            (scratch / PARAM).unlink(missing_ok=True)
+            errors.append(error)
+        else:
+            return
+    raise next((error for error in errors if "operator" in str(error)), errors[0])
+
+
+def _pnnx(scratch: Path, given: str, shape: tuple[int, ...]) -> None:
+    """Run pnnx's program. It says little by its exit code: what it wrote is read.
+
+    Its Python function ignores that code and runs a program it has written; it is not used.
+    """
     import pnnx
 
-    given, shape, module = {"pt2": _trace, "onnx": _onnx}[graph.format](graph, scratch)
     sizes = ",".join(map(str, shape))
     done = subprocess.run(
         [pnnx.EXEC_PATH, given, f"inputshape=[{sizes}]", "fp16=0"],
@@ -81,18 +112,10 @@ def _convert(graph: ExportedGraph, scratch: Path) -> None:
         check=False,
     )
     print(done.stdout)  # into the step's log
-    param = scratch / "model.ncnn.param"
-    whole = param.is_file() and (scratch / "model.ncnn.bin").is_file()
-    if done.returncode or not whole:
-        param.unlink(missing_ok=True)
+    if done.returncode or not all((scratch / name).is_file() for name in (PARAM, WEIGHTS)):
         lines = [line for line in done.stdout.splitlines() if line.strip()]
-        last = lines[-1] if lines else "it said nothing"
+        last = lines[-1] if lines else f"exit code {done.returncode}"
         raise UnsupportedModel(f"ncnn cannot convert the model: pnnx failed ({last[:200]})")
-    try:
-        _check(graph, param, module)
-    except UnsupportedModel:
-        param.unlink()
-        raise
 
 
 def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
@@ -101,40 +124,106 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
 
     from edgekit.backends._ncnn_files import read_layers
 
-    layers = read_layers(param)
+    try:
+        layers = read_layers(param)
+    except ValueError as error:
+        raise UnsupportedModel(f"ncnn cannot convert the model: {error}") from None
     for layer in layers:
         if ncnn.layer_to_index(layer.kind) < 0:
-            # pnnx leaves torch's own name where ncnn has no layer: torch.fft_fft2, F.grid_sample.
-            operator = layer.kind.partition(".")[2].replace(".", "_") or layer.kind
-            error = RuntimeError(f"ncnn has no layer for {layer.kind} (aten::{operator})")
-            raise unsupported("ncnn", error, module)
+            # pnnx leaves torch's own name where ncnn has no layer: torch.fft_fft2, aten::lstm.
+            operator = layer.kind.replace("::", ".").partition(".")[2].replace(".", "_")
+            missing = RuntimeError(f"ncnn has no layer for {layer.kind} (aten::{operator})")
+            raise unsupported("ncnn", missing, module)
     made = {name for layer in layers for name in layer.outputs}
-    missing = [index for index in range(len(graph.spec.outputs)) if f"out{index}" not in made]
-    if "in0" not in made or missing:
+    if not made >= {"in0", *(f"out{index}" for index in range(len(graph.spec.outputs)))}:
         raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
+    try:
+        distance, largest = _distance(graph, param)
+    except (ValueError, RuntimeError) as error:
+        raise UnsupportedModel(f"ncnn cannot run what pnnx made of the model: {error}") from None
+    if not distance <= max(FAR * largest, 1e-4):
+        raise UnsupportedModel(
+            f"pnnx changed the model: in float ncnn is {distance:.3g} off outputs of up to "
+            f"{largest:.3g}; replace what it does not know, or leave out --backend ncnn"
+        )
 
 
-def _trace(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
-    """Write the baked network as TorchScript; return its file's name, input shape and module."""
+def _distance(graph: ExportedGraph, param: Path) -> tuple[float, float]:
+    """Return how far the float network is from the model on a few images, and its largest output.
+
+    Parity judges every artifact later; this one holds int8 to the model too, whose bar is looser,
+    and gives the next attempt its turn.
+    """
+    import msgspec
+    import numpy as np
+
+    from edgekit.onboard import runner
+
+    names = [output.name for output in graph.spec.outputs]
+    contract = {
+        "feed": graph.feed,
+        "input": msgspec.to_builtins(graph.spec.input),
+        "outputs": names,
+    }
+    invoke, reference = runner.load_ncnn(str(param), contract, 1), graph.reference()
+    distance = 0.0
+    for index, image in enumerate(graph.parity_pixels()[:FEW]):
+        for name, value in zip(names, invoke(runner.feed(image, contract)), strict=True):
+            wanted = reference[name][index]
+            if value[0].shape != wanted.shape:
+                raise ValueError(f"output {name} has shape {value[0].shape}, not {wanted.shape}")
+            distance = max(distance, float(np.abs(value[0] - wanted).max()))
+    return distance, max(float(np.abs(reference[name]).max()) for name in names)
+
+
+def _module(graph: ExportedGraph) -> tuple[Any, Any]:
+    """Return the baked network, which takes planes of pixels as floats, and one input of it."""
     import torch
 
     from edgekit.graph.contract import example_input, reference_input
 
-    example = reference_input(example_input(graph.spec, "uint8"), graph.spec.input)
-    if not graph.raw_input:
-        spec = graph.spec.input
-        example = torch.full((1, spec.channels, spec.height, spec.width), 128.0)
-    module = graph.baked_module(feed="float32", planes=True)
+    spec = graph.spec.image
+    example = torch.full((1, spec.channels, spec.height, spec.width), 128.0)
+    if graph.raw_input:
+        example = reference_input(example_input(graph.spec, "uint8"), spec)
+    return graph.baked_module(feed="float32", planes=True), example
+
+
+def _trace(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
+    """Write a torch network as TorchScript; return its file's name, input shape and module."""
+    import torch
+
+    module, example = _module(graph)
     try:
         with torch.no_grad():
-            traced = torch.jit.trace(module, (example,), check_trace=False)
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                module, (example,), check_trace=False
+            )
             traced.save(str(scratch / "model.pt"))
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise unsupported("ncnn", error, module) from None
     return "model.pt", tuple(example.shape), module
 
 
-def _onnx(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
+def _from_torch(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
+    """Write a torch network as ONNX; as `_trace`."""
+    import torch
+
+    from edgekit.backends.onnx import OPSET
+
+    module, example = _module(graph)
+    try:
+        program = torch.onnx.export(
+            module, (example,), dynamo=True, opset_version=OPSET, verbose=False
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise unsupported("ncnn", error, module) from None
+    assert program is not None
+    program.save(str(scratch / "model.onnx"))
+    return "model.onnx", tuple(example.shape), module
+
+
+def _from_onnx(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:
     """Write an ONNX source behind the contract, planes of pixels in; as `_trace`."""
     import onnx
     from torch import nn
@@ -153,12 +242,10 @@ def _onnx(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], An
 
 def _calibrate(graph: ExportedGraph, param: Path, blobs: tuple[str, ...]) -> dict[str, float]:
     """Return the largest absolute value of each blob over the calibration pixels, in float."""
-    import msgspec
-
     from edgekit.backends._ncnn_int8 import ranges
     from edgekit.onboard import runner
 
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    contract = graph.contract()
     net = runner.ncnn_net(str(param), 1, keep_blobs=True)
     samples = (runner.feed(image, contract) for image in graph.calibration_pixels())
     try:

@@ -6,7 +6,7 @@ and would cast every tensor back and forth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,32 +44,50 @@ def build(
     fp32 = graph.folder / "onnx-fp32.onnx"
     if not fp32.is_file():
         make = {"pt2": _from_torch, "onnx": from_onnx}[graph.format]
-        onnx.save(onnxslim.slim(make(graph)), str(fp32))
+        model = onnxslim.slim(make(graph))
+        name_ends(model, [output.name for output in graph.spec.outputs])
+        onnx.save(model, str(fp32))
     if precision == "fp32":
         onnx.save(onnx.load(str(fp32)), str(folder / "model.onnx"))
         return Built(("model.onnx",), graph.feed)
-    layers = tuple(n.name for n in onnx.load(str(fp32)).graph.node if n.op_type in _QUANTIZED)
-    _quantize(graph, fp32, folder / "model.onnx", keep_float)
-    return Built(("model.onnx",), graph.feed, int8_layers=layers)
+    model = onnx.load(str(fp32))
+    layers = tuple(n.name for n in model.graph.node if n.op_type in _QUANTIZED)
+    grouped = _grouped_transposed(model)
+    _quantize(graph, fp32, folder / "model.onnx", (*keep_float, *grouped))
+    notes = tuple(
+        f"in float: {name} (ONNX Runtime quantizes no grouped transposed convolution)"
+        for name in grouped
+    )
+    return Built(("model.onnx",), graph.feed, notes, int8_layers=layers)
+
+
+def _grouped_transposed(model: Any) -> list[str]:
+    """Return the names of transposed convolutions in groups.
+
+    ONNX Runtime's quantizer gives their weights a scale for each channel of one group, and their
+    bias, of all groups, does not fit to it. It has no int8 kernel of them anyway.
+    """
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose"
+        and any(item.name == "group" and item.i > 1 for item in node.attribute)
+    ]
 
 
 def _from_torch(graph: ExportedGraph) -> Any:
     """Return the baked network as a ModelProto."""
     import torch
 
-    from edgekit.graph.contract import example_input, reference_input
-
-    names = [output.name for output in graph.spec.outputs]
-    example = example_input(graph.spec, "uint8")
-    if graph.raw_input:
-        example = reference_input(example, graph.spec.input)
+    # Private names: the user's may be those of inner values. The real ones come at the end.
+    names = [f"edgekit_output_{index}" for index in range(len(graph.spec.outputs))]
     module = graph.baked_module(feed=graph.feed)
     try:
         program = torch.onnx.export(
             module,
-            (example,),
+            graph.examples(),
             dynamo=True,
-            input_names=[INPUT],
+            input_names=list(graph.spec.names),
             output_names=names,
             opset_version=OPSET,
             verbose=False,
@@ -90,15 +108,12 @@ def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     model = _at_our_opset(onnx.load(str(graph.path)))
-    net, spec = model.graph, graph.spec.input
+    net = model.graph
     stored = {tensor.name for tensor in net.initializer}
     source = next(value for value in net.input if value.name not in stored)
-    for value, output in zip(net.output, graph.spec.outputs, strict=True):
-        if value.name != output.name:
-            net.node.append(helper.make_node("Identity", [value.name], [output.name]))
-            value.name = output.name
-    if graph.raw_input:
+    if graph.raw_input or graph.spec.input is None:
         return model
+    spec = graph.spec.image
     # The network's own input gets a name nothing else has: it may be called as ours is.
     network_input = "edgekit_network_input"
     for node in net.node:
@@ -141,9 +156,10 @@ def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
 
 
 def _at_our_opset(model: Any) -> Any:
-    """Return a model that boards and the quantizer can read: at OPSET where it is newer.
+    """Return a model that boards and the quantizer can read: from opset 13 to OPSET.
 
-    Raises UnsupportedModel where it uses what came after.
+    An older one stays as it is where it cannot be raised: only int8 needs 13, for a scale a
+    channel. Raises UnsupportedModel where it uses what came after OPSET.
     """
     from onnx import helper, version_converter
 
@@ -156,26 +172,70 @@ def _at_our_opset(model: Any) -> Any:
                 f"onnx cannot take the model from opset {max(versions)} to {OPSET} "
                 f"({first_line(error)}): export it with opset {OPSET} or older"
             ) from None
+    for version in (17, 13):
+        if max(versions, default=OPSET) >= 13:
+            break
+        try:
+            model = version_converter.convert_version(model, version)
+            break
+        except (RuntimeError, version_converter.ConvertError):
+            continue
     oldest = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
     model.ir_version = min(model.ir_version, oldest)
     return model
 
 
+def name_ends(model: Any, names: Sequence[str]) -> None:
+    """Give a ModelProto's outputs their final names, in place.
+
+    An inner value, weight or input that has one of them is called otherwise from now on.
+    """
+    from onnx import helper
+
+    net = model.graph
+    fixed = {value.name for value in (*net.input, *net.initializer)}
+    used = fixed | {name for graph in _graphs(net) for node in graph.node for name in node.output}
+    wanted = dict(zip((value.name for value in net.output), names, strict=True))
+    renamed = {name: f"edgekit_inner_{name}" for name in used & set(names)}
+    for value, name in zip(net.output, names, strict=True):
+        # Outputs that share a value, or pass on an input, each get a node of their own.
+        if value.name in fixed or wanted[value.name] != name:
+            net.node.append(helper.make_node("Identity", [value.name], [f"edgekit_final_{name}"]))
+            value.name = f"edgekit_final_{name}"
+        renamed[value.name] = name
+    for graph in _graphs(net):
+        for item in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+            item.name = renamed.get(item.name, item.name)
+        for node in graph.node:
+            for names_of in (node.input, node.output):
+                for place, name in enumerate(names_of):
+                    names_of[place] = renamed.get(name, name)
+
+
+def _graphs(net: Any) -> Iterator[Any]:
+    """Yield a graph and those inside its nodes (the branches of an If, the body of a Loop)."""
+    yield net
+    for node in net.node:
+        for item in node.attribute:
+            for inner in (item.g, *item.graphs):
+                if inner.node:
+                    yield from _graphs(inner)
+
+
 class _Reader:
     """Feeds calibration images to ONNX Runtime's quantizer, one batch of one at a time."""
 
-    def __init__(self, tensors: Iterator[NDArray[np.generic]]) -> None:
+    def __init__(self, tensors: Iterator[dict[str, NDArray[np.generic]]]) -> None:
         self.tensors = tensors
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         """Return the next input, or None at the end."""
-        tensor = next(self.tensors, None)
-        return None if tensor is None else {INPUT: tensor}
+        return next(self.tensors, None)
 
 
 def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str, ...]) -> None:
     """Write the QDQ int8 model: uint8 activations, int8 weights per channel in 7 bits."""
-    import msgspec
+    import onnx
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -183,10 +243,18 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         quantize_static,
     )
 
-    from edgekit.onboard.runner import feed
+    from edgekit.onboard.runner import by_name, feed
 
     assert graph.calibration is not None
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    model = onnx.load(str(fp32), load_external_data=False)
+    opset = max((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), default=0)
+    if opset < 13:
+        raise UnsupportedModel(
+            f"onnx int8 needs opset 13 or newer, the model has {opset} and cannot be raised: "
+            "export it again with opset 17, or leave out int8"
+        )
+    contract = graph.contract()
+    name_of = by_name([value.name for value in model.graph.input], contract)
     method = {
         "minmax": CalibrationMethod.MinMax,
         "entropy": CalibrationMethod.Entropy,
@@ -195,7 +263,7 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
     quantize_static(
         str(fp32),
         str(out),
-        _Reader(feed(image, contract) for image in graph.calibration_pixels()),
+        _Reader(name_of(feed(sample, contract)) for sample in graph.calibration_samples()),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

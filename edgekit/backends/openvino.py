@@ -46,18 +46,16 @@ def _from_torch(graph: ExportedGraph) -> Any:
     import openvino as ov
     import torch
 
-    from edgekit.graph.contract import example_input, reference_input
-
-    example = example_input(graph.spec, "uint8")
-    if graph.raw_input:
-        example = reference_input(example, graph.spec.input)
+    examples = graph.examples()
     module = graph.baked_module(feed=graph.feed)
-    program = torch.export.export(module, (example,))
+    program = torch.export.export(module, examples)
     try:
         model = ov.convert_model(program)
-    except (RuntimeError, ov.frontend.OpConversionFailure) as error:
+    except Exception as error:  # its frontends raise a dozen classes of their own
         raise unsupported("openvino", error, module) from None
-    model.reshape(list(example.shape))
+    model.reshape({place: list(example.shape) for place, example in enumerate(examples)})
+    for port, name in zip(model.inputs, graph.spec.names, strict=True):
+        port.get_tensor().set_names({name})
     return model
 
 
@@ -67,9 +65,9 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
     model = ov.convert_model(graph.path)
-    if graph.raw_input:
+    if graph.raw_input or graph.spec.input is None:
         return model
-    spec = graph.spec.input
+    spec = graph.spec.image
     steps = PrePostProcessor(model)
     source = steps.input()
     source.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
@@ -98,19 +96,22 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     8-bit weights saturate and the answers are wrong. NNCF's own default spares the first layer
     only.
     """
-    import msgspec
     import nncf
 
-    from edgekit.onboard.runner import feed
+    from edgekit.onboard.runner import by_name, feed
 
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
-    pixels = graph.calibration_pixels()
+    contract = graph.contract()
+    several = len(graph.spec.names) > 1
+    name_of = by_name([port.get_any_name() for port in model.inputs] if several else [""], contract)
+    samples = [feed(sample, contract) for sample in graph.calibration_samples()]
     # NNCF's own default averages each image's extremes: it clips what only some images reach.
     ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     return nncf.quantize(
         model,
-        nncf.Dataset([feed(image, contract) for image in pixels]),
-        subset_size=len(pixels),
+        nncf.Dataset(
+            [name_of(s) if several else s[0] if isinstance(s, list) else s for s in samples]
+        ),
+        subset_size=len(samples),
         ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges,

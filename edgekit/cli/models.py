@@ -13,7 +13,7 @@ def models(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the zoo: every network with its parameters, multiply-accumulates and origin.
+    """List the built-in networks with their parameters and multiply-accumulates (macs).
 
     Example: edgekit models --json
     """
@@ -27,7 +27,7 @@ def models(
             "default": variant == system.default,
             "parameters": facts.parameters,
             "macs": facts.macs,
-            "input": f"{system.input.height}x{system.input.width}",
+            "input": f"{given.height}x{given.width}",
             "outputs": " ".join(f"{output}:{kind}" for output, kind in facts.outputs.items()),
             "weights": "trained" if zoo.weights_path(name, variant) else "random",
             "provenance": list(system.provenance),
@@ -37,6 +37,7 @@ def models(
         }
         for name, system in zoo.systems().items()
         for variant, facts in system.variants.items()
+        for given in (system.input_of(variant),)
     ]
     notes = (
         "macs: multiply-accumulates of convolutions and matrix products, one image",

@@ -24,7 +24,8 @@ def predict_latency(
     target: Annotated[str, typer.Option(help="A board: a profile's name or TOML file.")] = "rpi4",
     threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1,2,3,4",
     clock_mhz: Annotated[
-        float | None, typer.Option(help="The cores' clock; the target profile's.", min=1)
+        float | None,
+        typer.Option(help="Clock of the cores in MHz. Default: the target profile's.", min=1),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -34,18 +35,37 @@ def predict_latency(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="The predictor: analytic, or what else --check prints.")
+        str | None,
+        typer.Option(
+            help="Prediction method: executed (default where the virtual board is installed) or "
+            "analytic."
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Print how wrong the predictor is on left-out evidence.")
+        bool,
+        typer.Option(
+            "--check", help="Show how wrong the predictor was on measurements it had not seen."
+        ),
     ] = False,
     refit: Annotated[
         Path | None,
-        typer.Option(help="Fold in your own measurements of the board from this folder."),
+        typer.Option(
+            help="Improve the predictor with your own measurements of the board in this folder."
+        ),
+    ] = None,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scale the predictions by your own measurements of the board in this folder; "
+            "their artifacts must be among those given."
+        ),
     ] = None,
     shipped: Annotated[
         bool,
-        typer.Option("--shipped", help="Use the shipped coefficients, not your refitted ones."),
+        typer.Option(
+            "--shipped",
+            help="Ignore your own --refit and use the coefficients that come with edgekit.",
+        ),
     ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Save the predictions in this folder, for the report.")
@@ -54,9 +74,10 @@ def predict_latency(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Predict what one inference takes on a board that is not here, and how wrong that may be.
+    """Estimate the latency on a board that you do not have, with an interval.
 
-    Nothing runs: the artifact's operators are priced by published measurements.
+    If the virtual board is installed, its runtime runs the artifact once and what it executes is
+    timed. Otherwise the estimate comes from published times of the same operators.
     Example: edgekit predict-latency out/mtc --target rpi4 --threads 1,4
     """
     from edgekit.artifact import find_artifacts
@@ -81,15 +102,21 @@ def predict_latency(
     if refit is not None:
         _refit(found, profile, refit, command, as_json=as_json)
         return
-    predictor, origin = open_for(profile, method or "analytic", shipped=shipped)
-    records = predict(
-        profile, found, predictor, runtime=runtime, threads=_threads(threads), clock_mhz=clock_mhz,
-        command=command,
-    )  # fmt: skip
+    choice = Choice(profile, method, shipped=shipped)
+    if anchor is not None:
+        choice.anchor(found, anchor)
+    records: list[PredictionRecord] = []
+    several = [[artifact] for artifact in found] or [[]]
+    for one in several:
+        predictor = choice.of(one[0] if one else None, runtime)
+        records += predict(
+            profile, one, predictor, runtime=runtime, threads=_threads(threads),
+            clock_mhz=clock_mhz, command=command,
+        )  # fmt: skip
     if results is not None:
         for record in records:
             save(record, results)
-    show_predicted(profile, records, origin, wide=wide, as_json=as_json)
+    show_predicted(profile, records, choice.lines, wide=wide, as_json=as_json)
 
 
 def _threads(text: str) -> tuple[int, ...]:
@@ -116,6 +143,92 @@ def open_for(
     return open_predictor(method), []  # type: ignore[arg-type]
 
 
+class Choice:
+    """The predictor of each artifact, and the `lines` that say why.
+
+    It is the one that is named. Else it is executed wherever that can be, for it errs less, and
+    analytic where the user has refitted that: own rows come first.
+    """
+
+    def __init__(self, target: Target, method: str | None, *, shipped: bool) -> None:
+        from edgekit.latency_model.analytic.refit import user_file
+
+        self.target, self.shipped = target, shipped
+        refitted = user_file(target).is_file() and not shipped
+        self.method = method or ("analytic" if refitted else None)
+        self.lines: list[str] = []
+        self._open: dict[str, Predictor] = {}
+        self._anchors: tuple[list[Artifact], Path] | None = None
+
+    def anchor(self, artifacts: list[Artifact], results: Path) -> None:
+        """Have the predictions scaled by the measurements in a folder."""
+        self._anchors = artifacts, results
+
+    def of(self, artifact: Artifact | None, runtime: str | None) -> Predictor:
+        """Return an artifact's predictor."""
+        if artifact is None or self.method is not None:
+            return self._opened(self.method or "analytic")
+        from edgekit.latency_model import Setting
+        from edgekit.latency_model.executed.predictor import open_predictor
+        from edgekit.latency_model.records import runtime_of
+
+        clock = self.target.hardware.clock_mhz
+        setting = Setting(
+            target=self.target,
+            runtime=runtime_of(artifact, runtime),
+            threads=1,
+            clock_mhz=float(clock.value) if clock else 0.0,
+        )
+        why = open_predictor().why_not(artifact, setting)
+        if why is None:
+            return self._opened("executed")
+        line = f"analytic, not executed: {why}{self._gain(artifact)}"
+        self.lines += [line] if line not in self.lines else []
+        return self._opened("analytic")
+
+    def _gain(self, artifact: Artifact) -> str:
+        from edgekit.latency_model.anchored import kind_of
+        from edgekit.latency_model.comparison import errors_of_both
+
+        core, kind = self.target.hardware.core, kind_of(artifact.manifest.precision)
+        both = errors_of_both(core.value, kind) if core else None
+        if both is None:
+            return ""
+        return (
+            f" (families left out, {kind}: executed is {both[0]:.0%} off and analytic "
+            f"{both[1]:.0%} for the kernels both know)"
+        )
+
+    def _opened(self, method: str) -> Predictor:
+        if method not in self._open:
+            found, origin = open_for(self.target, method, shipped=self.shipped)
+            self.lines += origin
+            self._open[method] = self._anchored(found)
+        return self._open[method]
+
+    def _anchored(self, predictor: Predictor) -> Predictor:
+        if self._anchors is None:
+            return predictor
+        from edgekit.errors import UserError
+        from edgekit.latency_model.anchored import AnchoredPredictor, anchors_of
+        from edgekit.latency_model.comparison import worth_of_anchors
+        from edgekit.results import load_results
+
+        artifacts, place = self._anchors
+        measurements, problems = load_results(place)
+        anchors, left = anchors_of(measurements, artifacts, self.target, predictor)
+        self.lines += [*problems, *(f"no anchor: {line}" for line in left)]
+        if not anchors:
+            why = f" ({left[0]})" if left else ""
+            raise UserError(
+                f"{place} has no measurement on {self.target.name} of an artifact given here{why}: "
+                "run `edgekit bench` on the board and name the artifact it timed too"
+            )
+        core = self.target.hardware.core
+        known = worth_of_anchors(predictor.name, core.value if core else "")
+        return AnchoredPredictor(predictor, anchors, known)
+
+
 def show_predicted(
     target: Target,
     records: Sequence[PredictionRecord],
@@ -138,8 +251,8 @@ def show_predicted(
 
 def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str, Any]]]:
     """Return a row a prediction, with what tells it from the others, by model."""
-    from edgekit.cli.cells import size, with_interval
     from edgekit.cli.output import grouped
+    from edgekit.report.cells import size, with_interval
 
     kernels = {"ruy", "armnn", "ncnn", "tengine"}  # of the evidence, not any artifact's own
     runtimes = len({(r.artifact.backend, r.runtime) for r in records}) > len(

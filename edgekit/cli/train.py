@@ -30,22 +30,37 @@ def train(
     data: Annotated[
         str, typer.Option(help="Adience root, UTKFace zip or folder, or a folder with labels.csv.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; a run there resumes.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the run. If a run is there, it continues."),
+    ],
     protocol: Annotated[
-        str | None, typer.Option(help="published, folds, random or given; by default the data's.")
+        str | None,
+        typer.Option(help="published, folds, random or given. Default: the dataset's own."),
     ] = None,
     fold: Annotated[str, typer.Option(help="Test fold of --protocol folds, or 'all'.")] = "0",
     split_seed: Annotated[int, typer.Option(help="Seed of a random split.")] = 0,
     recipe: Annotated[
-        str | None, typer.Option(help="paper, strong or levi-hassner; by default the model's own.")
+        str | None,
+        typer.Option(help="paper, strong, framed or levi-hassner. Default: the model's own."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE of the recipe; repeat. epochs=30, batch=64."),
+        typer.Option(
+            "--set", help="Change a field of the recipe, like epochs=30; repeat for more."
+        ),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Begin from the tensors of a .safetensors file.")
+        Path | None,
+        typer.Option("--from", help="Start from the weights in this .safetensors file."),
     ] = None,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--teacher", help="Learn from this network too: weights, or a run's folder; repeat."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="Threads that decode images.", min=1)] = 2,
@@ -55,7 +70,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train a system on real faces, choose by validation and score its test side once.
+    """Train a zoo network on face images; the test images are used once, at the end.
 
     Example: edgekit train multitask-cnn --data utkface.zip --recipe strong -o run
     """
@@ -96,6 +111,8 @@ def train(
         seed=seed,
         threads=threads,
         workers=workers,
+        teachers=tuple(teachers or ()),
+        device=device,
     )
     runs = fold_runs(options, range(5)) if fold == "all" else (options,)
     results = _spread(runs, open_executor(executor, workers=1), quiet or as_json)

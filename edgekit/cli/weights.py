@@ -14,19 +14,25 @@ def weights(
     ] = None,
     data: Annotated[str, typer.Option(help="UTKFace, a zip or folder.", envvar="UTKFACE")] = "",
     folder: Annotated[
-        Path | None, typer.Option("--weights", help="Where to; the zoo looks in its own cache.")
+        Path | None,
+        typer.Option(
+            "--weights", help="Folder for the weights. Default: the cache where edgekit looks."
+        ),
     ] = None,
+    remake: Annotated[
+        bool, typer.Option("--remake", help="Train those that ship, too, and keep both.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train the zoo's networks whose weights do not ship, as it is on record; resumes.
+    """Train the zoo networks that come without weights, by the recorded commands; can be resumed.
 
     Example: edgekit weights --data utkface.zip
     """
     from edgekit import zoo
     from edgekit.cli.output import progress, show
     from edgekit.errors import BadData, BadModel, did_you_mean
-    from edgekit.training.recorded import Recorded, join_pairs, make, recorded
+    from edgekit.training.recorded import Recorded, join_pairs, make, recorded, with_needed
 
     place = (folder or zoo.own_weights()).expanduser().resolve()
     known = recorded(place)
@@ -35,7 +41,9 @@ def weights(
         if name not in names:
             raise BadModel(did_you_mean("training on record", name, names))
     wanted = [one for one in known if not models or one.source in models]
-    left = [one for one in wanted if not one.ships and not one.made]
+    kept = [one for one in wanted if one.ships and not remake]
+    left = [one for one in with_needed([o for o in wanted if o not in kept], known) if not one.made]
+    shown = [one for one in known if one in wanted or one in left]
     if left and not data:
         raise BadData(
             "no data to train on: give --data, or make weights UTKFACE=path/to/utkface.zip"
@@ -46,14 +54,14 @@ def weights(
     def row(one: Recorded, left: list[Recorded]) -> dict[str, object]:
         return {
             "model": one.source,
-            "weights": "ship" if one.ships else "to train" if one in left else "made",
+            "weights": "ship" if one in kept else "to train" if one in left else "made",
             "hours_recorded": None if one.hours is None else round(one.hours, 2),
             "parameters": one.result.parameters,
-            "path": str((zoo.WEIGHTS if one.ships else place) / one.weights.name),
+            "path": str((zoo.WEIGHTS if one in kept else place) / one.weights.name),
         }
 
     if left and not (quiet or as_json):
-        show("To do", [row(one, left) for one in wanted], as_json=False)
+        show("To do", [row(one, left) for one in shown], as_json=False)
     for one in left:
         with progress(quiet or as_json) as say:
             about = "no epochs" if one.hours is None else f"{one.hours:.1f} h where it was recorded"
@@ -61,4 +69,4 @@ def weights(
         make(one, Path(data).expanduser().resolve(), quiet or as_json)
     pairs = join_pairs([one for one in wanted if not one.ships])
     notes = [f"{path.name} joins the age and the gender network" for path in pairs]
-    show("Weights", [row(one, []) for one in wanted], as_json=as_json, notes=notes)
+    show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes)

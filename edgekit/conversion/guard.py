@@ -1,7 +1,8 @@
 """The accuracy guard: keeps the worst layers of an int8 artifact in float until it holds.
 
 The drop is measured on images that calibration never saw: in points of accuracy where they are
-labelled, else in points of agreement with the source model. Layers are tried one by one; those
+labelled, else in points of agreement with the source model: of decisions, or of the kind's own
+metric (shared labels, cosine, mean IoU). Layers are tried one by one; those
 whose return to float moves the outputs nearest to the model's go first.
 """
 
@@ -12,7 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgekit.graph import GuardSet
+from edgekit.kinds import kind_of
+from edgekit.onboard.runner import METRICS
 from edgekit.outputs import Outputs, decisions
 from edgekit.spec import OutputSpec
 
@@ -33,6 +38,12 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
     """Return the largest drop of any output, in percentage points; below 0 is a gain."""
     drops = []
     for output in outputs:
+        kind = kind_of(output)
+        if kind.JUDGED_BY == "metric" and kind.SHARE:
+            _, metric = METRICS[output.kind]
+            values = ours[output.name], guard.reference[output.name]
+            drops.append(100 * (1 - metric(*values, msgspec.to_builtins(output))))
+            continue
         decided = decisions(ours[output.name], output)
         expected = decisions(guard.reference[output.name], output)
         if decided is None or expected is None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.data.images import content_hash, decode_image, open_images
 from edgekit.errors import BadData, BadModel
+from edgekit.kinds import kind_of
+from edgekit.onboard.runner import save_arrays
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -32,9 +34,12 @@ def save_guard_set(
     """
     import numpy as np
 
-    if all(output.kind == "tensor" for output in spec.outputs):
+    kinds = [kind_of(output) for output in spec.outputs]
+    if not any(kind.JUDGED_BY == "decisions" or kind.SHARE for kind in kinds):
+        declared = " or ".join(dict.fromkeys(output.kind for output in spec.outputs))
+        declared = declared.replace("tensor", "plain tensor")
         raise BadModel(
-            "--max-drop counts decisions, and every output of the spec is a plain tensor: "
+            f"--max-drop counts points of decisions, and every output of the spec is a {declared}: "
             "leave it out, or declare a classification or a regression"
         )
 
@@ -42,7 +47,7 @@ def save_guard_set(
     kept, pixels = [], []
     for index, data in enumerate(encoded):
         try:
-            pixels.append(decode_image(data, spec.input))
+            pixels.append(decode_image(data, spec.image))
         except (OSError, ValueError):
             continue
         kept.append(index)
@@ -53,7 +58,7 @@ def save_guard_set(
     for output in spec.outputs if labels else ():
         known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
         arrays[f"label:{output.name}"] = known
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    save_arrays(path, arrays)
 
 
 def evaluation_hashes(text: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.conversion.calibration import Recipe
+from edgekit.conversion.spec_files import check_tensors
 from edgekit.errors import BadModel, MissingPackage, first_line
 from edgekit.spec import ModelSpec
 
@@ -22,12 +23,35 @@ def load(path: Path) -> Any:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         raise MissingPackage("onnx", "onnx") from None
+    missing = [name for name in _outside(path, onnx) if not (path.parent / name).is_file()]
+    if missing:
+        raise BadModel(
+            f"{path} keeps its weights in {missing[0]}, which is not beside it: "
+            f"copy that file into {path.parent.absolute()}"
+        )
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
     except (DecodeError, onnx.checker.ValidationError, OSError, RuntimeError, ValueError) as error:
         raise BadModel(f"{path} is no valid .onnx ({first_line(error)}): export it again") from None
+
+
+def _outside(path: Path, onnx: Any) -> list[str]:
+    """Return the files beside a model in which it keeps weights; none where it is no model."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError):
+        return []
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(places)
 
 
 def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
@@ -37,15 +61,68 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     initialised = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialised]
     if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
+        raise BadModel(
+            f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+        )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
     sizes = [dimension.dim_value for dimension in tensor.shape.dim]
+    if sizes and sizes[0] > 1:
+        raise BadModel(
+            f"{path} has a fixed batch of {sizes[0]}: export it with a batch of 1, or a free one"
+        )
     if any(size < 1 for size in sizes[1:]):
         raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
     return (1, *sizes[1:]), len(model.graph.output)
+
+
+def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Hold a file's inputs to the spec's tensors, by name, and fix their free sizes.
+
+    Raises BadModel, naming both shapes, where they differ.
+    """
+    if spec.input is not None:
+        raise BadModel(
+            f"{path} takes an image and more: say its inputs as tensors, or give the PyTorch model"
+        )
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    found = {value.name: value for value in model.graph.input if value.name not in initialised}
+    if set(found) != set(spec.names):
+        raise BadModel(
+            f"the spec names the inputs {', '.join(spec.names)}, {path} has {', '.join(found)}: "
+            "name them as the file does"
+        )
+    shapes = [
+        (name, tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim))
+        for name, value in found.items()
+    ]
+    check_tensors(spec, shapes, str(path))
+    for tensor in spec.tensors:
+        sizes = found[tensor.name].type.tensor_type.shape.dim
+        for dimension, size in zip(sizes, tensor.shape, strict=True):
+            dimension.dim_value = size
+
+
+def pick(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Leave the outputs that the spec takes by name, in its order; all where it names none.
+
+    Raises BadModel for a name that the file lacks.
+    """
+    if not any(output.path for output in spec.outputs):
+        return
+    found = {value.name: value for value in model.graph.output}
+    wanted = [output.path or output.name for output in spec.outputs]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise BadModel(
+            f"the spec takes an output from {', '.join(missing)}, {path} has "
+            f"{', '.join(found)}: name one of these in `from`"
+        )
+    chosen = [found[name] for name in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(chosen)
 
 
 def content_hash(model: Any) -> str:
@@ -74,22 +151,25 @@ def weights(model: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def reference(
-    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec
+    path: Path, samples: Any, spec: ModelSpec, names: list[str]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised."""
-    import msgspec
+    """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
+
+    `names` are the file's own names of the spec's outputs, in order.
+    """
     import numpy as np
     import onnxruntime
 
-    from edgekit.onboard.runner import feed
+    from edgekit.graph import contract_of
+    from edgekit.onboard.runner import by_name, feed
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    contract = {"feed": "float32", "input": msgspec.to_builtins(spec.input)}
-    rows = [session.run(None, {name: feed(image, contract)}) for image in pixels]
+    contract = contract_of(spec, "float32")
+    name_of = by_name([value.name for value in session.get_inputs()], contract)
+    rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
     columns = (np.concatenate(column) for column in zip(*rows, strict=True))
     return dict(zip((output.name for output in spec.outputs), columns, strict=True))
 
@@ -100,7 +180,7 @@ def no_statistics(recipe: Recipe, spec: ModelSpec) -> tuple[NDArray[np.uint8], t
 
     from edgekit.conversion.synthesis import synthesise
 
-    return synthesise(nn.Identity(), spec.input, recipe)
+    return synthesise(nn.Identity(), spec.image, recipe)
 
 
 def save(model: Any, path: Path) -> tuple[bool, ...]:

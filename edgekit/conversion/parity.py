@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgekit.artifact import OutputParity, ParityRecord, Precision
-from edgekit.graph import Noise
-from edgekit.onboard.runner import Distances
+from edgekit.artifact import Feed, OutputParity, ParityRecord, Precision
+from edgekit.graph import Noise, contract_of
+from edgekit.kinds import Kind, kind_of
+from edgekit.onboard.runner import METRICS, Distances
 from edgekit.outputs import Outputs, compare_outputs, decisions
 from edgekit.spec import OutputSpec
 
@@ -50,15 +51,14 @@ MIXED_RANGES = 30.0
 """A slice this many times smaller than the largest gets fewer than nine of int8's 255 steps."""
 
 
-def artifact_outputs(model: str, load: Loader, feed: str, spec: Any, pixels: Any) -> Outputs:
-    """Run an artifact in this process on uint8 N×H×W×C pixels, by the runner's own code."""
+def artifact_outputs(model: str, load: Loader, feed: Feed, spec: Any, pixels: Any) -> Outputs:
+    """Run an artifact in this process on pixels or arrays by name, by the runner's own code."""
     import numpy as np
 
     from edgekit.onboard import runner
 
     manifest = {
-        "feed": feed,
-        "input": msgspec.to_builtins(spec.input),
+        **contract_of(spec, feed),
         "outputs": [msgspec.to_builtins(output) for output in spec.outputs],
     }
     invoke = load(model, manifest, 1)
@@ -91,13 +91,16 @@ def judge(
       without noise ≤ FP32_UNMEASURED × largest value.
     - fp16: ≤ FP16_OF_LARGEST × largest value.
     - int8, an output that decides: `min_agreement` of the decisions are the same.
+    - int8, an output whose kind has a metric (edgekit/kinds): at least the kind's own bar.
+    - int8, a value: within INT8_SPREAD of its spread.
     - a plain tensor, in every precision: each slice along its channels or its last axis is within
       a share of its own spread (runner.Distances; FP32_SPREAD, FP16_SPREAD, INT8_SPREAD).
     - integers and booleans: EQUAL_VALUES of them are equal, in int8 `min_agreement`.
 
     NaN and infinity never pass. With `random_weights` an int8 artifact is held to nothing else: an
     untrained network's scores are all but tied, and which one wins says nothing. An output that is
-    the same on every image is held to that value, and a doubt is recorded: it proves little.
+    the same on every image must keep that value (int8: to 2 % of its largest), and a doubt is
+    recorded: it proves little.
     Raises ValueError where shapes differ.
     """
     case = _Case(precision, min_agreement, len(images), noise or {}, random_weights)
@@ -155,10 +158,14 @@ def _judge(
         return _Judged(record, "finite outputs", (fault,))
     if case.random_weights and case.precision == "int8":
         return _Judged(record, "finite outputs only: random weights decide nothing")
-    if reference.dtype.kind in "biu":
+    kind = kind_of(output)
+    by_metric = case.precision == "int8" and kind.JUDGED_BY == "metric"
+    if reference.dtype.kind in "biu" and not by_metric:
         return _judge_integers(case, record, ours, reference, name)
     if case.precision != "int8":
         judged = _judge_largest(case, record, reference, name)
+    elif by_metric:
+        judged = _judge_metric(kind, record, ours, reference, output)
     elif record.agreement is None:
         judged = _Judged(record, "")
     else:
@@ -166,9 +173,28 @@ def _judge(
         fault = f"{name}: {share:.1%} of the decisions are the same, {least:.0%} needed"
         bar = f"agreement ≥ {least:.0%}"
         judged = _Judged(record, bar, () if share >= least else (fault,))
-    if output.kind == "tensor" or (case.precision == "int8" and _constant(reference)):
+    by_spread = kind.JUDGED_BY == "spread" or _constant(reference)
+    if output.kind == "tensor" or (case.precision == "int8" and by_spread):
         judged = _judge_slices(case, judged, ours, reference, output)
     return judged
+
+
+def _judge_metric(
+    kind: Kind,
+    record: OutputParity,
+    ours: NDArray[np.float32],
+    reference: NDArray[np.generic],
+    output: OutputSpec,
+) -> _Judged:
+    """Hold an int8 output to what the users of its kind judge by."""
+    name, metric = METRICS[output.kind]
+    score = metric(ours, reference, msgspec.to_builtins(output))
+    fault = f"'{output.name}': {name} {score:.3g}{kind.UNIT}, {kind.LEAST:g}{kind.UNIT} needed"
+    return _Judged(
+        replace(record, metric=name, score=score),
+        f"{name} ≥ {kind.LEAST:g}{kind.UNIT}",
+        () if score >= kind.LEAST else (fault,),
+    )
 
 
 def _judge_integers(
@@ -224,7 +250,8 @@ def _judge_slices(
     noise = case.noise.get(output.name)
     if case.precision == "fp32" and noise is not None:
         allowed += FP32_NOISE * noise.relative
-    distances = Distances(ours, reference, output.scores == "probabilities")
+    one_range = output.scores == "probabilities" or _constant(reference)
+    distances = Distances(ours, reference, one_range)
     bar = f"RMS difference ≤ {allowed:.2g} of each slice's own spread"
     faults = _slice_faults(distances, f"'{output.name}'", allowed, case.precision)
     return _Judged(

@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
-from edgekit.errors import BadModel, did_you_mean
+from edgekit.conversion.spec_files import (
+    check_count,
+    check_tensors,
+    complete_spec,
+    numbered,
+    read_spec,
+)
+from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
+from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
+PACKAGE_OF = {
+    "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}  # fmt: skip
+"""What to install for a module that is named otherwise than its package."""
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -67,7 +79,20 @@ def source_kind(request: SourceRequest) -> SourceKind:
         raise BadModel(
             f"{path} is not a model edgekit reads: give .pt2, .onnx or {', '.join(CHECKPOINTS)}"
         )
-    raise BadModel(did_you_mean("model", locator, list(zoo.systems())))
+    raise BadModel(_unknown(locator))
+
+
+def _unknown(name: str) -> str:
+    """Return what to say of a name that is no file and not in the zoo."""
+    from difflib import get_close_matches
+
+    if near := get_close_matches(name.partition(":")[0], zoo.systems(), n=1, cutoff=0.75):
+        return f"unknown model '{name}': did you mean {near[0]}?"
+    return (
+        f"'{name}' is no file and not in the zoo ({', '.join(zoo.systems())}). To convert your own "
+        "network, write a function that returns it and give its place: "
+        "edgekit convert mymodel:make_model --spec spec.toml -o out"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,39 +112,6 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
     loaded = load(request)
     loaded.module.eval()
     return loaded
-
-
-def read_spec(path: str) -> ModelSpec:
-    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise.
-
-    An output's `labels` may name a text file beside the spec, one label a line.
-    """
-    from edgekit.toml_files import read_toml
-
-    def prepare(table: dict[str, Any]) -> None:
-        outputs = table.get("outputs")
-        for output in outputs if isinstance(outputs, list) else ():
-            if isinstance(output, dict) and isinstance(output.get("labels"), str):
-                output["labels"] = _read_labels(Path(path).parent / output["labels"])
-
-    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
-    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
-
-
-def _read_labels(path: Path) -> list[str]:
-    """Return a text file's lines, without empty ones at the end. Raises BadModel."""
-    try:
-        lines = path.read_text("utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise BadModel(
-            f"the labels file {path} cannot be read ({reason}): "
-            "give a text file beside the spec, one label a line"
-        ) from None
-    labels = [line.strip() for line in lines]
-    if "" in labels:
-        raise BadModel(f"{path}, line {labels.index('') + 1} is empty: give one label a line")
-    return labels
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
@@ -153,7 +145,8 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     from edgekit.zoo.checkpoint import load_weights, read_metadata
 
     path = Path(request.locator)
-    noted = read_metadata(path) if request.arch is None else {}
+    ours = request.arch is None and path.suffix == ".safetensors"
+    noted = read_metadata(path) if ours else {}
     arch = request.arch or ":".join(str(noted[key]) for key in ("model", "variant") if key in noted)
     if request.arch is None and arch and arch.partition(":")[0] not in zoo.systems():
         raise BadModel(
@@ -161,7 +154,8 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
         )
     if not arch:
         raise BadModel(
-            f"{path} holds weights but no network: name it with --arch (zoo name or module:factory)"
+            f"{path} holds weights but no network. Name the network: edgekit convert {path} "
+            "--arch mymodel:make_model --spec spec.toml -o out (or --arch with a zoo name)"
         )
     network = SourceRequest(locator=arch, spec=request.spec)
     kind = source_kind(network)
@@ -190,16 +184,34 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
+    training = _left_in_training(program)
+    if training:
+        raise BadModel(
+            f"{path} was exported in training mode ({training}): call eval() on the model, "
+            "then torch.export.export it again"
+        )
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     ]
-    if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
-    shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
     spec = read_spec(request.spec) if request.spec else None
-    spec = complete_spec(spec, shape, _output_names(program), str(path))
+    if spec is not None and spec.tensors:
+        sizes = [tuple(s if isinstance(s, int) else None for s in v.shape) for v in inputs]
+        if len(sizes) != len(spec.names):
+            raise BadModel(
+                f"the spec names {len(spec.names)} inputs ({', '.join(spec.names)}), "
+                f"{path} takes {len(sizes)}"
+            )
+        check_tensors(spec, list(zip(spec.names, sizes, strict=True)), str(path))
+        check_count(spec, len(_output_names(program)), str(path))
+    else:
+        if len(inputs) != 1:
+            raise BadModel(
+                f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+            )
+        shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
+        spec = complete_spec(spec, shape, _output_names(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
@@ -209,20 +221,33 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     )
 
 
+def _left_in_training(program: Any) -> str:
+    """Return the operator of an exported program that behaves as in training, or ''."""
+    places = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
+    for node in program.graph.nodes:
+        words = str(node.target).split(".")
+        place = places.get(words[1]) if len(words) > 1 else None
+        if (
+            node.op == "call_function"
+            and place is not None
+            and node.args[place : place + 1] == (True,)
+        ):
+            return words[1]
+    return ""
+
+
 def _output_names(program: Any) -> tuple[str, ...]:
-    """Return the keys of an exported program's dict, or a name by place for each of its outputs."""
+    """Return the paths of an exported program's outputs; numbers where it has but places."""
     from torch.utils import _pytree
+
+    from edgekit.graph.contract import parts
 
     count = len(program.graph_signature.user_outputs)
     answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
-    if isinstance(answer, dict):
-        return tuple(map(str, answer))
-    return numbered(len(answer) if isinstance(answer, tuple | list) else 1)
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """Return names for outputs that have none."""
-    return tuple(f"output_{index}" for index in range(count))
+    paths = tuple(parts(answer))
+    if all(path.replace(".", "").isdigit() or not path for path in paths):
+        return numbered(len(paths))
+    return paths
 
 
 def _factory(request: SourceRequest) -> LoadedModule:
@@ -238,7 +263,7 @@ def _factory(request: SourceRequest) -> LoadedModule:
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise BadModel(f"cannot import {module_name}: {error}; run from its folder") from None
+        raise BadModel(_cannot_import(module_name, error)) from None
     except AttributeError:
         raise BadModel(f"{module_name} has no '{attribute}': name a function in it") from None
     made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
@@ -260,44 +285,17 @@ def _factory(request: SourceRequest) -> LoadedModule:
     )
 
 
-def complete_spec(
-    spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
-) -> ModelSpec:
-    """Return `spec` checked against a graph's input shape, or one read off the shape alone.
-
-    Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
-    are plain tensors called `outputs`. Raises BadModel where the shape is no image's or contradicts
-    the spec.
-    """
-    if len(shape) != 4:
-        raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
-    nchw = shape[1] in {1, 3}
-    if not nchw and shape[3] not in {1, 3}:
-        raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
-    channels = shape[1] if nchw else shape[3]
-    height, width = shape[2:] if nchw else shape[1:3]
-    if height * width > MAX_PIXELS or height < 1 or width < 1:
-        raise BadModel(
-            f"{where} takes {height}×{width} pixels: edgekit converts up to {MAX_PIXELS:,}"
-        )
-    if spec is None:
-        return ModelSpec(
-            InputSpec(
-                height,
-                width,
-                mean=(0.0,) * channels,
-                std=(255.0,) * channels,
-                colour="RGB" if channels == 3 else "GREY",
-                layout="NCHW" if nchw else "NHWC",
-            ),
-            tuple(OutputSpec(name) for name in outputs),
-        )
-    given = (spec.input.height, spec.input.width, spec.input.channels)
-    if given != (height, width, channels):
-        raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    if len(spec.outputs) != len(outputs):
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
-    return spec
+def _cannot_import(module: str, error: ImportError) -> str:
+    """Return why a user's module cannot be imported, and the true remedy."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and (module == missing or module.startswith(f"{missing}.")):
+        file = f"{missing.replace('.', '/')}.py"
+        return f"no Python module {module}: run edgekit in the folder that holds {file}"
+    if missing:
+        root = missing.partition(".")[0]
+        package = PACKAGE_OF.get(root, root)
+        return f"{module} imports {missing}, which is not installed: pip install {package}"
+    return f"cannot import {module}: {error}"
 
 
 def _hash(module: nn.Module) -> str:

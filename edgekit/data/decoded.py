@@ -107,7 +107,7 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
 
 
 def decode_readable(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
-    """Return what `decode_all` does, be it no image at all."""
+    """Return what `decode_all` does, but it may be zero images."""
     pixels_path = cache_folder() / "decoded" / f"{_key(dataset, frame)}.npy"
     broken_path = pixels_path.with_suffix(".json")
     if not (pixels_path.is_file() and broken_path.is_file()):

@@ -25,6 +25,7 @@ from edgekit.data.images import ImageSet
 from edgekit.devices import open_device
 from edgekit.errors import BadData
 from edgekit.files import write_whole
+from edgekit.kinds import kind_of
 from edgekit.outputs import Outputs
 from edgekit.session import OUTPUTS, entry, lay_out, put_images
 from edgekit.targets import HOST, load_target
@@ -48,7 +49,7 @@ def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
     for number, name in enumerate(images.names[:COUNT]):
         names.append(f"{number:02d}.png")
         try:
-            png = _as_shown(images.read(name), artifact.manifest.input)
+            png = _as_shown(images.read(name), artifact.manifest.image)
         except (OSError, ValueError) as error:
             raise BadData(f"{name} in {images.path} is no image ({error}): replace it") from None
         write_whole(folder / names[-1], png)
@@ -77,9 +78,12 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
     if proven is not None and proven.equal is not None:
         return {"min_equal": INT8_AGREEMENT if int8 else EQUAL_VALUES}
     if int8:
-        if output.kind == "tensor":
-            return {"max_relative": INT8_SPREAD}
-        return {"min_agreement": INT8_AGREEMENT}
+        kind = kind_of(output)
+        return {
+            "spread": {"max_relative": INT8_SPREAD},
+            "metric": {"min_score": kind.LEAST},
+            "decisions": {"min_agreement": INT8_AGREEMENT},
+        }[kind.JUDGED_BY]
     fallback, spread = {
         "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
         "fp16": (FP16_OF_LARGEST, FP16_SPREAD),

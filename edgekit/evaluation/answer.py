@@ -18,16 +18,41 @@ from edgekit.targets import HOST, load_target
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What one output says of an image: a class's index and label.
+    """What one output says of an image; its kind tells which fields there are.
 
-    A classification has a `confidence`, 0 to 1: the softmax of its logits, or the network's own
-    probability. A regression has its `value`, on the scale of the index.
+    `index` and `label`: the class of a classification, ordinal or regression. `confidence`, 0 to
+    1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
+    scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
+    `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
+    `shape` and `range`: an image's height, width and channels, and its least and largest value.
     """
 
-    index: int
-    label: str
+    index: int | None = None
+    label: str | None = None
     confidence: float | None = None
     value: float | None = None
+    unit: str = ""
+    labels: dict[str, float] | None = None
+    shares: dict[str, float] | None = None
+    vector: tuple[float, ...] | None = None
+    shape: tuple[int, ...] | None = None
+    range: tuple[float, float] | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer in a few words, for a table."""
+        if self.label is not None:
+            return self.label
+        if self.value is not None:
+            return f"{self.value:.4g} {self.unit}".strip()
+        if self.labels is not None:
+            return ", ".join(self.labels) or "none"
+        if self.shares is not None:
+            return ", ".join(f"{label} {share:.0%}" for label, share in self.shares.items())
+        if self.vector is not None:
+            return f"{len(self.vector)} numbers"
+        low, high = self.range or (0.0, 0.0)
+        return f"{'×'.join(map(str, self.shape or ()))}, {low:.3g} to {high:.3g}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +83,8 @@ def predict_images(
         raise EdgekitError(f"{artifact.label}: {len(answers)} answers to {len(images)} images")
     for image, answer in zip(images, answers, strict=True):
         if "error" in answer:
-            raise BadData(f"cannot read the image {image} ({answer['error']})")
+            what = "sample" if artifact.manifest.tensors else "image"
+            raise BadData(f"cannot read the {what} {image} ({answer['error']})")
     named = [{**answer, "image": str(image)} for image, answer in zip(images, answers, strict=True)]
     return msgspec.convert(named, list[Answer])
 

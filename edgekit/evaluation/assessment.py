@@ -28,19 +28,19 @@ class Assessment:
     joint: float | None
 
 
-def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike], seed: int = 0) -> Assessment:
+def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike]) -> Assessment:
     """Return the assessment of class indices (N), by output name, of the dataset's N samples.
 
-    Outputs without any label in the dataset are left out. `seed` is that of the bootstrap.
+    Outputs without any label in the dataset are left out.
     """
     labels = {name: np.array(dataset.take(name)) for name in predicted}
     labelled = {name: known for name, known in labels.items() if (known != UNLABELLED).any()}
     scores = tuple(
-        score(name, predicted[name], known, dataset.labels[name], seed)
+        score(name, predicted[name], known, dataset.labels[name])
         for name, known in labelled.items()
     )
     gaps = tuple(
-        gap(name, predicted[name], known, by, dataset.take(by), dataset.labels[by], seed)
+        gap(name, predicted[name], known, by, dataset.take(by), dataset.labels[by])
         for name, known in labelled.items()
         for by in ("gender", "age")
         if by in dataset.labels

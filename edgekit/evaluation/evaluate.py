@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
+from edgekit.data.reframe import TITLE, reframe
+from edgekit.data.stores import FolderStore
 from edgekit.errors import BadData, UserError
 from edgekit.evaluation.assessment import Assessment, assess, shares
 from edgekit.evaluation.scores import Score, Share, paired_difference, share
@@ -45,7 +47,8 @@ class EvaluateRequest:
     `limit` takes so many images of the split, drawn by a fixed seed, for slow devices; the first
     ones would not do: files are often sorted by what they show.
     `runtime` replaces the backend's own, by the runner's name. The images of an artifact are
-    shared by `workers` processes, one thread each, wherever `executor` runs them.
+    shared by `workers` processes, one thread each, wherever `executor` runs them. With `reframe`
+    the same images are judged a second time, each framed otherwise (data/reframe.py).
     """
 
     artifacts: tuple[Artifact, ...]
@@ -58,6 +61,7 @@ class EvaluateRequest:
     runtime: str | None = None
     workers: int = 2
     executor: str = "local"
+    reframe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +83,38 @@ class Evaluation:
     agreement: Share | None
     change: dict[str, Share]
 
+    @property
+    def reframed(self) -> bool:
+        """Whether the images were framed otherwise than they are."""
+        return self.assessment.protocol.endswith(TITLE)
+
 
 def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, ...]:
-    """Return one evaluation an artifact, in order.
+    """Return one evaluation an artifact, in order; with `reframe` as many again, of those images.
 
     Raises UserError where nothing is to be judged, BadData where the labels are not the model's
     or nothing can be decoded, DeviceError where an artifact does not run.
     """
     if not request.artifacts:
         raise UserError("nothing to judge: give artifacts of onnx, tflite, openvino or ncnn")
-    executor = open_executor(request.executor, request.workers)
     say("data", "reading labels")
     dataset = open_dataset(request.data, request.plan).split(request.split)
     if request.limit is not None:
         dataset = _drawn(dataset, request.limit)
+    evaluations = _evaluate(request, dataset, Path(request.data), say)
+    if request.reframe:
+        say("data", "reframing")
+        moved = reframe(dataset)
+        assert isinstance(moved.store, FolderStore)
+        evaluations += _evaluate(request, moved, moved.store.root, say)
+    return evaluations
+
+
+def _evaluate(
+    request: EvaluateRequest, dataset: Dataset, data: Path, say: Say
+) -> tuple[Evaluation, ...]:
+    """Return one evaluation an artifact on a dataset whose files are at `data`."""
+    executor = open_executor(request.executor, request.workers)
     shards: list[Shard] = []
     ends = [0]
     for artifact in request.artifacts:
@@ -100,7 +122,7 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
         shards += shards_of(
             artifact,
             dataset,
-            Path(request.data),
+            data,
             request.target,
             request.device,
             request.runtime,
@@ -235,6 +257,7 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
         "device": evaluation.device,
         "runtime": evaluation.runtime,
         "images": evaluation.assessment.images,
+        "framing": "reframed" if evaluation.reframed else "as given",
     }
     cells |= {name: round(value, 2) for name, value in shares(evaluation.assessment).items()}
     for score in evaluation.assessment.scores:

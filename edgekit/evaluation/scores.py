@@ -6,21 +6,21 @@ the image does not count. Shares are in per cent.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgekit.evaluation.intervals import paired_change, wilson
 from edgekit.results import Confusion
-
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of `count` images in per cent, with its bootstrap 95 % interval."""
+    """A share of `count` images in per cent, with its 95 % interval."""
 
     percent: float
     low: float
@@ -41,8 +41,9 @@ class ClassScore:
 class Score:
     """One output's accuracy.
 
-    `one_off` counts a neighbouring class as right and is None with two classes; `error` is the
-    mean absolute distance in classes. `confusion[i][j]` counts images of class i called j.
+    `one_off` counts a neighbouring class as right and is None where classes have no order;
+    `error` is the mean absolute distance in classes. `confusion[i][j]` counts images of class i
+    called j.
     """
 
     output: str
@@ -80,9 +81,7 @@ def exact_percent(predicted: ArrayLike, labels: ArrayLike) -> float:
     return float(100 * (given == known).mean()) if len(known) else 0.0
 
 
-def score(
-    output: str, predicted: ArrayLike, labels: ArrayLike, names: Sequence[str], seed: int = 0
-) -> Score:
+def score(output: str, predicted: ArrayLike, labels: ArrayLike, names: Sequence[str]) -> Score:
     """Return one output's score. Raises ValueError where nothing is labelled."""
     given, known = _labelled(predicted, labels)
     if not len(known):
@@ -97,8 +96,8 @@ def score(
     present = [recall for recall in recalls if recall is not None]
     return Score(
         output=output,
-        exact=share(distance == 0, seed),
-        one_off=share(distance <= 1, seed) if len(names) > 2 else None,
+        exact=share(distance == 0),
+        one_off=share(distance <= 1) if ordered(names) else None,
         error=float(distance.mean()),
         balanced=float(np.mean(present)),
         classes=tuple(
@@ -109,31 +108,37 @@ def score(
     )
 
 
-def share(hits: ArrayLike, seed: int = 0) -> Share:
-    """Return the share of true values, its interval by resampling images (percentile bootstrap).
-
-    A mean of n independent yes-or-no values resampled with replacement is a binomial draw, so
-    the resamples are drawn as such.
-    """
+def share(hits: ArrayLike) -> Share:
+    """Return the share of true values with its interval (intervals.wilson)."""
     values = np.asarray(hits, dtype=bool)
-    count, mean = len(values), float(values.mean())
-    draws = np.random.default_rng(seed).binomial(count, mean, RESAMPLES) / count
-    low, high = _interval(100 * draws)
-    return Share(percent=100 * mean, low=low, high=high, count=count)
+    count, right = len(values), int(values.sum())
+    low, high = wilson(right, count)
+    return Share(percent=100 * right / count, low=100 * low, high=100 * high, count=count)
 
 
-def paired_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike, seed: int = 0) -> Share:
+def paired_difference(one: ArrayLike, other: ArrayLike, labels: ArrayLike) -> Share:
     """Return exact accuracy of `one` less that of `other`, in points, on the same images.
 
-    The interval resamples images, keeping each image's two answers together.
+    The interval keeps each image's two answers together (intervals.paired_change).
     """
     first, known = _labelled(one, labels)
     second, _ = _labelled(other, labels)
-    change = (first == known).astype(np.int64) - (second == known).astype(np.int64)
-    shares = [(change == value).mean() for value in (-1, 0, 1)]
-    draws = np.random.default_rng(seed).multinomial(len(change), shares, RESAMPLES)
-    low, high = _interval(100 * (draws[:, 2] - draws[:, 0]) / len(change))
-    return Share(percent=float(100 * change.mean()), low=low, high=high, count=len(change))
+    now, before = first == known, second == known
+    gained, lost = int((now & ~before).sum()), int((before & ~now).sum())
+    low, high = paired_change(gained, lost, len(known))
+    change = 100 * (gained - lost) / len(known)
+    return Share(percent=change, low=100 * low, high=100 * high, count=len(known))
+
+
+def ordered(names: Sequence[str]) -> bool:
+    """Tell whether labels are ranges in rising order, so that one can be another's neighbour.
+
+    `0-2`, `4-6`, `60-100` are, and `60+` may end them. Other labels, numbers too, may stand for
+    anything: the digit 3 is not nearer to 4 than to 8.
+    """
+    found = [re.fullmatch(r"(\d+(?:\.\d+)?)(?:\s*[-–]\s*\d+(?:\.\d+)?|\+)", name) for name in names]
+    starts = [float(match[1]) for match in found if match]
+    return len(starts) == len(names) > 2 and all(a < b for a, b in itertools.pairwise(starts))
 
 
 def gap(
@@ -143,7 +148,6 @@ def gap(
     by: str,
     groups: ArrayLike,
     names: Sequence[str],
-    seed: int = 0,
 ) -> Gap:
     """Return an output's exact accuracy within each group of `groups` (N, -1: in none)."""
     given, known, member = (np.asarray(a, np.int64) for a in (predicted, labels, groups))
@@ -151,7 +155,7 @@ def gap(
     for index, name in enumerate(names):
         chosen = (member == index) & (known >= 0)
         if chosen.any():
-            shares[name] = share(given[chosen] == known[chosen], seed)
+            shares[name] = share(given[chosen] == known[chosen])
     percents = [item.percent for item in shares.values()]
     return Gap(
         output=output,
@@ -168,9 +172,3 @@ def _labelled(
     if given.shape != known.shape or given.ndim != 1:
         raise ValueError(f"predictions {given.shape} and labels {known.shape} do not match")
     return given[known >= 0], known[known >= 0]
-
-
-def _interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)

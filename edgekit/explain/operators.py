@@ -29,7 +29,7 @@ PRODUCTS = frozenset(
         "ConvolutionDepthWise", "DeconvolutionDepthWise", "InnerProduct",
     }
 )  # fmt: skip
-"""Convolutions and matrix products, as ONNX Runtime, TFLite, OpenVINO and ncnn name what they run."""
+"""Convolutions and matrix products, by the names that the runtimes have for them."""
 
 LAYOUT = frozenset(
     {"Transpose", "ReorderInput", "ReorderOutput", "TRANSPOSE", "Reorder", "Permute"}

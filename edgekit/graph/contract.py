@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgekit.artifact import Feed
 from edgekit.errors import BadModel
-from edgekit.spec import InputSpec, ModelSpec
+from edgekit.spec import InputSpec, ModelSpec, OutputSpec
 
 
 def uniform_zero_point(spec: InputSpec) -> int | None:
@@ -27,40 +28,65 @@ def uniform_zero_point(spec: InputSpec) -> int | None:
 class Flat(nn.Module):
     """A network whose outputs are one tuple, whatever the user's forward returns.
 
-    With `names`, the spec's, a dict is read by its keys, never by their order, and every output is
-    checked: BadModel where one is missing, unknown, or no tensor. A network that was exported
-    through a Flat answers a tuple in the spec's order, and needs no names.
+    With `outputs`, the spec's, what the forward returns may be nested to any depth. Its parts have
+    paths: dict keys, field names and places, joined by dots ("boxes", "features.0"). An output is
+    taken by its `path`; where no output has one, by its name where there are names, and in order
+    from tuples and lists alone. Every output is checked: BadModel where one is missing, unknown,
+    or no tensor. A network that was exported through a Flat answers a tuple in the spec's order,
+    and needs no outputs.
     """
 
-    def __init__(self, network: nn.Module, names: Sequence[str] = ()) -> None:
+    def __init__(self, network: nn.Module, outputs: Sequence[OutputSpec] = ()) -> None:
         super().__init__()
         self.network = network
-        self.names = tuple(names)
+        self.outputs = tuple(outputs)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Run the network on its own float input."""
-        answer = self.network(image)
-        if self.names:
-            return _arranged(answer, self.names)
+    def forward(self, image: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Run the network on its own inputs."""
+        answer = self.network(image, *others)
+        if self.outputs:
+            return _apart(_arranged(answer, self.outputs), image)
         return tuple(answer) if isinstance(answer, tuple | list) else (answer,)
 
 
-def _arranged(answer: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """Return what a forward answered as tensors, in the order of `names`."""
-    fields = getattr(answer, "_fields", ())
-    if isinstance(answer, tuple) and set(fields) == set(names):
-        answer = dict(zip(fields, answer, strict=True))
+def parts(answer: object, path: str = "") -> dict[str, object]:
+    """Return what a forward answered by path, in order; a bare value has the path ''."""
+    items: Iterable[tuple[object, object]]
     if isinstance(answer, Mapping):
-        missing = [name for name in names if name not in answer]
-        unknown = [str(key) for key in answer if key not in names]
-        if missing or unknown:
-            raise BadModel(
-                f"the model answers {_quoted(map(str, answer))} but the spec names "
-                f"{_quoted(names)}: name the spec's outputs by the keys of the model's dict"
-            )
-        values = [answer[name] for name in names]
+        items = answer.items()
+    elif isinstance(answer, tuple | list):
+        fields = getattr(answer, "_fields", range(len(answer)))
+        items = zip(fields, answer, strict=True)
     else:
-        values = list(answer) if isinstance(answer, tuple | list) else [answer]
+        return {path: answer}
+    found: dict[str, object] = {}
+    for key, value in items:
+        found |= parts(value, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def _arranged(answer: object, outputs: tuple[OutputSpec, ...]) -> tuple[Tensor, ...]:
+    """Return what a forward answered as tensors, in the order of `outputs`."""
+    found = parts(answer)
+    names = [output.name for output in outputs]
+    if any(output.path for output in outputs):
+        wanted = [output.path or output.name for output in outputs]
+        missing = [path for path in wanted if path not in found]
+        if missing:
+            raise BadModel(
+                f"the spec takes an output from {_quoted(missing)}, the model answers "
+                f"{_quoted(found)}: name one of these in `from`"
+            )
+        values = [found[path] for path in wanted]
+    elif set(found) == set(names):
+        values = [found[name] for name in names]
+    elif _has_keys(answer):
+        raise BadModel(
+            f"the model answers {_quoted(found)} but the spec names {_quoted(names)}: name the "
+            "spec's outputs by these, or pick some of them with `from`"
+        )
+    else:
+        values = list(found.values())
     if len(values) != len(names):
         raise BadModel(
             f"the model gives {len(values)} outputs, its spec names {len(names)} ({_quoted(names)})"
@@ -69,11 +95,29 @@ def _arranged(answer: object, names: tuple[str, ...]) -> tuple[Tensor, ...]:
         if not isinstance(value, Tensor):
             raise BadModel(
                 f"output '{name}' is {_called(value)}, not a tensor: "
-                "let forward return one tensor an output"
+                "let forward return one tensor an output, or pick others with `from` in the spec"
             )
         if value.is_complex():
             raise BadModel(f"output '{name}' is complex: return its real and imaginary parts")
-    return tuple(values)
+    return tuple(value for value in values if isinstance(value, Tensor))
+
+
+def _has_keys(answer: object) -> bool:
+    """Tell whether a dict is anywhere in an answer: its order means nothing."""
+    if isinstance(answer, tuple | list):
+        return any(map(_has_keys, answer))
+    return isinstance(answer, Mapping)
+
+
+def _apart(values: tuple[Tensor, ...], image: Tensor) -> tuple[Tensor, ...]:
+    """Return the values, copied where one is the input or was there before.
+
+    Converters take an output's name for its tensor's: one tensor cannot have two.
+    """
+    seen = [image]
+    for value in values:
+        seen.append(value.clone() if any(value is other for other in seen) else value)
+    return tuple(seen[1:])
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -84,8 +128,7 @@ def _called(value: object) -> str:
     """Return what a value that is no tensor is, in a few words."""
     if value is None:
         return "None"
-    sized = f" of {len(value)}" if isinstance(value, list | tuple | dict) else ""
-    return f"a {type(value).__name__}{sized}"
+    return f"a {type(value).__name__}"
 
 
 class Baked(nn.Module):
@@ -94,15 +137,23 @@ class Baked(nn.Module):
     With feed `uint8` they arrive as uint8. With `float32` the pixels are already normalised but
     still N×H×W×C: the form an int8 graph is made from where its input scale normalises. With
     `planes` they arrive as floats of 0 to 255, N×C×H×W, in the network's own order of colours.
+    Inputs that are no image pass as they are; `place` says which one is the image.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, spec: InputSpec, *, normalise: bool, planes: bool = False
+        self,
+        network: nn.Module,
+        spec: InputSpec,
+        *,
+        normalise: bool,
+        planes: bool = False,
+        place: int = 0,
     ) -> None:
         super().__init__()
+        self.place = place
         self.network = network
         self.planes = planes
         self.flip = spec.colour == "BGR" and not planes
@@ -116,9 +167,10 @@ class Baked(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(shape), persistent=False)
         self.centred = any(spec.mean)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's outputs for one batch of pixels."""
-        value = image.to(torch.float32)
+    def forward(self, image: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's outputs for one batch of pixels and what else it takes, in order."""
+        inputs = [image, *others]
+        value = inputs[self.place].to(torch.float32)
         if self.flip:
             value = value.flip(-1)
         if self.nchw != self.planes:
@@ -127,7 +179,8 @@ class Baked(nn.Module):
             if self.centred:
                 value = value - self.mean
             value = value / self.std
-        outputs: tuple[Tensor, ...] = self.network(value)
+        inputs[self.place] = value
+        outputs: tuple[Tensor, ...] = self.network(*inputs)
         return outputs
 
 
@@ -142,9 +195,40 @@ def reference_input(pixels: Tensor, spec: InputSpec, dtype: torch.dtype = torch.
 
 def example_input(spec: ModelSpec, feed: Feed, *, batch: int = 1) -> Tensor:
     """Return a mid-grey input of the shape and dtype an artifact of that feed takes."""
-    image = spec.input
+    image = spec.image
     if feed == "uint8":
         return torch.full(
             (batch, image.height, image.width, image.channels), 128, dtype=torch.uint8
         )
     return torch.zeros((batch, image.height, image.width, image.channels))
+
+
+def example_inputs(spec: ModelSpec, *, raw: bool) -> tuple[Tensor, ...]:
+    """Return an input for each of the network's, in order; `raw`: the image as the bare one's."""
+    return tuple(_example(spec, name, raw) for name in spec.names)
+
+
+def _example(spec: ModelSpec, name: str, raw: bool) -> Tensor:
+    for tensor in spec.tensors:
+        if tensor.name == name:
+            middle = sum(tensor.range) / 2 if tensor.range else 0
+            return torch.full(tensor.shape, middle, dtype=getattr(torch, tensor.dtype))
+    pixels = example_input(spec, "uint8")
+    return reference_input(pixels, spec.image) if raw else pixels
+
+
+def reference_inputs(
+    spec: ModelSpec, sample: Any, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Return what the bare network takes of one sample: pixels, or arrays by input name."""
+    if not spec.tensors:
+        return (reference_input(torch.from_numpy(sample[None]), spec.image, dtype),)
+    image = None if spec.input is None else spec.input.name
+    inputs = []
+    for name in spec.names:
+        value = torch.from_numpy(sample[name])
+        if name == image:
+            inputs.append(reference_input(value[None], spec.image, dtype))
+        else:
+            inputs.append(value.to(dtype) if value.is_floating_point() else value)
+    return tuple(inputs)

@@ -42,7 +42,8 @@ def _layer(module: Any, operator: str) -> str | None:
             if node.op == "call_function" and _same(str(node.target), operator):
                 stack = node.meta.get("nn_module_stack") or {}
                 path = list(stack.values())[-1][0] if stack else ""
-                return path.removeprefix("L['self'].").removeprefix("network.")
+                inner = path.removeprefix("L['self'].").split(".")
+                return ".".join(inner[1:] if inner[0] == "network" else inner)
     return None
 
 
@@ -51,5 +52,6 @@ def _same(target: str, operator: str) -> bool:
 
     Converters name the decomposed form: `aten._linalg_svd` for `aten.linalg_svd`.
     """
-    space, name, *_ = target.split(".")
+    space, _, rest = target.partition(".")  # Python's own, like getitem, have no dot
+    name = rest.partition(".")[0]
     return operator in {f"{space}.{name}", f"{space}._{name}"}

@@ -175,6 +175,7 @@ def _is_operator(text: str) -> bool:
 def _is_expression(text: str) -> bool:
     """Tell whether a text is arithmetic on numbers and symbols, as sympy writes it."""
     for node in _parsed(text):
+        known: object
         if isinstance(node, ast.Name):
             known = node.id in _MATHS or bool(_SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):

@@ -39,10 +39,22 @@ class BandedLocalResponseNorm(nn.Module):
         return value / scale.pow(self.beta)
 
 
-def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
+def with_float_bounds(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Make the bounds of every clamp of floats floats, in place: torch.onnx takes no mixed ones."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target is torch.ops.aten.clamp.default:
+            value, *bounds = node.args
+            if value.meta["val"].is_floating_point():
+                floats = (float(b) if isinstance(b, int) else b for b in bounds)
+                node.args = (value, *floats)
+    program.graph_module.recompile()
+    return program
+
+
+def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
     """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
 
-    `example` is one input, run once to learn how many channels each norm sees.
+    `example` are its inputs, run once to learn how many channels each norm sees.
     """
     norms = {
         name: module
@@ -59,7 +71,7 @@ def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
         for name, norm in norms.items()
     ]
     with torch.no_grad():
-        network(example)
+        network(*example)
     for hook in hooks:
         hook.remove()
     for name, norm in norms.items():

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+_SCORED = {"classification", "ordinal", "multilabel", "segmentation"}
+"""The kinds whose values are logits or probabilities; others are what they are."""
 _PROBABILITIES = {"softmax", "_softmax", "sigmoid", "hardsigmoid"}
 _SAME_VALUES = {
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
@@ -89,10 +91,10 @@ def with_scores(
 
 
 def _with_scores(output: OutputSpec, ends: bool, values: NDArray[np.generic]) -> OutputSpec:
-    if output.kind == "regression":
+    if output.kind not in {*_SCORED, "tensor"}:
         return output
     low, high = float(values.min()), float(values.max())
-    shares = output.kind == "classification" and low >= 0 and _sums_to_one(values)
+    shares = output.kind in {"classification", "ordinal"} and low >= 0 and _sums_to_one(values)
     if output.scores == "logits" and (ends or shares):
         raise BadModel(
             f"output '{output.name}' ends in a softmax or sigmoid but the spec says "
@@ -107,7 +109,7 @@ def _with_scores(output: OutputSpec, ends: bool, values: NDArray[np.generic]) ->
         return output
     if ends or shares:
         return replace(output, scores="probabilities")
-    return replace(output, scores="logits") if output.kind == "classification" else output
+    return replace(output, scores="logits") if output.kind in _SCORED else output
 
 
 def _sums_to_one(values: NDArray[np.generic]) -> bool:

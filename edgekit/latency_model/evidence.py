@@ -21,6 +21,13 @@ from edgekit.paths import shelf
 ALL_CORES = 4
 """Cores of every board of the evidence but the Zero W; what a source means by 'multi-threaded'."""
 
+DOUBTS = ("DERIVED", "excerpt", "assumed", "timing scope unstated", "clock could be")
+"""What the notes say of a row that counts less: a rate of one decimal turned over, a page that was
+not opened, a precision that was guessed, a clock that is one of two. So does a row that states no
+threads. A nominal clock is no doubt: most sources give none."""
+DOUBTFUL = 0.25
+"""The share of a plain row's say that such a row has. Set before the first fit that used it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -44,6 +51,12 @@ class Row:
     source_repo: str
     source_path: str
     notes: str
+
+    @property
+    def trust(self) -> float:
+        """How much the row counts in a fit: 1, or DOUBTFUL where its source leaves much open."""
+        doubtful = self.threads is None or any(mark in self.notes for mark in DOUBTS)
+        return DOUBTFUL if doubtful else 1.0
 
 
 @dataclass(frozen=True, slots=True)

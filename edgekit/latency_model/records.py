@@ -16,6 +16,11 @@ from edgekit.targets import Target
 THREADS = (1, 2, 3, 4)
 """Thread counts that are predicted where none is asked for."""
 
+NOT_64_BIT_ARM = (
+    "latency is predicted for 64-bit Arm systems, aarch64; a 32-bit one runs other kernels, and no "
+    "runtime of edgekit has a package for it"
+)
+
 
 def predict(
     target: Target,
@@ -36,6 +41,8 @@ def predict(
     hardware = target.hardware
     if hardware.clock_mhz is None or hardware.cores is None or hardware.core is None:
         raise BadTarget(f"{target.name} has no core, cores or clock: add them, or choose a board")
+    if target.architecture != "aarch64":
+        raise BadTarget(f"{target.name} is {target.architecture}: {NOT_64_BIT_ARM}")
     cores = hardware.cores.value
     if wrong := [count for count in threads if not 1 <= count <= cores]:
         raise UserError(f"{wrong[0]} threads, but {target.name} has {cores} cores")
@@ -44,7 +51,7 @@ def predict(
     clock = float(clock_mhz or hardware.clock_mhz.value)
     records = []
     for artifact in artifacts:
-        chosen = _runtime(artifact, runtime)
+        chosen = runtime_of(artifact, runtime)
         for count in threads:
             found = predictor.predict(
                 artifact, Setting(target=target, runtime=chosen, threads=count, clock_mhz=clock)
@@ -113,7 +120,11 @@ def notes(records: Sequence[PredictionRecord]) -> list[str]:
     ]
 
 
-def _runtime(artifact: Artifact, wanted: str | None) -> str:
+def runtime_of(artifact: Artifact, wanted: str | None) -> str:
+    """Return the runtime an artifact is predicted in: `wanted`, or its backend's own.
+
+    `wanted` may be kernels of the evidence. Raises UserError for another that is none of its own.
+    """
     from edgekit.latency_model.analytic.predictor import OURS, SPEAKS_FOR
 
     if wanted in SPEAKS_FOR and wanted not in OURS:

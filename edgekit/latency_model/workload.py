@@ -18,8 +18,9 @@ class Operator:
 
     `macs` are multiply-accumulates. `inputs` and `outputs` count the numbers of the activations it
     reads and writes, `weights` those of its constants. `patches` counts the numbers of the windows
-    a convolution larger than 1×1 gathers before it multiplies (im2col). `other` is all that has no
-    multiply-accumulates: pooling, additions, activations that no runtime fuses.
+    a convolution larger than 1×1 gathers before it multiplies (im2col). `winograd` is true where
+    Winograd's algorithm applies: 3×3 at stride 1, eight channels or more on both sides. `other` is
+    all that has no multiply-accumulates: pooling, additions, activations that no runtime fuses.
     """
 
     kind: Kind
@@ -28,12 +29,14 @@ class Operator:
     outputs: int
     weights: int = 0
     patches: int = 0
+    winograd: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
     """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
 
+    `winograd_macs` are those of `conv_macs` that Winograd's algorithm may compute.
     `depthwise_numbers` and `other_numbers` are read and written by depthwise and by `other`
     operators. `dense_weights` are those used once an inference (fully connected, or a convolution
     of one position), `weights` all the others. `operators` leaves out what a runtime fuses into
@@ -50,6 +53,7 @@ class Workload:
     weights: int
     dense_weights: int
     operators: int
+    winograd_macs: int = 0
     unseen: tuple[str, ...] = ()
 
     @property
@@ -88,6 +92,7 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         weights=sum(item.weights for item in items) - dense,
         dense_weights=dense,
         operators=len(items),
+        winograd_macs=sum(item.macs for item in items if item.winograd),
         unseen=tuple(sorted(set(unseen))),
     )
 
@@ -114,6 +119,15 @@ def convolution(
             kind="depthwise", macs=macs, inputs=inputs, outputs=outputs, weights=weights
         )
     patches = positions * area * group_inputs * groups
+    # Where the positions are nearly as many as before, the stride is 1.
+    alike = inputs < 2 * positions * group_inputs * groups
+    winograd = area == 9 and groups == 1 and alike and min(channels, group_inputs) >= 8
     return Operator(
-        kind="conv", macs=macs, inputs=inputs, outputs=outputs, weights=weights, patches=patches
+        kind="conv",
+        macs=macs,
+        inputs=inputs,
+        outputs=outputs,
+        weights=weights,
+        patches=patches,
+        winograd=winograd,
     )

@@ -1,12 +1,12 @@
 """What a sustained run shows: the heat curve, and whether the ranking at its end is another.
 
-A board that is warm is another board: what is fastest for a minute may not be after ten. Rankings
+A board slows down when it gets hot: what is fastest for a minute may not be after ten. Rankings
 are claimed by the intervals of comparison.py, over the first and the last fifth of the rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -24,7 +24,8 @@ def heat_curve(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
     """Return one table row a round: minutes since the start, °C, MHz, and every artifact's p50.
 
     Temperature is the round's highest reading and clock its lowest, over all artifacts; None where
-    the board does not tell. `throttled` is the firmware's word on the round.
+    the board does not tell. `throttled` is the firmware's word on the round,
+    None where it is not known.
     """
     curve, names = [], _names(rows)
     for number in range(max(len(row.rounds) for row in rows)):
@@ -38,7 +39,7 @@ def heat_curve(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
                 "minute": round(min(begun) / 60, 2) if begun else None,
                 "temperature_c": max(hot, default=None),
                 "clock_mhz": min(clock, default=None),
-                "throttled": any(was_throttled(r.throttled) for r in rounds),
+                "throttled": _any_known(was_throttled(r.throttled) for r in rounds),
                 **{name: _p50_ms(item) for name, item in zip(names, present, strict=True)},
             }
         )
@@ -63,6 +64,12 @@ def heat_notes(rows: Sequence[Measurement]) -> list[str]:
     elif len(measured) > 1:
         lines.append("no ranking of the start is reversed at the end")
     return lines
+
+
+def _any_known(words: Iterable[bool | None]) -> bool | None:
+    """Return whether one of the words is a yes; None where none is known."""
+    known = [word for word in words if word is not None]
+    return any(known) if known else None
 
 
 def _names(rows: Sequence[Measurement]) -> list[str]:

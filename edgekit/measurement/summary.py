@@ -21,7 +21,7 @@ def verdict(measurement: Measurement) -> str:
     if len(rounds) < measurement.wanted_rounds:
         doubts.append(f"{len(rounds)} of {measurement.wanted_rounds} rounds")
     checks: dict[str, Callable[[Round], bool]] = {
-        "throttled": lambda r: was_throttled(r.throttled),
+        "throttled": lambda r: was_throttled(r.throttled) is True,
         "did not settle in the warm-up": lambda r: not r.settled,
         "drifted": lambda r: stats.drifts(r.invoke_s),
     }
@@ -35,16 +35,20 @@ def verdict(measurement: Measurement) -> str:
     return f"inconclusive: {'; '.join(doubts)}" if doubts else "ok"
 
 
-def was_throttled(readings: Sequence[str | None]) -> bool:
+def was_throttled(readings: Sequence[str | None]) -> bool | None:
     """Tell whether the Raspberry Pi's firmware held the clock back between these readings.
+
+    None where no reading is there to tell, which is not a no.
 
     Bits 0 to 3 are under-voltage, capped clock, throttled and soft temperature limit now; bits 16
     to 19 the same since boot, which count where they are new (Raspberry Pi documentation,
     `vcgencmd get_throttled`).
     """
     flags = [int(text, 16) for text in readings if text and _is_hexadecimal(text)]
+    if not flags:
+        return None
     now = any(flag & 0xF for flag in flags)
-    return now or bool(flags and flags[-1] & ~flags[0] & 0xF0000)
+    return now or bool(flags[-1] & ~flags[0] & 0xF0000)
 
 
 def summary_row(measurement: Measurement) -> dict[str, Any]:

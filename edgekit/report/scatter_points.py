@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit.evaluation.intervals import wilson
 from edgekit.measurement.summary import summary_row
 from edgekit.report.records import Saved, has_times, table_order
 from edgekit.results import (
@@ -21,9 +22,11 @@ from edgekit.runtimes.table import role_of
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A share of right answers in per cent, and the record it is from."""
+    """A share of right answers in per cent with its 95 % interval, and the record it is from."""
 
     percent: float
+    low: float
+    high: float
     record: AccuracyRecord
 
 
@@ -125,32 +128,42 @@ def qualities(
 ) -> dict[tuple[str, str], Quality]:
     """Return an artifact's accuracies: of that very file, or of the torch model it is.
 
-    Where one was judged more than once on the same data, the most images speak.
+    Where one was judged more than once on the same data, the record with the most images wins.
     """
     best: dict[tuple[str, str], Quality] = {}
     for record in records:
         same_model = (record.model, record.backend) == (artifact.model, artifact.backend)
         if record.artifact != artifact.sha256 and not (record.artifact is None and same_model):
             continue
-        for name, percent in shares(record).items():
+        for name, (percent, low, high) in shares(record).items():
             place = (name, f"{record.protocol}, {record.split} side")
             if place not in best or best[place].record.images < record.images:
-                best[place] = Quality(percent, record)
+                best[place] = Quality(percent, low, high, record)
     return best
 
 
-def shares(record: AccuracyRecord) -> dict[str, float]:
-    """Return the share of exact answers of each output, in per cent.
+def shares(record: AccuracyRecord) -> dict[str, tuple[float, float, float]]:
+    """Return the share of exact answers of each output with its 95 % interval, in per cent.
 
     Age and gender are in the record; any other output's is counted from its confusion.
     """
-    named = {"age accuracy": record.age_accuracy, "gender accuracy": record.gender_accuracy}
-    found = {name: value for name, value in named.items() if value is not None}
+    named = {
+        "age accuracy": (record.age_accuracy, record.age_accuracy_low, record.age_accuracy_high),
+        "gender accuracy": (
+            record.gender_accuracy, record.gender_accuracy_low, record.gender_accuracy_high,
+        ),
+    }  # fmt: skip
+    found = {
+        name: (value, value if low is None else low, value if high is None else high)
+        for name, (value, low, high) in named.items()
+        if value is not None
+    }
     for item in record.confusion:
         total = sum(map(sum, item.counts))
         if total and f"{item.output} accuracy" not in found:
             right = sum(row[place] for place, row in enumerate(item.counts))
-            found[f"{item.output} accuracy"] = 100 * right / total
+            low, high = wilson(right, total)
+            found[f"{item.output} accuracy"] = (100 * right / total, 100 * low, 100 * high)
     return found
 
 

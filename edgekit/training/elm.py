@@ -20,6 +20,7 @@ from edgekit.training.augment import normalise, plain
 from edgekit.training.inference import BATCH
 from edgekit.training.loop import Told, Trained
 from edgekit.training.recipe import Recipe
+from edgekit.training.teachers import Lessons
 from edgekit.zoo.cnn_elm import CnnElm
 
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -35,14 +36,17 @@ def fit_elm(
     *,
     seed: int = 0,
     workers: int = 2,
+    device: str = "cpu",
+    lessons: Lessons | None = None,
     tell: Callable[[Told], None] = lambda told: None,
 ) -> Trained:
     """Fit the readouts of a cnn-elm whose features come from a trained adiencenet.
 
-    Nothing is drawn and nothing is augmented: `recipe`, `folder` and `seed` play no part, and
-    there is one epoch. One ridge regression per output and strength, on the train side.
+    Nothing is drawn, augmented or taught: `recipe`, `folder`, `seed`, `device` and `lessons` play
+    no part, and there is one epoch. One ridge regression per output and strength, on the train
+    side.
     """
-    frame = frame_of(spec.input)
+    frame = frame_of(spec.image)
     train = decode_all(dataset.split("train"), frame, workers)
     validation = decode_all(dataset.split("val"), frame, workers)
     machines = [layer for layer in network.modules() if isinstance(layer, CnnElm)]
@@ -50,10 +54,10 @@ def fit_elm(
     for machine, output in zip(machines, spec.outputs, strict=True):
         known = np.array(train.dataset.take(output.name))
         rows = np.flatnonzero(known != UNLABELLED)
-        features = _features(machine, spec.input, train, rows)
+        features = _features(machine, spec.image, train, rows)
         labels = torch.from_numpy(known[rows])
         held_out = np.arange(len(validation.samples))
-        tested = torch.sigmoid(machine.hidden(_features(machine, spec.input, validation, held_out)))
+        tested = torch.sigmoid(machine.hidden(_features(machine, spec.image, validation, held_out)))
         expected = validation.dataset.take(output.name)
         found: list[tuple[float, float]] = []
         for ridge in RIDGES:

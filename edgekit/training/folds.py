@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from edgekit.training.run import TrainOptions, TrainResult, train
+from edgekit.training.run import TrainOptions, TrainResult, start_file, train
 
 _ALONE = threading.Lock()
 """torch's seeds and threads are the process's: two runs in one would disturb each other."""
@@ -46,7 +46,8 @@ def elsewhere(options: TrainOptions) -> TrainOptions:
         options,
         data=str(Path(options.data).expanduser().resolve()),
         output=options.output.resolve(),
-        start=options.start.resolve() if options.start else None,
+        start=start_file(options.start).resolve() if options.start else None,
+        teachers=tuple(path.resolve() for path in options.teachers),
     )
 
 

@@ -19,14 +19,15 @@ BATCH = 128
 def predict(network: nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8]) -> dict[str, Tensor]:
     """Return each output (N, ...) float32 of images decoded at the input's size, in eval mode."""
     network.eval()
+    device = next(network.parameters()).device
     rows: list[tuple[Tensor, ...]] = []
     with torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
-            frames = torch.from_numpy(np.array(pixels[start : start + BATCH]))
-            images = normalise(plain(frames, spec.input), spec.input)
+            frames = torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device)
+            images = normalise(plain(frames, spec.image), spec.image)
             rows.append(network(images.contiguous(memory_format=torch.channels_last)))
     columns = zip(*rows, strict=True)
-    return {o.name: torch.cat(c).float() for o, c in zip(spec.outputs, columns, strict=True)}
+    return {o.name: torch.cat(c).float().cpu() for o, c in zip(spec.outputs, columns, strict=True)}
 
 
 def decisions(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, NDArray[np.int64]]:

@@ -61,8 +61,18 @@ def accelerate(network: nn.Module) -> nn.Module:
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Conv2d and layer.groups > 1 and max(layer.stride) > 1:
                 setattr(parent, name, _float_convolution(layer).train(layer.training))
+            elif type(layer) is nn.Dropout and layer.p == 0:
+                setattr(parent, name, nn.Identity())
             elif type(layer) is nn.Dropout and (layer.p * 256).is_integer():
                 setattr(parent, name, ByteDropout(layer.p).train(layer.training))
+    return network
+
+
+def with_dropout(network: nn.Module, chance: float | None) -> nn.Module:
+    """Set, in place, the chance of every dropout layer; None leaves each its own."""
+    for layer in network.modules():
+        if chance is not None and isinstance(layer, nn.Dropout):
+            layer.p = chance
     return network
 
 

@@ -27,14 +27,16 @@ from edgekit.files import write_whole
 from edgekit.graph.rewrites import rewrite
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.training.augment import augment, normalise
+from edgekit.training.device import prepare
 from edgekit.training.inference import validate
-from edgekit.training.kernels import accelerate, keep_memory
+from edgekit.training.kernels import keep_memory, with_dropout
 from edgekit.training.label_targets import class_targets, scale_targets
 from edgekit.training.losses import masked_cross_entropy, masked_squared_error
 from edgekit.training.optimiser import average_weights, build_optimiser, schedule
 from edgekit.training.recipe import Recipe
 from edgekit.training.regression_scale import refit_scales
 from edgekit.training.state import Progress, load_state, save_state
+from edgekit.training.teachers import Lessons, mixed, points
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "classification": masked_cross_entropy,
@@ -99,9 +101,13 @@ def fit(
     *,
     seed: int = 0,
     workers: int = 2,
+    device: str = "cpu",
+    lessons: Lessons | None = None,
     tell: Callable[[Told], None] = lambda told: None,
 ) -> Trained:
     """Train `network`, in place, on the train side and keep the best epoch by the val side.
+
+    `device` is torch's, of the steps; a run may go on on another. `lessons` are teachers' answers.
 
     `folder` gets `checkpoint.pt` and `log.csv` after every epoch; a run that finds its own
     checkpoint goes on from there. Every random draw depends on the seed and the epoch alone, so
@@ -109,23 +115,26 @@ def fit(
     where a side is empty, and EdgekitError where the loss stops being finite.
     """
     keep_memory()
-    frame = frame_of(spec.input, recipe.margin)
+    frame = frame_of(spec.image, recipe.margin)
     train = decode_all(dataset.split("train"), frame, workers)
-    validation = decode_all(dataset.split("val"), frame_of(spec.input), workers)
-    batches = _batches(train, spec, recipe)
+    validation = decode_all(dataset.split("val"), frame_of(spec.image), workers)
+    batches = _batches(train, spec, recipe, lessons or {})
     plain = network
-    network = accelerate(rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.input))))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = with_dropout(
+        rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.image))), recipe.dropout
+    )
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(network)
+    forward = prepare(network, device)
     optimiser = build_optimiser(network, recipe)
     images = len(batches.used)
     steps_per_epoch = math.ceil(images / recipe.batch)
-    run = _identity(plain, spec, train, validation, recipe, seed)
+    run = _identity(plain, spec, train, validation, recipe, seed, lessons or {})
     progress = Progress(epoch=0, step=0, history=[], best={}, best_epoch=0, best_score=-math.inf)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.is_file():
         progress = load_state(checkpoint, run, network, averaged, optimiser)
-    while progress.epoch < recipe.epochs:
+    while not _ended(progress, recipe):
         torch.manual_seed(_draw(seed, progress.epoch))
         network.train()
         start, seen, total = time.perf_counter(), 0, 0.0
@@ -133,7 +142,7 @@ def fit(
             rate = recipe.learning_rate * schedule(recipe, progress.step / steps_per_epoch)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            loss = _step(network, spec, recipe, batches, pixels, rows, optimiser)
+            loss = _step(forward, device, spec, recipe, batches, pixels, rows, optimiser)
             if not math.isfinite(loss):
                 raise EdgekitError(
                     f"the loss is no longer finite in epoch {progress.epoch + 1}: "
@@ -160,7 +169,7 @@ def fit(
         )
         score = fmean(scores.values())
         if score > progress.best_score:
-            progress.best = {k: v.clone() for k, v in averaged.state_dict().items()}
+            progress.best = {k: v.cpu().clone() for k, v in averaged.state_dict().items()}
             progress.best_epoch, progress.best_score = progress.epoch, score
         save_state(checkpoint, run, network, averaged, optimiser, progress)
         write_whole(folder / "log.csv", _csv(progress.history))
@@ -178,8 +187,15 @@ def fit(
     )
 
 
+def _ended(progress: Progress, recipe: Recipe) -> bool:
+    last = min(recipe.epochs, recipe.stop or recipe.epochs)
+    waited = progress.epoch - progress.best_epoch
+    return progress.epoch >= last or 0 < recipe.patience <= waited
+
+
 def _step(
-    network: nn.Module,
+    forward: Callable[[Tensor], tuple[Tensor, ...]],
+    device: str,
     spec: ModelSpec,
     recipe: Recipe,
     batches: Batches,
@@ -188,20 +204,21 @@ def _step(
     optimiser: torch.optim.Optimizer,
 ) -> float:
     """Do one step of the optimiser and return the loss: the sum over the outputs."""
-    images = normalise(augment(pixels, spec.input, recipe.augmentation), spec.input)
+    pixels = pixels.to(device)
+    images = normalise(augment(pixels, spec.image, recipe.augmentation), spec.image)
     optimiser.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-        values = network(images.contiguous(memory_format=torch.channels_last))
-    loss = torch.zeros(())
+    with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16 and device != "mps"):
+        values = forward(images.contiguous(memory_format=torch.channels_last))
+    loss = torch.zeros((), device=device)
     for index, (output, value) in enumerate(zip(spec.outputs, values, strict=True)):
         targets, weights = batches.targets[index][rows], batches.weights[index][rows]
-        loss = loss + LOSSES[output.kind](value, targets, weights)
+        loss = loss + LOSSES[output.kind](value, targets.to(device), weights.to(device))
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     return float(loss.detach())
 
 
-def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe) -> Batches:
+def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe, lessons: Lessons) -> Batches:
     """Return the training images with every output's targets. Raises BadData without labels."""
     pairs = []
     for output in spec.outputs:
@@ -210,6 +227,11 @@ def _batches(images: Decoded, spec: ModelSpec, recipe: Recipe) -> Batches:
         targets, weights = TARGETS[output.kind](images.samples, output, recipe)
         if not weights.any():
             raise BadData(f"no training image of {images.dataset.name} has a label '{output.name}'")
+        if output.name in lessons:
+            lesson = lessons[output.name]
+            if output.kind == "regression":
+                lesson = points(lesson)
+            targets, weights = mixed(targets, weights, lesson, recipe.teacher_share)
         pairs.append((torch.from_numpy(targets), torch.from_numpy(weights)))
     used = np.flatnonzero(torch.stack([w for _, w in pairs]).any(0).numpy())
     return Batches(
@@ -231,6 +253,7 @@ def _identity(
     validation: Decoded,
     recipe: Recipe,
     seed: int,
+    lessons: Lessons,
 ) -> str:
     """Return, as JSON, all that two runs must share for one to go on from the other."""
     initial = hashlib.sha256()
@@ -243,6 +266,9 @@ def _identity(
         "validation": sha256_of(sample.sha256 for sample in validation.samples),
         "recipe": asdict(recipe),
         "seed": seed,
+        "lessons": {
+            name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in lessons.items()
+        },
         "torch": metadata.version("torch"),
         "numpy": metadata.version("numpy"),
     }

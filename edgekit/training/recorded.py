@@ -1,6 +1,6 @@
 """The zoo's trained networks, made again from data by the commands that are on record.
 
-Their records are `benchmarks/training/<model>.<variant>/training.json`. Weights small enough ship
+Their records are `benchmarks/training/<weights file>/training.json`. Weights small enough ship
 with edgekit; the others are kept in a folder of the user's, in which the zoo looks for them.
 """
 
@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,17 @@ class Recorded:
 
     @property
     def source(self) -> str:
-        """The zoo's name of it."""
-        return f"{self.result.model}:{self.result.variant}"
+        """The zoo's name of it; of weights that others begin from, as their file is named."""
+        return self.weights.stem.replace(".", ":", 1)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The weights files of other networks that its command takes.
+
+        A start with a folder is the file of an installed package, which nobody here makes.
+        """
+        start = self.result.start
+        return (start,) * bool(start and "/" not in start) + self.result.teachers
 
     @property
     def ships(self) -> bool:
@@ -58,7 +67,7 @@ class Recorded:
 
 
 def recorded(folder: Path, records: Path | None = None) -> tuple[Recorded, ...]:
-    """Return the trainings on record, each after the one whose weights it begins from.
+    """Return the trainings on record, each after those whose weights it begins or learns from.
 
     `folder` is where weights are made. Raises BadData where a record cannot be read.
     """
@@ -69,10 +78,27 @@ def recorded(folder: Path, records: Path | None = None) -> tuple[Recorded, ...]:
             result = msgspec.json.decode(path.read_bytes(), type=TrainResult)
         except (OSError, msgspec.DecodeError) as error:
             raise BadData(f"{path} is damaged ({error}): restore it") from None
-        weights = folder / f"{result.model}.{result.variant}.safetensors"
+        weights = folder / f"{path.parent.name}.safetensors"
         found.append(Recorded(result, weights, _hours(result)))
-    made = {one.weights.name for one in found}
-    return tuple(sorted(found, key=lambda one: one.result.start in made))
+    return tuple(_in_order(found))
+
+
+def with_needed(wanted: Sequence[Recorded], known: Sequence[Recorded]) -> list[Recorded]:
+    """Return what is wanted and all that its commands need, in the order of `known`."""
+    names = {one.weights.name for one in wanted}
+    for one in reversed(known):
+        if one.weights.name in names:
+            names.update(one.needs)
+    return [one for one in known if one.weights.name in names]
+
+
+def _in_order(found: Sequence[Recorded]) -> Iterator[Recorded]:
+    left = list(found)
+    while left:
+        names = {one.weights.name for one in left}
+        ready = [one for one in left if not names & set(one.needs)] or left
+        yield from ready
+        left = [one for one in left if one not in ready]
 
 
 def _hours(result: TrainResult) -> float | None:
@@ -85,15 +111,15 @@ def _hours(result: TrainResult) -> float | None:
 def command_of(one: Recorded, data: Path) -> list[str]:
     """Return the recorded command with this machine's paths, and `--output` beside the weights.
 
-    Raises BadModel where it begins from weights that no record says how to make.
+    Raises BadModel where weights of other networks that it takes are not beside its own.
     """
     words = shlex.split(one.result.command)
     words[words.index("--data") + 1] = str(data)
-    if one.result.start:
-        start = one.weights.parent / one.result.start
-        if not start.is_file():
-            raise BadModel(f"{one.source} begins from {start}, which is not there: make it first")
-        words[words.index("--from") + 1] = str(start)
+    for name in one.needs:
+        path = one.weights.parent / name
+        if not path.is_file():
+            raise BadModel(f"{one.source} needs {path}, which is not there: make it first")
+        words = [str(path) if word == name else word for word in words]
     return [sys.executable, "-m", *words, "--output", str(_run_folder(one))]
 
 
@@ -110,11 +136,10 @@ def make(one: Recorded, data: Path, quiet: bool) -> None:
             "and run again; it goes on where it was"
         )
     run = _run_folder(one)
+    trained = run / f"{one.result.model}.{one.result.variant}.safetensors"
     write_whole(one.weights.with_suffix(".training.json"), (run / "result.json").read_bytes())
-    write_whole(
-        one.weights.with_suffix(".md"), (run / one.weights.name).with_suffix(".md").read_text()
-    )
-    write_whole(one.weights, (run / one.weights.name).read_bytes())
+    write_whole(one.weights.with_suffix(".md"), trained.with_suffix(".md").read_text())
+    write_whole(one.weights, trained.read_bytes())
     shutil.rmtree(run)
 
 

@@ -7,29 +7,32 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from edgekit import zoo
 from edgekit.data import Dataset, SplitPlan, open_dataset
 from edgekit.data.decoded import decode_all, frame_of
+from edgekit.data.reframe import reframe
 from edgekit.errors import DISTRIBUTION, BadModel
 from edgekit.evaluation.assessment import Assessment, assess, shares
 from edgekit.files import sha256, write_whole
 from edgekit.results import AccuracyRecord
 from edgekit.spec import ModelSpec
 from edgekit.training.card import model_card
+from edgekit.training.device import choose_device
 from edgekit.training.elm import fit_elm
-from edgekit.training.inference import decisions, predict
+from edgekit.training.inference import decisions, predict, validate
 from edgekit.training.loop import Told, Trained, fit
 from edgekit.training.recipe import Recipe, adjusted
+from edgekit.training.teachers import Lessons, lessons_of, weights_of
 from edgekit.version import __version__
-from edgekit.zoo.checkpoint import save_weights
+from edgekit.zoo.checkpoint import read_weights, save_weights
 
 SCHEMA = 1
 
@@ -44,7 +47,9 @@ class TrainOptions:
     `model` is a zoo source (`multitask-cnn:regression`); `recipe` a name and `changes` its
     `FIELD=VALUE` changes; `output` the folder that gets checkpoint, log and results.
     `start` are weights to begin from: every tensor whose name and shape the network has too.
-    `threads` are torch's, `workers` decode images the first time they are needed.
+    `teachers` are weights, or folders of runs, whose answers on the train side are soft targets.
+    `threads` are torch's, `workers` decode images the first time they are needed; `device` is
+    auto, cpu, cuda or mps.
     """
 
     model: str
@@ -57,6 +62,8 @@ class TrainOptions:
     seed: int = 0
     threads: int = 2
     workers: int = 2
+    teachers: tuple[Path, ...] = ()
+    device: str = "auto"
 
     def command(self) -> str:
         """Return the command that repeats this run; of paths only the last part is kept."""
@@ -68,7 +75,8 @@ class TrainOptions:
         words += ["--recipe", self.recipe]
         words += [word for change in self.changes for word in ("--set", change)]
         if self.start is not None:
-            words += ["--from", self.start.name]
+            words += ["--from", named(self.start)]
+        words += [word for path in self.teachers for word in ("--teacher", weights_of(path).name)]
         words += ["--seed", str(self.seed), "--threads", str(self.threads)]
         return shlex.join(words)
 
@@ -80,6 +88,8 @@ class TrainResult:
     `validation` is the mean over the outputs of exact accuracy in per cent, of the epoch chosen
     by it; the test side was evaluated once, after that choice. `start` is the file of the weights
     it began from, or empty; `decisions` counts what was left out or left unlabelled, and why.
+    `reframed` is each output's exact accuracy in per cent on the validation side reframed
+    (data/reframe.py), which chose nothing. `teachers` are the files of the weights it learned from.
     """
 
     schema: int
@@ -97,6 +107,9 @@ class TrainResult:
     versions: dict[str, str]
     decisions: dict[str, int]
     test: Assessment
+    reframed: dict[str, float] = field(default_factory=dict)
+    teachers: tuple[str, ...] = ()
+    device: str = "cpu"
 
 
 def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: None) -> TrainResult:
@@ -105,6 +118,7 @@ def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: Non
     A run that was interrupted goes on where its folder's checkpoint stands.
     """
     torch.set_num_threads(options.threads)
+    device = choose_device(options.device)
     name, variant = zoo.resolve(options.model)
     spec = zoo.spec(name, variant)
     recipe = adjusted(options.recipe, options.changes)
@@ -115,6 +129,10 @@ def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: Non
         begin_from(network, options.start)
     elif name in TRAINERS:
         raise BadModel(f"{name} is fitted to a trained network's features: give them with --from")
+    lessons: Lessons = {}
+    if options.teachers:
+        side = dataset.split("train")
+        lessons = lessons_of(options.teachers, spec, side, recipe, options.workers)
     with torch.random.fork_rng(devices=[]):
         trained = TRAINERS.get(name, fit)(
             network,
@@ -124,20 +142,20 @@ def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: Non
             options.output,
             seed=options.seed,
             workers=options.workers,
+            device=device,
+            lessons=lessons,
             tell=tell,
         )
-    return conclude(options, spec, dataset, recipe, trained)
+    return conclude(options, spec, dataset, recipe, trained, device)
 
 
 def begin_from(network: nn.Module, path: Path) -> None:
-    """Copy into a network every tensor of a safetensors file that it has too, name and shape.
+    """Copy into a network every tensor of a weights file that it has too, name and shape.
 
+    One that an installed package brings is found as `package/path/in/it`.
     Raises BadModel where the file cannot be read or shares nothing with the network.
     """
-    try:
-        given = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BadModel(f"{path} is not a readable safetensors file: {error}") from error
+    given = read_weights(start_file(path))
     own = network.state_dict()
     shared = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
     if not shared:
@@ -145,8 +163,27 @@ def begin_from(network: nn.Module, path: Path) -> None:
     network.load_state_dict(own | shared)
 
 
+def start_file(path: Path) -> Path:
+    """Return the path, or the file of an installed package that it names."""
+    if path.exists() or path.is_absolute() or len(path.parts) < 2:
+        return path
+    found = find_spec(path.parts[0])
+    places = [] if found is None else found.submodule_search_locations or []
+    return next((inside for p in places if (inside := Path(p, *path.parts[1:])).is_file()), path)
+
+
+def named(path: Path) -> str:
+    """Return how records name a file: an installed package's by its path, others by their name."""
+    return path.name if start_file(path) == path else path.as_posix()
+
+
 def conclude(
-    options: TrainOptions, spec: ModelSpec, dataset: Dataset, recipe: Recipe, trained: Trained
+    options: TrainOptions,
+    spec: ModelSpec,
+    dataset: Dataset,
+    recipe: Recipe,
+    trained: Trained,
+    device: str,
 ) -> TrainResult:
     """Evaluate a trained network on the test side and write down all that comes of it.
 
@@ -165,6 +202,7 @@ def conclude(
         "versions": versions(),
     }
     save_weights(trained.network, weights, {"model": name, "variant": variant, "training": note})
+    moved = decode_all(reframe(dataset.split("val")), frame_of(spec.image), options.workers)
     test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
     result = TrainResult(
         schema=SCHEMA,
@@ -176,12 +214,15 @@ def conclude(
         best_epoch=trained.best_epoch,
         validation=trained.best_score,
         images_per_second=trained.images_per_second,
-        start=options.start.name if options.start else "",
+        start=named(options.start) if options.start else "",
         recipe=recipe,
         seed=options.seed,
         versions=versions(),
         decisions=dict(dataset.decisions.counts),
         test=test,
+        reframed=validate(trained.network, spec, moved),
+        teachers=tuple(weights_of(path).name for path in options.teachers),
+        device=device,
     )
     write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
     write_whole(weights.with_suffix(".md"), card_of(result))
@@ -194,7 +235,7 @@ def conclude(
 
 def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int) -> Assessment:
     """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
-    images = decode_all(dataset, frame_of(spec.input), workers)
+    images = decode_all(dataset, frame_of(spec.image), workers)
     return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
 
 
@@ -227,12 +268,20 @@ def card_of(result: TrainResult) -> str:
     length = f"{recipe.epochs} epoch{'s' if recipe.epochs != 1 else ''}"
     how = f"{length} from {start}, batch {recipe.batch}, {recipe.optimiser} at "
     how += f"{recipe.learning_rate:g} ({recipe.schedule}), seed {result.seed}"
+    if result.teachers:
+        share = f"{100 * recipe.teacher_share:.0f} % of each target"
+        how += f"; {share} from {', '.join(result.teachers)}"
     if result.model in TRAINERS:
         how = f"solved in closed form on the features of {start}: no epochs"
     lines = [
         how,
         f"weights of epoch {result.best_epoch}, chosen by the validation side alone "
-        f"(mean exact accuracy {result.validation:.1f} %)",
+        f"(mean exact accuracy {result.validation:.1f} %"
+        + (
+            f"; on its faces reframed {fmean(result.reframed.values()):.1f} %)"
+            if result.reframed
+            else ")"
+        ),
         f"with {', '.join(f'{name} {value}' for name, value in result.versions.items())}",
     ]
     title = f"{result.model}:{result.variant}"

@@ -45,7 +45,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     bare or under the key `state_dict`; it is read with `weights_only=True`. Names and shapes
     must be the module's own; floating types are converted to the module's. Raises BadModel.
     """
-    given = _read(path)
+    given = read_weights(path)
     expected = module.state_dict()
     for name, tensor in expected.items():
         _check(path, name, tensor, given)
@@ -91,7 +91,8 @@ def read_metadata(path: Path) -> dict[str, object]:
     return note
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a weights file, of the kinds that `load_weights` takes."""
     _check_is_file(path)
     if path.suffix not in _READERS:
         raise BadModel(

@@ -13,12 +13,15 @@ Guessed:
 - [inferred] pixels are scaled to [-1, 1) (`systems.toml`); the paper does not say.
 - the `classification` variant (8 + 2 logits) is ours; the paper has the two linear outputs of
   `regression`: the age class index and the gender.
+- the `teacher` variant is ours too: a larger network on 96×96 with the same outputs, from which
+  the shipped network is distilled. It is not meant to be deployed.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edgekit.zoo.efficientnet_lite import EfficientNetLite0
 from edgekit.zoo.heads import JointHeads
 
 
@@ -78,5 +81,5 @@ class MultitaskCNN(nn.Module):
 
 
 def network(variant: str) -> nn.Module:
-    """Return `regression` or `classification`, freshly initialised."""
-    return MultitaskCNN(variant)
+    """Return `regression`, `classification` or the larger `teacher`, freshly initialised."""
+    return EfficientNetLite0() if variant == "teacher" else MultitaskCNN(variant)

@@ -21,13 +21,15 @@ class Variant:
 
     `parameters` counts every weight in the state, fixed ones too, but no running statistics.
     `macs` are multiply-accumulates of convolutions and matrix products for one image in eval
-    mode: torch's `FlopCounterMode` total, halved.
+    mode: torch's `FlopCounterMode` total, halved. `input` is set where it is not the system's: of
+    a network that is none of the paper's and only teaches another.
     """
 
     outputs: dict[Literal["age", "gender"], Literal["classification", "regression"]]
     parameters: int
     macs: int
     note: str = ""
+    input: InputSpec | None = None
 
     @property
     def answers_both(self) -> bool:
@@ -81,7 +83,11 @@ class System:
 
     def spec(self, variant: str) -> ModelSpec:
         """Return the input and output contract of one of its variants."""
-        return face_spec(self.input, tuple(self.variants[variant].outputs.items()))
+        return face_spec(self.input_of(variant), tuple(self.variants[variant].outputs.items()))
+
+    def input_of(self, variant: str) -> InputSpec:
+        """Return the input of one of its variants."""
+        return self.variants[variant].input or self.input
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,7 @@ def plugin(qemu: Qemu, folder: Path) -> Path:
         raise DeviceError(
             f"QEMU {qemu.version} was built without plugins: instructions are not counted"
         )
-    source = _SOURCE.read_bytes()
-    path = folder / f"plugin-{hashlib.sha256(source).hexdigest()[:12]}.so"
+    path = folder / f"{plugin_name()}.so"
     if path.is_file():
         return path
     compiler = shutil.which("cc")
@@ -105,6 +104,11 @@ def plugin(qemu: Qemu, folder: Path) -> Path:
             raise DeviceError(f"the counting plugin did not compile: {reason}")
         built.replace(path)
     return path
+
+
+def plugin_name() -> str:
+    """Return the name of the plugin of this source, compiled or not: counts are kept under it."""
+    return f"plugin-{hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]}"
 
 
 def options(

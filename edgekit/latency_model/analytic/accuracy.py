@@ -4,47 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 
 from edgekit.latency_model import Accuracy
-from edgekit.latency_model.analytic.intervals import COVERAGE, Widths, covered, widths
+from edgekit.latency_model.analytic.intervals import Widths, halves, widths
 from edgekit.latency_model.analytic.left_out import (
+    Folds,
     LeftOut,
-    left_out,
+    folded,
     speedups,
     transferred,
 )
-from edgekit.latency_model.analytic.observations import Observation, observations
+from edgekit.latency_model.analytic.observations import Group, Observation, observations
+from edgekit.latency_model.anchoring import Anchoring, Fold, Told, worth
 from edgekit.latency_model.evidence import Row, load_networks, load_rows
+from edgekit.latency_model.quantiles import COVERAGE, balanced_mean
 
 Place = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """What the evidence says of the predictor: the table, its notes, the intervals' widths."""
+    """What the evidence says of the predictor: the table, its notes, the intervals' widths.
+
+    `known` tells of each group with own rows what its left-out families had: the mean error and the
+    share that the intervals held, every family with one say.
+    """
 
     rows: tuple[Accuracy, ...]
     notes: tuple[str, ...]
     observations: tuple[Observation, ...]
     widths: Widths
+    known: dict[Group, tuple[float, float]]
+    anchored: tuple[Anchoring, ...]
 
 
-def rebuild() -> Rebuilt:
-    """Predict every evidence row without its family, and count. Takes some seconds."""
+def rebuild(folds: Folds) -> Rebuilt:
+    """Predict every evidence row without its family, and count. Takes some seconds.
+
+    `folds` are the forms that were chosen without each family.
+    """
     all_rows = load_rows()
     usable = observations(all_rows, load_networks())
-    predicted, transfers = left_out(usable), transferred(usable)
-    held = covered(predicted, transfers)
+    several, transfers = folded(usable, folds), transferred(usable, folds)
+    predicted = tuple(item for left, _ in several for item in left)
+    wide = halves(predicted, transfers)
+    held = {item: abs(item.residual) <= half for item, half in wide.items()}
+    known = {
+        group: (
+            balanced_mean((item.row.family, abs(item.error)) for item in mine),
+            balanced_mean((item.row.family, float(held[item])) for item in mine),
+        )
+        for group in sorted({item.row.group for item in predicted if item.standing == "own"})
+        if (mine := [i for i in predicted if i.row.group == group and i.standing == "own"])
+    }
+    anchored = worth(
+        [
+            Fold(
+                tuple(_told(item.row, item.seconds, wide[item]) for item in left),
+                tuple(_told(row, seconds, 1.0) for row, seconds in others),
+            )
+            for left, others in several
+        ]
+    )
     by_place: dict[Place, list[LeftOut]] = {}
     for item in predicted:
         by_place.setdefault(_place(item), []).append(item)
     table = tuple(_accuracy(place, by_place[place], held) for place in sorted(by_place))
-    notes = _notes(all_rows, usable, predicted, held)
+    notes = (
+        *_notes(all_rows, usable, predicted, held), *(f"analytic, {a.note}" for a in anchored)
+    )  # fmt: skip
     return Rebuilt(
-        rows=table, notes=notes, observations=usable, widths=widths(predicted, transfers)
+        rows=table,
+        notes=notes,
+        observations=usable,
+        widths=widths(predicted, transfers),
+        known=known,
+        anchored=anchored,
     )
+
+
+def _told(row: Observation, seconds: float, half: float) -> Told:
+    place = (row.group, row.board, row.release, row.threads)
+    return Told(place, row.group.kind, row.family, log(row.seconds / seconds), half)
 
 
 def _place(item: LeftOut) -> Place:
@@ -90,12 +134,16 @@ def _notes(
 ) -> tuple[str, ...]:
     own = [item for item in predicted if item.standing == "own"]
     share = float(np.mean([held[item] for item in own]))
+    say = balanced_mean(((item.row.group, item.row.family), float(held[item])) for item in own)
     return (
-        f"{len(usable)} of {len(rows)} rows have a counted network and known kernels; each of the "
-        f"{len(predicted)} here is predicted by a fit without its family (a published design in "
-        "all its widths, depths, sizes and heads)",
-        f"intervals made for {COVERAGE:.0%} hold {share:.1%} of the {len(own)} rows whose group "
-        "has another family, each held to widths made without its family",
+        f"{len(usable)} of {len(rows)} rows have a counted network, known kernels and a release "
+        f"that none superseded; each of the {len(predicted)} here is predicted by a fit without "
+        "its family (a published design in all its widths, depths, sizes and heads), whose form "
+        "was chosen without it too, and without the release's own factor, which nobody has "
+        "beforehand",
+        "by kernels, not by runtime: LiteRT as it ships computes with XNNPACK, not with ruy",
+        f"intervals made for {COVERAGE:.0%} hold {say:.1%} of the families of the groups that have "
+        f"others ({share:.1%} of their {len(own)} rows), each held to widths made without it",
         f"noise floor: the same measurement (TFLite v2.7.1) in MLPerf v2.0 and v2.1 differs by "
         f"{_noise(rows):.1%}, the mean of the networks that both have",
         "constant_mape: the fit of one number, seconds per multiply-accumulate, left out the same",

@@ -6,7 +6,7 @@ benchmarks/evidence/analytic.json             ships with edgekit; scripts/fit_an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import Literal
 import numpy as np
 
 from edgekit.latency_model import coefficient_files
+from edgekit.latency_model.analytic.accuracy import Rebuilt
 from edgekit.latency_model.analytic.fit import common_shape, fit_group, prior_of
-from edgekit.latency_model.analytic.intervals import LESS, Widths
-from edgekit.latency_model.analytic.left_out import core_scale
-from edgekit.latency_model.analytic.observations import TERMS, Group, Observation, Vector
+from edgekit.latency_model.analytic.intervals import LESS
+from edgekit.latency_model.analytic.left_out import Folds, core_scale
+from edgekit.latency_model.analytic.observations import FORMS, TERMS, Group, Observation, Vector
+from edgekit.latency_model.anchoring import Anchoring
+from edgekit.latency_model.quantiles import COVERAGE
 
-# 1: the first.
-SCHEMA = 1
+# 1: the first. 2: more terms, forms, what left-out families had, anchors.
+SCHEMA = 2
 _REMEDY = "remove it, or install edgekit again"
 
 
@@ -32,7 +35,9 @@ class GroupCoefficients:
     `standing` is `own` or `scaled`. `threads` are the counts that rows state or their runtime's
     default gives, `conv_share` is the largest of its networks (see Workload); `half` is the
     half-width of the log interval. `threads_stated` is of most of its rows; `user_rows` counts the
-    user's own measurements among `rows`.
+    user's own measurements among `rows`. `mape` is the mean error of its families left out (a
+    share) and `covered` the share of them that such an interval held, each family with one say;
+    None where there is one family.
     """
 
     kernels: str
@@ -49,6 +54,8 @@ class GroupCoefficients:
     conv_share: float
     half: float
     coefficients: dict[str, float]
+    mape: float | None
+    covered: float | None
     user_rows: int = 0
 
     @property
@@ -72,17 +79,19 @@ class CoreCoefficients:
 class Coefficients:
     """All the analytic predictor knows. `evidence` is the SHA-256 of the rows it was fitted to.
 
-    `scaled_half` and `ratio_half` are by kind; they, `thread_share` and `thread_half` are as in
-    intervals.Widths.
+    `scaled_half` is by kind; it, `thread_share` and `thread_half` are as in intervals.Widths.
+    `forms` are the fits', by kind; `folds` those chosen without each family.
     """
 
     command: str
     evidence: str
     coverage: float
     scaled_half: dict[str, float]
-    ratio_half: dict[str, float]
     thread_share: float
     thread_half: float
+    forms: dict[str, str]
+    folds: dict[str, dict[str, str]]
+    anchored: tuple[Anchoring, ...]
     units: dict[str, str]
     groups: tuple[GroupCoefficients, ...]
     cores: tuple[CoreCoefficients, ...]
@@ -90,22 +99,29 @@ class Coefficients:
 
 
 def make(
-    rows: Sequence[Observation], known: Widths, *, command: str, evidence: str, coverage: float
+    found: Rebuilt,
+    forms: Mapping[str, str],
+    folds: Folds,
+    *,
+    command: str,
+    evidence: str,
 ) -> Coefficients:
-    """Fit every group of `rows` and the common shape of every core."""
+    """Fit every group of the rows and the common shape of every core."""
+    rows, known = found.observations, found.widths
     pools: dict[tuple[str, str], list[Observation]] = {}
     for row in rows:
         pools.setdefault(row.group.pool, []).append(row)
     groups: list[GroupCoefficients] = []
     cores: list[CoreCoefficients] = []
     for (core, kind), pool in sorted(pools.items()):
-        shape = common_shape(pool, kind)
+        shape = common_shape(pool, kind, forms[kind])
         for group in sorted(shape.factors):
             own = [row for row in pool if row.group == group]
             families = tuple(sorted({row.family for row in own}))
             standing: Literal["own", "scaled"] = "own" if len(families) > 1 else "scaled"
+            mape, covered = _known(found, group)
             fitted = (
-                fit_group(own, prior_of(shape, group, kind)).coefficients
+                fit_group(own, prior_of(shape, group, kind), forms[kind]).coefficients
                 if standing == "own"
                 else shape.coefficients * shape.factors[group]
             )
@@ -125,6 +141,8 @@ def make(
                     conv_share=rounded(max(row.conv_share for row in own)),
                     half=rounded(known.half(group, standing)),
                     coefficients=by_term(fitted),
+                    mape=mape,
+                    covered=covered,
                 )
             )
         scale = core_scale(shape, Group(kernels="", core=core, dtype="", bits=64))
@@ -143,15 +161,25 @@ def make(
     return Coefficients(
         command=command,
         evidence=evidence,
-        coverage=coverage,
+        coverage=COVERAGE,
         scaled_half={kind: rounded(known.less[LESS[0], kind]) for kind in ("float", "int8")},
-        ratio_half={kind: rounded(half) for kind, half in sorted(known.ratio.items())},
         thread_share=rounded(known.thread_share),
         thread_half=rounded(known.threads),
+        forms=dict(forms),
+        folds={family: dict(kinds) for family, kinds in folds.items()},
+        anchored=found.anchored,
         units=dict(TERMS),
         groups=tuple(groups),
         cores=tuple(cores),
     )
+
+
+def _known(found: Rebuilt, group: Group) -> tuple[float | None, float | None]:
+    """Return what a group's left-out families had: the mean error, the share that was held."""
+    if group not in found.known:
+        return None, None
+    mape, covered = found.known[group]
+    return rounded(mape), rounded(covered)
 
 
 def save(coefficients: Coefficients, path: Path) -> None:
@@ -162,6 +190,8 @@ def save(coefficients: Coefficients, path: Path) -> None:
 def load(path: Path) -> Coefficients:
     """Return the coefficients in `path`. Raises UserError in one line where they are damaged."""
     found = coefficient_files.load(path, Coefficients, SCHEMA, _REMEDY)
+    if set(found.forms.values()) - set(FORMS):
+        raise coefficient_files.damaged(path, "a form that there is not", _REMEDY)
     items: list[GroupCoefficients | CoreCoefficients] = [*found.groups, *found.cores]
     for item in items:
         values = (*item.coefficients.values(), item.half)

@@ -16,14 +16,19 @@ from typing import TypeVar
 import numpy as np
 
 from edgekit.errors import MissingPackage
-from edgekit.latency_model.analytic.observations import Group, Observation, Vector
+from edgekit.latency_model.analytic.observations import (
+    Group,
+    Observation,
+    Vector,
+    columns,
+)
 
 Release = tuple[str, float]
 Key = TypeVar("Key", bound=Hashable)
 
 START = {
-    "float": np.array([0.4, 0.4, 1.5, 1.0, 0.3, 0.3, 0.3, 0.25, 10.0]),
-    "int8": np.array([0.2, 0.2, 0.75, 1.0, 0.3, 0.3, 0.3, 0.25, 10.0]),
+    "float": np.array([0.4, 0.4, 0.4, 1.5, 1.0, 0.3, 0.5, 0.3, 0.3, 0.25, 10.0, 0.1, 20.0]),
+    "int8": np.array([0.2, 0.2, 0.2, 0.75, 1.0, 0.3, 0.5, 0.3, 0.3, 0.25, 10.0, 0.1, 20.0]),
 }
 """Where the common shape starts from, in TERMS' order: a Cortex-A72 at 60 % of one 128-bit
 multiply-add a cycle, depthwise bound by its loads, memory at 3 to 4 GB/s (boards.csv)."""
@@ -48,21 +53,25 @@ class Shape:
 
 @dataclass(frozen=True)
 class GroupFit:
-    """A group's own coefficients, and the factor of each release (version and clock) on them."""
+    """A group's own coefficients, and the factor of each release (version and clock) on them.
+
+    The factors keep one release from bending the coefficients of another. Nobody who asks for a
+    prediction has one, so `seconds` is without.
+    """
 
     coefficients: Vector
     releases: Mapping[Release, float]
 
     def seconds(self, observation: Observation) -> float:
-        """Return what the fit gives for a row, with its release's factor where it is known."""
-        factor = self.releases.get(observation.release, 1.0)
-        return float(observation.terms @ self.coefficients) * factor
+        """Return what the fit gives for a row."""
+        return float(observation.terms @ self.coefficients)
 
 
-def common_shape(rows: Sequence[Observation], kind: str) -> Shape:
-    """Fit the common shape of the `kind` to all its `rows`, with one factor a group."""
-    start = START[kind]
-    x, seconds = _matrix(rows)
+def common_shape(rows: Sequence[Observation], kind: str, form: str) -> Shape:
+    """Fit the common shape of the `kind` to all its `rows` by a form, with one factor a group."""
+    matrix = columns(form)
+    start = _reduced(START[kind], matrix)
+    x, seconds = _matrix(rows, matrix)
     groups = [row.group for row in rows]
     balance = _balance(rows)
     factors = _factors(groups, seconds / (x @ start))
@@ -71,24 +80,26 @@ def common_shape(rows: Sequence[Observation], kind: str) -> Shape:
         scaled = x * np.array([factors[group] for group in groups])[:, None]
         coefficients, robust = _step(scaled, seconds, balance, robust, start)
         factors = _factors(groups, seconds / (x @ coefficients))
-    return Shape(coefficients, factors)
+    return Shape(matrix @ coefficients, factors)
 
 
-def fit_group(rows: Sequence[Observation], prior: Vector) -> GroupFit:
+def fit_group(rows: Sequence[Observation], prior: Vector, form: str) -> GroupFit:
     """Fit one group's coefficients to its `rows`, drawn to `prior` (the common shape, scaled)."""
-    x, seconds = _matrix(rows)
+    matrix = columns(form)
+    drawn = _reduced(prior, matrix)
+    x, seconds = _matrix(rows, matrix)
     releases = [row.release for row in rows]
     balance = _balance(rows)
     factors = dict.fromkeys(releases, 1.0)
-    coefficients, robust = prior, np.ones(len(rows))
+    coefficients, robust = drawn, np.ones(len(rows))
     for _ in range(ROUNDS):
         scaled = x * np.array([factors[release] for release in releases])[:, None]
-        coefficients, robust = _step(scaled, seconds, balance, robust, prior)
+        coefficients, robust = _step(scaled, seconds, balance, robust, drawn)
         factors = _factors(releases, seconds / (x @ coefficients))
         centre = float(np.exp(np.mean(np.log(list(factors.values())))))
         factors = {release: factor / centre for release, factor in factors.items()}
         coefficients = coefficients * centre
-    return GroupFit(coefficients, factors)
+    return GroupFit(matrix @ coefficients, factors)
 
 
 def prior_of(shape: Shape, group: Group, kind: str) -> Vector:
@@ -104,14 +115,23 @@ def constant(rows: Sequence[Observation]) -> float:
     return float(share.sum() / (share @ share))
 
 
-def _matrix(rows: Sequence[Observation]) -> tuple[Vector, Vector]:
-    return np.array([row.terms for row in rows]), np.array([row.seconds for row in rows])
+def _matrix(rows: Sequence[Observation], matrix: Vector) -> tuple[Vector, Vector]:
+    return np.array([row.terms for row in rows]) @ matrix, np.array([row.seconds for row in rows])
+
+
+def _reduced(values: Vector, matrix: Vector) -> Vector:
+    """Return TERMS' values as a form's: those it merges have the first one's."""
+    found: Vector = values[matrix.argmax(axis=0)]
+    return found
 
 
 def _balance(rows: Sequence[Observation]) -> Vector:
-    """Return weights that give every family of every group the same say, however many rows."""
+    """Return weights that give every family of every group the same say, however many rows.
+
+    Rows that leave much open have less, and so has a family of only such.
+    """
     counts = Counter((row.group, row.family) for row in rows)
-    return np.array([1 / counts[row.group, row.family] for row in rows])
+    return np.array([row.trust / counts[row.group, row.family] for row in rows])
 
 
 def _factors(keys: Sequence[Key], ratios: Vector) -> dict[Key, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import groupby
 from math import exp, log
 from typing import Literal
 
@@ -17,7 +17,10 @@ from edgekit.latency_model.analytic.fit import (
     fit_group,
     prior_of,
 )
-from edgekit.latency_model.analytic.observations import Group, Observation, Vector
+from edgekit.latency_model.analytic.observations import FORMS, Group, Observation, Vector
+
+Folds = Mapping[str, Mapping[str, str]]
+"""The form of a fit that saw no row of a family, by family and kind."""
 
 Standing = Literal["own", "scaled", "foreign"]
 """What a prediction stands on: `own`, the group's rows of two families or more; `scaled`, a single
@@ -57,26 +60,68 @@ class LeftOut:
         return self.seconds / self.row.seconds - 1
 
 
-def left_out(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
-    """Return every row that can be, predicted without its family.
+def choose(rows: Sequence[Observation]) -> dict[str, str]:
+    """Return the form by kind that tells families left out of `rows` best.
+
+    Best is the least mean of absolute log errors, in which every family of a group has one say.
+    Nothing but `rows` is looked at: with a family gone from them, the choice knows nothing of it.
+    """
+    families = {row.family for row in rows}
+    best: dict[str, tuple[float, str]] = {}
+    for form in FORMS:
+        folds = {family: {"float": form, "int8": form} for family in families}
+        errors: dict[str, dict[tuple[Group, str], list[float]]] = {"float": {}, "int8": {}}
+        for item in left_out(rows, folds):
+            if item.standing == "own":
+                own = errors[item.row.group.kind].setdefault((item.row.group, item.row.family), [])
+                own.append(abs(item.residual))
+        for kind, by_family in errors.items():
+            means = [float(np.mean(values)) for values in by_family.values()]
+            if means:
+                best[kind] = min(best.get(kind, (float("inf"), "")), (float(np.mean(means)), form))
+    return {kind: best.get(kind, (0.0, next(iter(FORMS))))[1] for kind in ("float", "int8")}
+
+
+def nested(rows: Sequence[Observation]) -> dict[str, dict[str, str]]:
+    """Return the form chosen without each family. Takes minutes: fit.py keeps what it found."""
+    return {
+        family: choose([row for row in rows if row.family != family])
+        for family in sorted({row.family for row in rows})
+    }
+
+
+def left_out(rows: Sequence[Observation], folds: Folds) -> tuple[LeftOut, ...]:
+    """Return every row that can be, predicted without its family, its form chosen without it.
 
     `own` where its group has another family, `foreign` where not; no prediction where the core's
     only other rows are of the same family.
     """
-    found: list[LeftOut] = []
+    return tuple(item for fold in folded(rows, folds) for item in fold[0])
+
+
+def folded(
+    rows: Sequence[Observation], folds: Folds
+) -> list[tuple[list[LeftOut], list[tuple[Observation, float]]]]:
+    """Return what left_out does, a family and group at a time, and beside it the group's others.
+
+    Those are in the fit: what it gives for them, in seconds, is what is left of them in it.
+    """
+    found = []
     for pool in _pools(rows):
         kind = pool[0].group.kind
         for family in sorted({row.family for row in pool}):
             rest = [row for row in pool if row.family != family]
             if not rest:
                 continue
-            shape = common_shape(rest, kind)
+            form = folds[family][kind]
+            shape = common_shape(rest, kind, form)
             for group in sorted({row.group for row in pool if row.family == family}):
                 held = [row for row in pool if row.group == group and row.family == family]
                 own = [row for row in rest if row.group == group]
                 if own:
-                    fit, each = fit_group(own, prior_of(shape, group, kind)), constant(own)
-                    found += [
+                    fit = fit_group(own, prior_of(shape, group, kind), form)
+                    each = constant(own)
+                    left = [
                         LeftOut(
                             row=r,
                             standing="own",
@@ -85,12 +130,13 @@ def left_out(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
                         )
                         for r in held
                     ]
+                    found.append((left, [(row, fit.seconds(row)) for row in own]))
                 elif (scale := core_scale(shape, group)) is not None:
-                    found += _scaled(held, shape.coefficients * scale, "foreign")
-    return tuple(found)
+                    found.append((_scaled(held, shape.coefficients * scale, "foreign"), []))
+    return found
 
 
-def transferred(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
+def transferred(rows: Sequence[Observation], folds: Folds) -> tuple[LeftOut, ...]:
     """Return what groups of many families would be predicted at if less were known of them.
 
     `scaled`: the group's kernels and the row's family are gone from the fit, and only the group's
@@ -108,7 +154,7 @@ def transferred(rows: Sequence[Observation]) -> tuple[LeftOut, ...]:
                 rest = [r for r in rest if r.group.kernels != group.kernels]
                 if not rest:
                     continue
-                shape = common_shape(rest, kind)
+                shape = common_shape(rest, kind, folds[family][kind])
                 held = [row for row in own if row.family == family]
                 if anchors and family != anchors[0].family:
                     ratios = [r.seconds / float(r.terms @ shape.coefficients) for r in anchors]
@@ -147,24 +193,6 @@ def _pools(rows: Sequence[Observation]) -> list[list[Observation]]:
 
 def _is_anchor(row: Observation) -> bool:
     return row.model.removesuffix("-quantized").removesuffix("-non") in ANCHORS
-
-
-def pair_residuals(predicted: Sequence[LeftOut]) -> list[tuple[str, float]]:
-    """Return (kind, log error of the ratio) of every two networks of different families.
-
-    They are of one group, release and thread count, so what both predictions have wrong alike
-    cancels, as it does where two systems are compared on one board.
-    """
-
-    def place(item: LeftOut) -> tuple[Group, tuple[str, float], int]:
-        return item.row.group, item.row.release, item.row.threads
-
-    return [
-        (first.row.group.kind, first.residual - second.residual)
-        for _, several in groupby(sorted(predicted, key=place), key=place)
-        for first, second in combinations(list(several), 2)
-        if first.row.family != second.row.family
-    ]
 
 
 def speedups(predicted: Sequence[LeftOut]) -> list[tuple[Group, float, float]]:

@@ -39,6 +39,10 @@ SPEAKS_FOR = {
 """A runtime's kernels, the best evidence first. The last four are no runtime of ours: they let a
 prediction be held to other people's measurements."""
 
+HELD = (0.85, 0.95)
+"""The share of left-out families that an interval must have held to be called calibrated; one of
+90 % that held all of them is too wide, or they are too few to tell."""
+
 FAR = 0.2
 """How much more of a network may be large convolutions than in any row before its group's errors
 say nothing of it."""
@@ -111,7 +115,7 @@ class AnalyticPredictor:
         """Return the errors of left-out rows, rebuilt from the evidence, and their notes."""
         from edgekit.latency_model.analytic.accuracy import rebuild
 
-        found = rebuild()
+        found = rebuild(self.known.folds)
         return found.rows, found.notes
 
     def _stands_on(
@@ -138,6 +142,11 @@ class AnalyticPredictor:
                 doubts.append(f"its rows are of a {found.bits}-bit system")
             if not found.threads_stated:
                 doubts.append("its rows do not state their threads")
+            if found.covered is not None and not HELD[0] <= found.covered <= HELD[1]:
+                doubts.append(
+                    f"such intervals held {found.covered:.1%} of its families left out, not 85 to "
+                    "95 %"
+                )
             if setting.runtime in OURS and not found.user_rows:
                 doubts.append("its rows are of an older release")
             if work.conv_share > found.conv_share + FAR:
@@ -187,7 +196,8 @@ def _standing(found: GroupCoefficients | CoreCoefficients) -> str:
         return f"stands on {', '.join(found.kernels)} ({found.kind}) on {found.core}"
     own = f", {found.user_rows} of them yours" if found.user_rows else ""
     families = len(found.families)
+    missed = "" if found.mape is None else f"; left out, they were missed by {found.mape:.0%}"
     return (
         f"stands on {found.rows} rows{own} of {families} famil{'y' if families == 1 else 'ies'}, "
-        f"{found.group.title}"
+        f"{found.group.title}{missed}"
     )

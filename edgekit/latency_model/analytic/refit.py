@@ -21,6 +21,7 @@ from edgekit.latency_model.analytic.coefficients import (
 from edgekit.latency_model.analytic.fit import fit_group
 from edgekit.latency_model.analytic.observations import Group, Observation, Vector, terms
 from edgekit.latency_model.analytic.predictor import ARITHMETIC, AnalyticPredictor, core_of
+from edgekit.latency_model.anchored import clock_of
 from edgekit.latency_model.workload import Workload
 from edgekit.measurement.summary import verdict
 from edgekit.paths import config_folder
@@ -61,8 +62,7 @@ def own_observations(
 ) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
     """Return the measurements a refit can use, and one line on each it cannot.
 
-    `workloads` are by the artifact's sha256. The clock is the median of what the device reported
-    while it ran, the target's own where it could not tell.
+    `workloads` are by the artifact's sha256.
     """
     found: list[Observation] = []
     left: list[str] = []
@@ -94,9 +94,10 @@ def refit(
     for group in sorted({row.group for row in rows}):
         own = [row for row in rows if row.group == group]
         base, half = _before(known, group)
+        form = known.forms[group.kind]
         before = float(np.mean([abs(float(r.terms @ base) / r.seconds - 1) for r in own]))
         models = sorted({row.model for row in own})
-        after = _left_out_logs(own, models, base) if len(models) > 1 else None
+        after = _left_out_logs(own, models, base, form) if len(models) > 1 else None
         now = None if after is None else float(np.mean(np.abs(np.expm1(after))))
         kept = now is not None and now < before
         changes.append(
@@ -111,7 +112,7 @@ def refit(
             )
         )
         if kept and after is not None:
-            groups[group] = _grown(groups.get(group), group, own, base, half, after)
+            groups[group] = _grown(groups.get(group), group, own, base, half, after, form)
     merged = tuple(groups.values())
     return replace(known, command=command, groups=merged), tuple(changes)
 
@@ -119,9 +120,7 @@ def refit(
 def _observation(
     item: Measurement, work: Workload, target: Target, predictor: AnalyticPredictor
 ) -> Observation:
-    ticks = [value for r in item.rounds for value in r.clock_mhz if value]
-    nominal = target.hardware.clock_mhz
-    clock = float(np.median(ticks)) if ticks else float(nominal.value if nominal else 0)
+    clock = clock_of(item, target)
     setting = Setting(target=target, runtime=item.runtime, threads=item.threads, clock_mhz=clock)
     kernels = predictor.kernels_for(work, item.artifact.precision, setting)
     group = Group(
@@ -158,11 +157,13 @@ def _before(known: Coefficients, group: Group) -> tuple[Vector, float]:
     return in_order(core.coefficients), core.half
 
 
-def _left_out_logs(own: Sequence[Observation], models: Sequence[str], base: Vector) -> Vector:
+def _left_out_logs(
+    own: Sequence[Observation], models: Sequence[str], base: Vector, form: str
+) -> Vector:
     """Return log(predicted / measured) of every row by a fit without its model."""
     logs = []
     for model in models:
-        fit = fit_group([row for row in own if row.model != model], _trace(base))
+        fit = fit_group([row for row in own if row.model != model], _trace(base), form)
         logs += [log(fit.seconds(row) / row.seconds) for row in own if row.model == model]
     return np.array(logs)
 
@@ -174,6 +175,7 @@ def _grown(
     base: Vector,
     half: float,
     logs: Vector,
+    form: str,
 ) -> GroupCoefficients:
     """Return a group with the user's rows in it; its interval is of their left-out errors.
 
@@ -194,7 +196,9 @@ def _grown(
         threads_stated=True,
         conv_share=rounded(max(row.conv_share for row in own)),
         half=rounded(NORMAL_90 * spread),
-        coefficients=by_term(fit_group(own, _trace(base)).coefficients),
+        coefficients=by_term(fit_group(own, _trace(base), form).coefficients),
+        mape=rounded(float(np.mean(np.abs(np.expm1(logs))))),
+        covered=None,
         user_rows=len(own),
     )
 

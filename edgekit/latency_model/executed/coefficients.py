@@ -11,10 +11,11 @@ import numpy as np
 
 from edgekit.latency_model import coefficient_files
 from edgekit.latency_model.analytic.coefficients import rounded
+from edgekit.latency_model.anchoring import Anchoring
 from edgekit.latency_model.executed.model import TERMS, Vector
 
-# 1: the first.
-SCHEMA = 1
+# 1: the first. 2: form, errors of left-out families, intervals of kernels without rows, anchors.
+SCHEMA = 2
 _REMEDY = "install edgekit again"
 
 
@@ -22,9 +23,11 @@ _REMEDY = "install edgekit again"
 class Constants:
     """One board's constants in TERMS' units, and what they were fitted to.
 
-    `counts` is the SHA-256 of the counts (executed/BOARD.json). `off` is the median log(measured /
-    predicted without its family) by `kernels kind` (`xnnpack float`), `half` the half-width of the
-    log interval by kind, `float` or `int8`.
+    `counts` is the SHA-256 of the counts (executed/BOARD.json), `form` one of model.FORMS. By
+    `kernels kind` (`xnnpack float`): `off` is the median log(measured / predicted without its
+    family), `mape` the mean error of left-out families, `covered` the share of them that the
+    intervals held, `threads` the counts that rows have. By kind: `half` is the half-width of the
+    log interval, `half_foreign` that of kernels without rows.
     """
 
     board: str
@@ -35,8 +38,14 @@ class Constants:
     models: int
     families: tuple[str, ...]
     constants: dict[str, float]
+    form: str
     off: dict[str, float]
     half: dict[str, float]
+    half_foreign: dict[str, float]
+    mape: dict[str, float]
+    covered: dict[str, float]
+    threads: dict[str, tuple[int, ...]]
+    anchored: tuple[Anchoring, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +69,9 @@ def load(path: Path) -> ExecutedCoefficients:
     """Return the constants in `path`. Raises UserError in one line where they are damaged."""
     found = coefficient_files.load(path, ExecutedCoefficients, SCHEMA, _REMEDY)
     for board in found.boards:
-        values = (*board.constants.values(), *board.half.values())
-        if set(board.constants) != set(TERMS) or set(board.half) != {"float", "int8"}:
+        widths = (board.half, board.half_foreign)
+        values = (*board.constants.values(), *(half for each in widths for half in each.values()))
+        if set(board.constants) != set(TERMS) or any(set(w) != {"float", "int8"} for w in widths):
             raise coefficient_files.damaged(
                 path, f"{board.board} has other constants than {', '.join(TERMS)}", _REMEDY
             )

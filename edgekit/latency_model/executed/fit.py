@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.errors import BadResults
 from edgekit.latency_model.analytic.fit import nonnegative
+from edgekit.latency_model.analytic.observations import converted_numbers
 from edgekit.latency_model.evidence import (
     Network,
     Row,
@@ -21,25 +21,18 @@ from edgekit.latency_model.evidence import (
     load_rows,
     network_of,
 )
-from edgekit.latency_model.executed.model import TERMS, Vector, terms
+from edgekit.latency_model.executed.model import FORMS, ISSUE, TERMS, Vector, columns, terms
 from edgekit.latency_model.executed.run import Work
+from edgekit.latency_model.quantiles import balanced_mean
 
-ISSUE = ("float_cycles", "integer_cycles", "other_cycles")
+PARTS = ("memory_line", "crowded_line", "near_line", "idle", "converted")
 ABLATION = {
-    "issue": ISSUE,
-    "issue + memory": (*ISSUE, "memory_line"),
-    "issue + memory + threads": (*ISSUE, "memory_line", "idle"),
-    "issue + memory + threads + conversion": tuple(TERMS),
+    "issue": PARTS,
+    "issue + memory": ("idle", "converted"),
+    "issue + memory + threads": ("converted",),
+    "issue + memory + threads + conversion": (),
 }
-"""What each part of the model adds, by the constants that are fitted."""
-
-CONVERTING = "mlcommons/"
-"""Whose float rows have the conversion of an image to floats within their time.
-
-Its harness does that between the query and the answer, by a double-precision division per number,
-and only copies for quantized networks: ctuning/ck-mlperf, program/image-classification-tflite-
-loadgen/benchmark.h, InNormalize. It is 1 ms at 96×96 and 6 ms at 224×224, whatever the network.
-"""
+"""What each part of the model adds, by the constants that are left out of the fit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,43 +103,63 @@ def samples(
     return tuple(found)
 
 
-def converted_numbers(row: Row) -> int:
-    """Return how many numbers of its input a row's benchmark converts within the time."""
-    if row.dtype != "fp32" or not row.source_repo.startswith(CONVERTING):
-        return 0
-    return prod(int(size) for size in row.input.split("x"))
-
-
-def fit(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
-    """Return the constants, none below 0, of least squares of relative errors.
+def fit(known: Sequence[Sample], form: str, without: Sequence[str] = ()) -> Vector:
+    """Return the constants, none below 0, of least squares of relative errors by a form.
 
     Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
-    kind would else take from it what they cannot tell from memory. Constants not among `names`
-    are 0. A family of networks has the same say in each of its kernels, precisions and thread
-    counts, however many of its sizes were measured.
+    kind would else take from it what they cannot tell from memory. Constants `without` are 0. A
+    family of networks has the same say in each of its kernels, precisions and thread counts,
+    however many of its sizes were measured.
     """
-    used = np.array([name in names for name in TERMS])
+    matrix = columns(form, without)
     keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
     counts = Counter(keys)
-    weights = np.array([1 / counts[key] for key in keys])
-    relative = np.array([sample.terms / sample.seconds for sample in known])[:, used]
-    least = np.array([name in ISSUE for name in TERMS], float)[used]
+    weights = np.array([s.row.trust / counts[k] for s, k in zip(known, keys, strict=True)])
+    relative = np.array([sample.terms / sample.seconds for sample in known]) @ matrix
+    issue = np.array([name in ISSUE for name in TERMS], float)
+    least = issue[matrix.argmax(axis=0)]
     gram = (relative * weights[:, None]).T @ relative
     # A constant that no row needs (no integer blocks) must not make the system singular.
     gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
     beyond = nonnegative(gram, relative.T @ (weights * (1 - relative @ least)))
-    constants = np.zeros(len(TERMS))
-    constants[used] = least + beyond
+    constants: Vector = matrix @ (least + beyond)
     return constants
 
 
-def left_out(known: Sequence[Sample], names: Sequence[str] = tuple(TERMS)) -> Vector:
-    """Return each sample's seconds, predicted by a fit without its family of networks."""
+def choose(known: Sequence[Sample]) -> str:
+    """Return the form that tells families left out of `known` best, and looks at nothing else.
+
+    Best is the least mean of absolute log errors, every family of kernels with one say.
+    """
+
+    def error(form: str) -> float:
+        told = left_out(known, form)
+        return balanced_mean(
+            ((s.kernels, s.kind, s.family), abs(float(np.log(seconds / s.seconds))))
+            for s, seconds in zip(known, told, strict=True)
+            if seconds > 0
+        )
+
+    return min(FORMS, key=error)
+
+
+def left_out(
+    known: Sequence[Sample], form: str | None = None, without: Sequence[str] = ()
+) -> Vector:
+    """Return each sample's seconds, predicted by a fit without its family of networks.
+
+    The form is the one given, or the one that is chosen without that family too. A sample is 0
+    where no other family was measured in its arithmetic.
+    """
     predicted = np.zeros(len(known))
     for family in {sample.family for sample in known}:
-        constants = fit([sample for sample in known if sample.family != family], names)
+        rest = [sample for sample in known if sample.family != family]
+        if not rest:
+            continue
+        constants = fit(rest, form or choose(rest), without)
+        told = {sample.kind for sample in rest}
         for at, sample in enumerate(known):
-            if sample.family == family:
+            if sample.family == family and sample.kind in told:
                 predicted[at] = sample.terms @ constants
     return predicted
 
@@ -165,8 +178,9 @@ def other_kernels(known: Sequence[Sample]) -> Vector:
         threads = {sample.row.threads for sample in rest}
         if not rest:
             continue
-        constants = fit(rest)
-        constants[-1] = fit(others)[-1]
+        form = choose(rest)
+        constants = fit(rest, form)
+        constants[-1] = fit(others, form)[-1]
         for at, sample in enumerate(known):
             mine = (sample.kernels, sample.family) == (kernels, family)
             if mine and sample.row.threads in threads:

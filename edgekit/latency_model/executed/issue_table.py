@@ -6,6 +6,8 @@ loop that was written for it, and the runtimes' loops were. What memory adds is 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 from edgekit.errors import BadTarget
-from edgekit.files import sha256
 from edgekit.latency_model.executed.a64_classes import class_of
 from edgekit.toml_files import read_toml
 
@@ -26,7 +27,7 @@ class Core:
     each class of instruction holds of them, in cycles of one pipe.
 
     `ways` are those of its own cache, of a thread's share and of the shared one; `digest` is
-    that of the whole file of tables.
+    that of what the table says, without its source and its note.
     """
 
     name: str
@@ -68,13 +69,14 @@ def core(name: str) -> Core:
     table = tables.get(name)
     if table is None:
         raise BadTarget(f"no issue table for the core {name}: its latency is not predicted by it")
+    said = (table.width, table.pipes, table.ways, table.classes)
     return Core(
         name=name,
         width=table.width,
         pipes=table.pipes,
         ways=table.ways,
         classes=table.classes,
-        digest=sha256(_TABLES)[:12],
+        digest=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12],
     )
 
 

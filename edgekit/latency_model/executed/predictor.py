@@ -14,21 +14,25 @@ from typing import TYPE_CHECKING
 from edgekit.errors import UserError
 from edgekit.files import sha256
 from edgekit.latency_model import Accuracy, Method, Prediction, Setting
-from edgekit.latency_model.analytic.intervals import widened
-from edgekit.latency_model.analytic.predictor import OURS
+from edgekit.latency_model.analytic.predictor import HELD, OURS
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.coefficients import Constants, in_order, load
 from edgekit.latency_model.executed.model import terms
-from edgekit.latency_model.executed.run import executed
+from edgekit.latency_model.executed.run import executed, why_not
 from edgekit.latency_model.operators import workload_of
-from edgekit.runtimes.table import find_runtime
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
 
 FILE = "executed.json"
 
-MEASURED_THREADS = (1, 4)
+THREADS_FACTOR = 1.5
+"""A thread count that no row of the kernels has: the log interval is this many times as wide."""
+
+KERNELS = {"ai_edge_litert": "litert", "tflite_runtime": "xnnpack"}
+"""The runtimes of ours whose kernels the evidence has; of the others' it has none. LiteRT's rows
+are of TFLite 2.18 of 2024, tflite-runtime's of 2.5 and of 2022: what has been gained since is in
+the run, not in the constants."""
 
 
 class ExecutedPredictor:
@@ -51,22 +55,27 @@ class ExecutedPredictor:
         cost = terms(work, operators, setting.threads, setting.clock_mhz)
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if artifact.manifest.precision == "int8" else "float"
-        runtime = find_runtime(setting.runtime)
-        # The rows are of 2022: what a library has gained since is in the run, not in these.
-        kernels = runtime.kernels[0] if runtime and runtime.kernels else setting.runtime
-        half, off = board.half[kind], board.off.get(f"{kernels} {kind}")
+        kernels = KERNELS.get(setting.runtime, setting.runtime)
+        key = f"{kernels} {kind}"
+        half, off = board.half[kind], board.off.get(key)
         doubts = []
         if off is None:
-            doubts.append(f"{setting.runtime} has no {kind} row of its own")
+            doubts.append(f"{setting.runtime} has no {kind} row of its own on {board.core}")
+            half = board.half_foreign[kind]
         elif abs(off) > half:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
+        elif not HELD[0] <= board.covered[key] <= HELD[1]:
+            held = f"{board.covered[key]:.1%}"
+            doubts.append(f"such intervals held {held} of its families left out, not 85 to 95 %")
+        half = max(half, abs(off or 0))
         if setting.runtime in OURS:
             doubts.append("its rows are of an older release")
-        half = widened(max(half, abs(off or 0)), unseen=bool(doubts))
-        if setting.threads not in MEASURED_THREADS:
-            doubts.append(f"no row has {setting.threads} threads")
-            half = widened(half, unseen=True)
+        if off is not None and setting.threads not in board.threads[key]:
+            doubts.append(f"no such row has {setting.threads} threads")
+            half *= THREADS_FACTOR
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
+        if off is not None:
+            known += f"; left out, {key} rows were missed by {board.mape[key]:.0%}"
         return Prediction(
             seconds=seconds,
             low=seconds * exp(-half),
@@ -79,10 +88,24 @@ class ExecutedPredictor:
 
     def check(self) -> tuple[tuple[Accuracy, ...], tuple[str, ...]]:
         """Return the errors of left-out rows, rebuilt from counts and evidence, and their notes."""
-        from edgekit.latency_model.executed.accuracy import ablation_lines, rebuild
+        from edgekit.latency_model.executed.accuracy import (
+            ablation_lines,
+            leave_out,
+            rebuild,
+            summary,
+        )
 
         boards = [board.board for board in self.known.boards]
-        return rebuild(boards), ablation_lines(boards)
+        lines = [line for board in boards for line in summary(board, leave_out(board))]
+        return rebuild(boards), (*lines, *ablation_lines(boards))
+
+    def why_not(self, artifact: Artifact, setting: Setting) -> str | None:
+        """Return in one line why an artifact cannot be predicted here; None where it can."""
+        try:
+            self._board(setting)
+            return why_not(setting.target, artifact, setting.runtime)
+        except UserError as error:
+            return str(error)
 
     def _board(self, setting: Setting) -> Constants:
         core = setting.target.hardware.core

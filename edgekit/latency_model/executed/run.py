@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.devices.emulator import counting
 from edgekit.devices.emulator.counting import Block, Cache
 from edgekit.devices.emulator.profile import board_of
-from edgekit.devices.emulator.sysroot import home, installed
+from edgekit.devices.emulator.sysroot import home, installed, sysroot_folder
 from edgekit.devices.virtual import VirtualDevice
-from edgekit.errors import BadTarget
+from edgekit.errors import BadTarget, DeviceError
 from edgekit.files import write_whole
+from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.issue_table import Core, classes_of, core
+from edgekit.latency_model.operators import workload_of
 from edgekit.paths import cache_folder
-from edgekit.session import MARKED, entry, lay_out, noise, put_pixels
+from edgekit.runtimes.locks import lock_path, read_lock
+from edgekit.runtimes.table import find_runtime
+from edgekit.session import MARKED, entry, lay_out, put_noise
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.targets import Target
 
-_INFERENCES = 3
+SHIPPED = Path("executed") / "shipped.json"
+"""The counts of common networks, in the folder of the evidence.
+
+benchmarks/scripts/ship_counts.py writes them."""
+
+_INFERENCES = 2
+"""The first sets things up and warms the caches; the second is counted."""
 _FLOAT, _INTEGER = "fp_", ("int_", "shift", "permute", "zip", "reduce", "dot", "matrix")
 
 
@@ -94,29 +106,74 @@ def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 
     """Return what one inference of an artifact executes on the target's virtual board.
 
     It is kept in the user's cache: the same artifact, runtime, board and tables give the same
-    counts. Raises DeviceError where the board is not installed, where there is no C compiler, or
-    where the artifact dies there.
+    counts. Those of common networks ship with edgekit. Raises DeviceError where the board is not
+    installed, where there is no C compiler, or where the artifact dies there.
     """
+    if (found := known(target, artifact, runtime)) is not None:
+        return found
     sysroot = installed(board_of(target))
     plugin = counting.plugin(sysroot.qemu, home() / "plugin")
-    of_core = core(_core_name(target))
-    key = f"{artifact.sha256}-{runtime}-{sysroot.folder.name}-{plugin.stem}-{of_core.digest}"
-    kept = cache_folder() / "executed" / f"{key}.json"
-    if kept.is_file():
-        return Work(**json.loads(kept.read_text()))
     with closing(VirtualDevice(sysroot)) as device:
         blocks = device.path / "blocks.txt"
         device.options = counting.options(
             plugin, device.path / "counts.txt", blocks, caches_of(target)
         )
         session = lay_out(device, entry(artifact, runtime, MARKED))
-        pixels = put_pixels(device, noise(artifact.manifest.input, 1))
+        pixels = put_noise(device, artifact.manifest, 1)
         session.run("loop", timeout=timeout, count=_INFERENCES, **pixels)
-        # The first inference sets things up and warms the caches: it is not among the blocks.
-        work = work_of(counting.read_blocks(blocks, _INFERENCES - 1), of_core)
+        counted = counting.read_blocks(blocks, _INFERENCES - 1)
+        work = work_of(counted, core(_core_name(target)))
+    kept = _kept(target, artifact, runtime)
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps(asdict(work)))
     return work
+
+
+def known(target: Target, artifact: Artifact, runtime: str) -> Work | None:
+    """Return what is counted already, in the user's cache or among the counts that ship."""
+    kept = _kept(target, artifact, runtime)
+    if kept.is_file():
+        return Work(**json.loads(kept.read_text()))
+    shipped = folder() / SHIPPED
+    counts = json.loads(shipped.read_text())["counts"] if shipped.is_file() else {}
+    found = counts.get(shipped_key(target, artifact, runtime))
+    return Work(**found["work"]) if found else None
+
+
+def why_not(target: Target, artifact: Artifact, runtime: str) -> str | None:
+    """Return in one line why an artifact cannot be counted here; None where it can, or is."""
+    if known(target, artifact, runtime) is not None:
+        return None
+    try:
+        counting.plugin(installed(board_of(target)).qemu, home() / "plugin")
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def shipped_key(target: Target, artifact: Artifact, runtime: str) -> str:
+    """Return what a shipped count is of: operators and precision, not the weights' values.
+
+    And the board with its locked release of the runtime, and its core's issue table.
+    """
+    manifest, work = artifact.manifest, workload_of(artifact)
+    what = json.dumps([manifest.backend, manifest.precision, asdict(work)], sort_keys=True)
+    digest = hashlib.sha256(what.encode()).hexdigest()[:16]
+    found = find_runtime(runtime)
+    locked = {wheel.name: wheel.version for wheel in read_lock(lock_path(target.name)).wheels}
+    release = locked.get(found.distribution, "") if found else ""
+    return f"{digest}-{runtime}-{release}-{target.name}-{core(_core_name(target)).digest}"
+
+
+def _kept(target: Target, artifact: Artifact, runtime: str) -> Path:
+    name = f"{artifact.sha256}-{counting.plugin_name()}-{_place(target, runtime)}.json"
+    return cache_folder() / "executed" / name
+
+
+def _place(target: Target, runtime: str) -> str:
+    board = board_of(target)
+    place = sysroot_folder(board, read_lock(lock_path(board.name))).name
+    return f"{runtime}-{place}-{core(_core_name(target)).digest}"
 
 
 def _bound(of_core: Core, classes: Mapping[str, int], held: float) -> str:

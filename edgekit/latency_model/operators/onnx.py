@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgekit.latency_model.gates import Node, fused
 from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 EXTRA = "onnx"
@@ -23,32 +24,121 @@ SEEN = {
 """Operators that only move numbers or touch each once, as those of the evidence's networks do
 (Sqrt is the root of a local response normalisation)."""
 
+ALIASES = {"DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"}
+"""The same numbers, rounded or not."""
+
 Shape = tuple[int, ...]
 
 
 def read(path: Path) -> Workload:
-    """Return the workload of the model in `path`. Raises ValueError where a shape is not fixed."""
+    """Return the workload of the model in `path`, batch 1.
+
+    Raises ValueError where a shape is not fixed, with the name of the dimension that is free.
+    """
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
-    graph = model.graph
-    shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in graph.initializer}
-    constants = set(shapes)
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        sizes = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
-        shapes.setdefault(info.name, sizes)
+    model = onnx.load(path)
+    _fix_batch(model)
+    shapes = _shapes(model)
+    if any(0 in shapes.get(name, (0,)) for node in _moving(model) for name in node.output if name):
+        model = _folded(model)
+        shapes = _shapes(model)
+    constants = _constants(model)
+    nodes = _moving(model)
+    given = [[name for name in node.input if name and name not in constants] for node in nodes]
+    parts = [
+        Node(node.op_type, tuple(reads), tuple(node.output))
+        for node, reads in zip(nodes, given, strict=True)
+    ]
+    aliases = {
+        node.output[0]: node.input[0] for node in nodes if node.op_type in ALIASES and node.output
+    }
+    gates = fused(
+        [part if part.kind not in ALIASES else Node("", (), ()) for part in parts], aliases
+    )
     operators: list[Operator] = []
     unseen: list[str] = []
-    for node in graph.node:
-        given = [name for name in node.input if name]
-        if all(name in constants for name in given):
-            constants.update(node.output)
-        elif node.op_type not in FREE:
-            moving = [name for name in given if name not in constants]
-            operators.append(_operator(node, moving, shapes))
-            if operators[-1].kind == "other" and node.op_type not in SEEN:
-                unseen.append(node.op_type)
+    for at, (node, moving) in enumerate(zip(nodes, given, strict=True)):
+        if node.op_type in FREE or (at in gates and gates[at] is None):
+            continue
+        operators.append(_operator(node, moving[: gates.get(at)], shapes))
+        if operators[-1].kind == "other" and node.op_type not in SEEN:
+            unseen.append(node.op_type)
     return total(operators, unseen)
+
+
+def _fix_batch(model: Any) -> None:
+    """Set a free batch to 1. Raises ValueError for another free dimension of an input."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    free = False
+    for info in model.graph.input:
+        if info.name in constants:
+            continue
+        for place, size in enumerate(info.type.tensor_type.shape.dim):
+            if size.dim_value > 0:
+                continue
+            if place == 0:
+                size.dim_value, free = 1, True
+                continue
+            name = size.dim_param or f"{place}"
+            raise ValueError(
+                f"input {info.name} has a free dimension {name!r}: export it with a fixed size"
+            )
+    if free:  # what was inferred for it says nothing any more
+        del model.graph.value_info[:]
+        for info in model.graph.output:
+            info.type.tensor_type.ClearField("shape")
+
+
+def _folded(model: Any) -> Any:
+    """Return the model with its arithmetic on shapes done, by ONNX Runtime's own optimiser.
+
+    As it is where that does not know an operator of it.
+    """
+    from tempfile import TemporaryDirectory
+
+    import onnx
+    import onnxruntime
+
+    with TemporaryDirectory() as scratch:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(scratch) / "model.onnx")
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception:  # its own exceptions share no base with any of ours
+            return model
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _shapes(model: Any) -> dict[str, Shape]:
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in graph.initializer}
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        if info.type.tensor_type.HasField("shape"):
+            sizes = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
+            shapes.setdefault(info.name, sizes)
+    return shapes
+
+
+def _constants(model: Any) -> set[str]:
+    """Return the tensors that are the same for every image."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if all(name in constants for name in node.input if name):
+            constants.update(node.output)
+    return constants
+
+
+def _moving(model: Any) -> list[Any]:
+    """Return the nodes whose answer depends on the image, in their order."""
+    constants = _constants(model)
+    return [node for node in model.graph.node if not constants.issuperset(node.output)]
 
 
 def _operator(node: Any, moving: list[str], shapes: dict[str, Shape]) -> Operator:

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgekit.latency_model.gates import Node, fused
 from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 EXTRA = "openvino"
@@ -20,32 +21,72 @@ AFTERWARDS = {"Add", "Multiply", "Subtract"}
 COMPUTES = {"Convolution", "GroupConvolution", "MatMul"}
 SEEN = {
     "Add", "AvgPool", "Concat", "Convert", "Divide", "Gather", "Gelu", "HSigmoid", "HSwish",
-    "Interpolate", "LRN", "MVN", "MaxPool", "Multiply", "Pad", "ReduceMean", "Sigmoid", "Slice",
-    "Softmax", "SoftMax", "Split", "Sqrt", "StridedSlice", "Subtract", "Swish", "Tanh",
-    "Transpose", "VariadicSplit",
+    "HardSigmoid", "Interpolate", "LRN", "MVN", "MaxPool", "Mish", "Multiply", "Pad",
+    "ReduceMean", "Sigmoid", "Slice", "SoftMax", "Softmax", "Split", "Sqrt", "StridedSlice",
+    "Subtract", "Swish", "Tanh", "Transpose", "VariadicSplit",
 }  # fmt: skip
 """Operators that only move numbers or touch each once, as those of the evidence's networks do."""
 
 
+ALIASES = {"FakeQuantize"}
+"""The same numbers, rounded."""
+
+
 def read(path: Path) -> Workload:
-    """Return the workload of the model in `path`. Raises RuntimeError without fixed shapes."""
+    """Return the workload of the model in `path`, batch 1.
+
+    Raises ValueError where a shape is not fixed, with the input and the dimension that is free.
+    """
     import openvino
 
     model = openvino.Core().read_model(path)
+    _fix_batch(model)
     constant: set[str] = set()
-    operators: list[Operator] = []
-    unseen: list[str] = []
+    kept: list[tuple[Any, str, list[bool]]] = []
+    parts: list[Node] = []
+    aliases: dict[str, str] = {}
     for node in model.get_ordered_ops():
         name, kind = node.get_friendly_name(), node.get_type_name()
         sources = [node.input(i).get_source_output().get_node() for i in range(_inputs(node))]
         held = [source.get_friendly_name() in constant for source in sources]
         if kind == "Constant" or (sources and all(held)):
             constant.add(name)
-        elif kind not in FREE and not _is_afterwards(kind, sources, held):
-            operators.append(_operator(node, kind, held))
-            if operators[-1].kind == "other" and kind not in SEEN:
-                unseen.append(kind)
+            continue
+        moving = [
+            s.get_friendly_name() for s, known in zip(sources, held, strict=True) if not known
+        ]
+        if kind in ALIASES:
+            aliases[name] = moving[0]
+        elif not _is_afterwards(kind, sources, held):
+            kept.append((node, kind, held))
+            parts.append(Node(kind, tuple(moving), (name,)))
+    gates = fused(parts, aliases)
+    operators: list[Operator] = []
+    unseen: list[str] = []
+    for at, (node, kind, held) in enumerate(kept):
+        if kind in FREE or (at in gates and gates[at] is None):
+            continue
+        operators.append(_operator(node, kind, [False, True] if at in gates else held))
+        if operators[-1].kind == "other" and kind not in SEEN:
+            unseen.append(kind)
     return total(operators, unseen)
+
+
+def _fix_batch(model: Any) -> None:
+    """Set a free batch to 1. Raises ValueError for another free dimension of an input."""
+    sizes = {}
+    for parameter in model.inputs:
+        shape = parameter.get_partial_shape()
+        for place in range(1, len(shape)):
+            if shape[place].is_dynamic:
+                raise ValueError(
+                    f"input {parameter.get_any_name()} has a free dimension {place}: export it "
+                    "with a fixed size"
+                )
+        if len(shape) and shape[0].is_dynamic:
+            sizes[parameter] = [1, *(shape[place].get_length() for place in range(1, len(shape)))]
+    if sizes:
+        model.reshape(sizes)
 
 
 def _is_afterwards(kind: str, sources: list[Any], held: list[bool]) -> bool:
@@ -59,7 +100,9 @@ def _operator(node: Any, kind: str, held: list[bool]) -> Operator:
     shapes = [tuple(node.input(i).get_shape()) for i in range(_inputs(node))]
     read_ = sum(prod(shape) for shape, constant in zip(shapes, held, strict=True) if not constant)
     out = tuple(node.output(0).get_shape())
-    written = sum(prod(tuple(node.output(i).get_shape())) for i in range(node.get_output_size()))
+    # A pooling's indices are an output too, which nobody reads.
+    outputs = [node.output(i) for i in range(node.get_output_size())]
+    written = sum(prod(tuple(each.get_shape())) for each in outputs if each.get_target_inputs())
     if kind == "Convolution":
         channels, into, *window = shapes[1]
         return convolution(

@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgekit.latency_model.gates import Node, fused
 from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 EXTRA = "tflite"
@@ -16,7 +17,8 @@ SEEN = {
     "ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "DEQUANTIZE", "DIV", "GATHER", "GELU",
     "HARD_SWISH", "LOCAL_RESPONSE_NORMALIZATION", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
     "MUL", "PAD", "PADV2", "QUANTIZE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE",
-    "SOFTMAX", "SPLIT", "SQRT", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
+    "SOFTMAX", "SPLIT", "SQRT", "STRIDED_SLICE", "SUB", "SUM", "TANH",
+    "TFLite_Detection_PostProcess", "TRANSPOSE",
 }  # fmt: skip
 """Operators that only move numbers or touch each once, as those of the evidence's networks do."""
 
@@ -31,28 +33,55 @@ def read(path: Path) -> Workload:
     model = schema.Model.GetRootAs(data, 0)
     graph = model.Subgraphs(0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    operators: list[Operator] = []
-    unseen: list[str] = []
+    _check_inputs(graph)
+    kept: list[tuple[str, list[_Tensor], list[_Tensor]]] = []
+    parts: list[Node] = []
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
         name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "CUSTOM")
+        name = code.CustomCode().decode() if name == "CUSTOM" else name
         inputs = [_Tensor(model, graph, i) for i in operator.InputsAsNumpy() if i >= 0]
         outputs = [_Tensor(model, graph, i) for i in operator.OutputsAsNumpy()]
-        if name in FREE or all(tensor.constant for tensor in inputs):
+        if name == "SHAPE" or all(tensor.constant for tensor in inputs):
             continue
-        found = _operator(name, inputs, outputs)
+        moving = tuple(str(tensor.index) for tensor in inputs if not tensor.constant)
+        kept.append((name, inputs, outputs))
+        parts.append(Node(name, moving, tuple(str(tensor.index) for tensor in outputs)))
+    gates = fused(parts, {})
+    operators: list[Operator] = []
+    unseen: list[str] = []
+    for at, (name, inputs, outputs) in enumerate(kept):
+        if name in FREE or (at in gates and gates[at] is None):
+            continue
+        found = _operator(name, inputs[: gates.get(at)], outputs)
         operators.append(found)
         if found.kind == "other" and name not in SEEN:
             unseen.append(name)
     return total(operators, unseen)
 
 
+def _check_inputs(graph: Any) -> None:
+    """Raise ValueError for an input with a free dimension that is not its batch.
+
+    The file has 1 in its place, which would be counted as if it were the size.
+    """
+    for index in graph.InputsAsNumpy():
+        tensor = graph.Tensors(int(index))
+        for place in range(1, tensor.ShapeSignatureLength()):
+            if tensor.ShapeSignature(place) < 0:
+                raise ValueError(
+                    f"input {tensor.Name().decode()} has a free dimension {place}: convert it with "
+                    "a fixed size"
+                )
+
+
 class _Tensor:
     """A tensor's shape, and whether the file holds its numbers."""
 
     def __init__(self, model: Any, graph: Any, index: int) -> None:
-        tensor = graph.Tensors(int(index))
+        self.index = int(index)
+        tensor = graph.Tensors(self.index)
         self.shape = tuple(int(tensor.Shape(i)) for i in range(tensor.ShapeLength()))
         self.numbers = prod(self.shape)
         # Large files keep their buffers outside the flatbuffer, at an offset.

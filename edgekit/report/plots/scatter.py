@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgekit.report.pareto import front
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LEAD = (
-    "Each mark is one artifact; colour is its backend, shape its precision. The line joins the "
-    "Pareto front: what nothing else here beats in both at once, by the estimates alone. A hollow "
-    "mark is in doubt (its verdict says why) and on no front; a diamond is a prediction, its bar "
-    "the interval, and has a front of its own. Only one machine and setting shares a plot."
+    "Each mark is one artifact; colour is its backend, shape its precision, a bar its interval. "
+    "The step line is the Pareto front: it begins at the fastest artifact, and each step is one "
+    "that is slower and clearly better, so that their intervals do not meet. A hollow mark is in "
+    "doubt (its verdict says why) and on no front; a diamond is a prediction and has a front of "
+    "its own. Only one machine and setting shares a plot."
 )
+Ends = tuple[float, float, float]
+"""A value and its interval."""
 _APART = 9.0
 """Points (1/72 inch) two numbers must be apart to be written one by one."""
 
@@ -33,7 +37,7 @@ def size_plots(points: Sequence[Point]) -> Iterator[Plot]:
             f"Size against latency: {place}",
             here,
             ("size_mb", "artifact size, MB", "smaller"),
-            lambda point: point.artifact.bytes / 1e6,
+            lambda point: (point.artifact.bytes / 1e6,) * 3,
             sign=1,
         )
 
@@ -49,9 +53,14 @@ def accuracy_plots(points: Sequence[Point]) -> Iterator[Plot]:
                 f"{what.capitalize()} against latency: {place} ({data})",
                 judged,
                 (column, f"{what}, %", "more accurate"),
-                lambda point, key=(what, data): point.qualities[key].percent,  # type: ignore[misc]
+                partial(_quality, key=(what, data)),
                 sign=-1,
             )
+
+
+def _quality(point: Point, key: tuple[str, str]) -> Ends:
+    quality = point.qualities[key]
+    return quality.percent, quality.low, quality.high
 
 
 def _by_place(points: Sequence[Point]) -> Iterator[tuple[str, list[Point]]]:
@@ -64,10 +73,14 @@ def _plot(
     title: str,
     points: Sequence[Point],
     words: tuple[str, str, str],
-    value: Callable[[Point], float],
+    ends: Callable[[Point], Ends],
     sign: int,
 ) -> Plot:
-    """Return the plot of `value` against latency; `sign` is -1 where more of it is better."""
+    """Return the plot of a value against latency; `sign` is -1 where more of it is better."""
+
+    def value(point: Point) -> float:
+        return ends(point)[0]
+
     column, label, better = words
     figure, (axes,) = canvas(3.9)
     colour = colours(point.artifact.backend for point in points)
@@ -76,16 +89,20 @@ def _plot(
     if sign > 0:
         scale(axes.yaxis, [value(point) for point in points])
     for point in points:
-        _mark(axes, point, value(point), colour[point.artifact.backend])
+        _mark(axes, point, ends(point), colour[point.artifact.backend])
     fronts = {}
     for provenance in sorted({point.provenance for point in points}):
         eligible = [p for p in points if p.provenance == provenance and p.ranked]
         kept = front([(p.ms, sign * value(p)) for p in eligible])
-        fronts[provenance] = [eligible[place] for place in kept]
+        fronts[provenance] = _clear_steps([eligible[place] for place in kept], ends, sign)
     axes.set_xlabel("p50 of one inference, ms")
     axes.set_ylabel(label)
     axes.margins(0.08)
-    _legend(figure, points, colour)
+    if sign < 0:  # a share: no axis goes where none can be
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0.0), min(high, 100.0))
+    drawn = any(len(kept) > 1 for kept in fronts.values())
+    _legend(figure, points, colour, front_drawn=drawn)
     for provenance, kept_points in fronts.items():
         _draw_front(axes, [(p.ms, value(p)) for p in kept_points], provenance)
     on_front = {p.key: place for kept in fronts.values() for place, p in enumerate(kept, 1)}
@@ -98,7 +115,25 @@ def _plot(
     )
 
 
-def _mark(axes: Axes, point: Point, height: float, colour: str) -> None:
+def _clear_steps(
+    front_points: Sequence[Point], ends: Callable[[Point], Ends], sign: int
+) -> list[Point]:
+    """Return the first point of a front and each later one that is clearly better than the last."""
+    kept: list[Point] = []
+    for point in front_points:
+        _, low, high = ends(point)
+        if kept:
+            _, last_low, last_high = ends(kept[-1])
+            if not (low > last_high if sign < 0 else high < last_low):
+                continue
+        kept.append(point)
+    return kept
+
+
+def _mark(axes: Axes, point: Point, ends: Ends, colour: str) -> None:
+    height, bottom, top = ends
+    if bottom < top:
+        axes.vlines(point.ms, bottom, top, colors=colour, linewidth=1.0)
     predicted = point.provenance == "predicted"
     if point.low is not None and point.high is not None:
         axes.hlines(height, point.low, point.high, colors=colour, linewidth=1.0)
@@ -111,16 +146,22 @@ def _mark(axes: Axes, point: Point, height: float, colour: str) -> None:
         markeredgecolor=colour,
         markeredgewidth=1.1,
         linestyle="",
+        clip_on=False,
     )
     mark.set_gid(f"{POINT}{point.key}")
 
 
 def _draw_front(axes: Axes, corners: Sequence[tuple[float, float]], provenance: str) -> None:
-    """Join a front's points with a line and number them; numbers that would touch are one label."""
-    if not corners:
+    """Draw a front as a step line and number its points; numbers that would touch are one label.
+
+    A single point is no line and needs no number.
+    """
+    if len(corners) < 2:
         return
     style = ":" if provenance == "predicted" else "-"
-    axes.plot(*zip(*corners, strict=True), color=LIGHT["ink"], lw=0.9, ls=style, zorder=1.5)
+    axes.step(
+        *zip(*corners, strict=True), where="post", color=LIGHT["ink"], lw=0.9, ls=style, zorder=1.5
+    )
     scale_to_points = 72 / axes.figure.dpi
     places = [axes.transData.transform(corner) * scale_to_points for corner in corners]
     groups: list[list[int]] = []
@@ -143,7 +184,9 @@ def _draw_front(axes: Axes, corners: Sequence[tuple[float, float]], provenance: 
         )
 
 
-def _legend(figure: Any, points: Sequence[Point], colour: dict[str, str]) -> None:
+def _legend(
+    figure: Any, points: Sequence[Point], colour: dict[str, str], *, front_drawn: bool
+) -> None:
     from matplotlib.lines import Line2D
 
     def sample(marker: str, edge: str, face: str) -> Line2D:
@@ -160,7 +203,8 @@ def _legend(figure: Any, points: Sequence[Point], colour: dict[str, str]) -> Non
         entries["in doubt"] = sample("o", ink, paper)
     if any(p.provenance == "predicted" for p in points):
         entries["predicted"] = sample("D", ink, paper)
-    entries["Pareto front"] = Line2D([], [], color=LIGHT["ink"], linewidth=0.9)
+    if front_drawn:
+        entries["Pareto front"] = Line2D([], [], color=LIGHT["ink"], linewidth=0.9)
     legend(figure, list(entries.values()), list(entries), 4)
 
 

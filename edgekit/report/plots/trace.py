@@ -148,13 +148,14 @@ def _row(label: str, measurement: Measurement) -> dict[str, Cell]:
     ]
     moved = [float(late / early - 1) for early, late in halves if early > 0]
     hottest, clock = (_known(measurement, read) for _, read in _HEAT)
+    words = [was_throttled(item.throttled) for item in measurement.rounds]
     return {
         "artifact": label,
         "rounds": len(measurement.rounds),
         "most_drift_percent": 100 * max(moved, key=abs) if moved else None,
         "hottest_c": max(hottest) if hottest else None,
         "slowest_clock_mhz": min(clock) if clock else None,
-        "throttled_rounds": sum(was_throttled(item.throttled) for item in measurement.rounds),
+        "throttled_rounds": None if all(word is None for word in words) else words.count(True),
         "verdict": verdict(measurement),
         "provenance": measurement.provenance,
     }

@@ -1,0 +1,47 @@
+"""What an output means, one file a kind, named by its stem: the shape it has, how int8 is judged.
+
+What a board needs of a kind, the answer it prints and the number it is judged by, is in
+`onboard/runner.py` (DECIDERS, METRICS): a board has no more of edgekit than that file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from edgekit.spec import OutputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Kind(Protocol):
+    """One kind of output."""
+
+    JUDGED_BY: Literal["decisions", "metric", "spread"]
+    """What an int8 artifact is held to: equal decisions, the runner's metric of this kind, or the
+    distance in units of the output's own spread (runner.Distances)."""
+    LEAST: float
+    """The least value of the metric that passes; 0 where there is none."""
+    UNIT: str
+    """What is written after the metric: '' or ' dB'."""
+    SHARE: bool
+    """Whether the metric is a share of 1, so that the guard can count its drop in points."""
+
+    def shape_fault(self, output: OutputSpec, shape: tuple[int, ...]) -> str:
+        """Return what shape is needed, where `shape` (of one image, batch 1) is none; else ''."""
+
+    def decisions(self, values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64]:
+        """Return the class index of each of N images, (N,); asked only of JUDGED_BY decisions."""
+
+
+def kind_names() -> list[str]:
+    """Return the name of every kind."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+
+
+def kind_of(output: OutputSpec) -> Kind:
+    """Return the kind that an output is declared as."""
+    return cast(Kind, importlib.import_module(f"edgekit.kinds.{output.kind}"))

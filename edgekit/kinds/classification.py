@@ -1,0 +1,29 @@
+"""One score a label; the decision is the largest. int8 must decide the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgekit.spec import OutputSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+JUDGED_BY = "decisions"
+LEAST = 0.0
+UNIT = ""
+SHARE = False
+
+
+def shape_fault(output: OutputSpec, shape: tuple[int, ...]) -> str:
+    """Return what shape is needed, or ''."""
+    if shape == (1, len(output.labels)):
+        return ""
+    return f"a {output.kind} over {len(output.labels)} labels needs (1, {len(output.labels)})"
+
+
+def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64]:
+    """Return the place of each image's largest score, (N,)."""
+    index: NDArray[np.int64] = values.reshape(len(values), -1).argmax(axis=1)
+    return index

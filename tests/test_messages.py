@@ -1,0 +1,90 @@
+"""What a mistake is answered with: the true reason, the remedy, and no word lost to markup."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from command_line import Cli, commands_of, one_line_error
+from rich.text import Text
+from typer.testing import CliRunner
+
+from edgekit import cli as command_line
+from edgekit.conversion.sources import SourceRequest, load_module, source_kind
+from edgekit.errors import BadModel
+
+COMMANDS = dict(commands_of(typer.main.get_command(command_line.app)))
+ROOT = Path(command_line.__file__).parent
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[\w\[\]<>./:~…]+", text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_loses_no_word_to_markup(name: str) -> None:
+    """As it is written in the source against as it is printed."""
+    wide = {"COLUMNS": "400", "TERMINAL_WIDTH": "400"}
+    shown = CliRunner().invoke(command_line.app, [*name.split(), "--help"], env=wide).stdout
+    printed = " ".join(words_of(shown))
+    command: Any = COMMANDS[name]
+    for parameter in command.params:
+        for word in words_of((getattr(parameter, "help", "") or "").replace("\\[", "[")):
+            assert word in printed, f"{name} {parameter.name}: {word!r} is lost"
+    for line in (command.help or "").splitlines():
+        assert " ".join(words_of(line)) in printed, line
+
+
+def test_a_bracket_in_a_help_text_is_written_so_that_it_is_shown() -> None:
+    for path in ROOT.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "help":
+                for part in ast.walk(node.value):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        plain = part.value.replace("\\[", "[")
+                        assert Text.from_markup(part.value).plain == plain, f"{path.name}: {plain}"
+
+
+def test_an_error_loses_no_word_to_markup(cli: Cli, tmp_path: Path) -> None:
+    odd = "[red]nothing[/red]"
+    assert odd in one_line_error(cli("convert", odd, "-o", tmp_path / "out"))
+    usage = cli("convert", "multitask-cnn", "-o", tmp_path / "out", "--[bold]x")
+    assert usage.returncode == 2 and "[bold]x" in usage.stderr
+
+
+def test_weights_without_a_network_are_told_how_to_name_it(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "own.pth"
+    torch.save({"weight": torch.zeros(2)}, path)
+    request = SourceRequest(locator=str(path), spec="spec.toml")
+    with pytest.raises(BadModel, match=r"no network.*--arch mymodel:make_model") as raised:
+        load_module(request, source_kind(request))
+    assert "truncated" not in str(raised.value)
+
+
+def test_a_missing_import_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_another.py").write_text("import cv2_that_is_not_there\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    other = SourceRequest(locator="needs_another:make")
+    with pytest.raises(BadModel, match="pip install cv2_that_is_not_there") as raised:
+        load_module(other, "factory")
+    assert "folder" not in str(raised.value)
+    own = SourceRequest(locator="not_here_at_all:make")
+    with pytest.raises(BadModel, match=r"in the folder that holds not_here_at_all\.py"):
+        load_module(own, "factory")
+
+
+def test_a_network_of_ones_own_is_not_taken_for_a_misspelt_zoo_name() -> None:
+    with pytest.raises(BadModel, match="mymodel:make_model --spec") as raised:
+        source_kind(SourceRequest(locator="resnet18"))
+    assert "did you mean" not in str(raised.value)
+    with pytest.raises(BadModel, match="did you mean caffenet"):
+        source_kind(SourceRequest(locator="cafenet"))
