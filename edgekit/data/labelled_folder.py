@@ -142,12 +142,7 @@ def _sample(
         indices[column] = UNLABELLED
         if not value:
             decisions.note(f"no label for {column}", file)
-        elif (
-            column == "age"
-            and classes == ADIENCE_AGE_LABELS
-            and value.isdecimal()
-            and len(value) < 4
-        ):
+        elif column == "age" and classes == ADIENCE_AGE_LABELS and _is_age(value):
             years = float(value)
             indices[column] = strict_age_class(int(value))
             if indices[column] == UNLABELLED:
