@@ -12,6 +12,9 @@ MOST = 3
 ALLOWED = {
     "InputSpec": "users write height and width first, as every image library does",
     "Built": "plug-ins return it: files and feed",
+    "OutputSpec": "users write name, kind and labels",
+    "ModelSpec": "users write input and outputs",
+    "TensorSpec": "users write name and shape",
 }
 # Code of boards runs on Python 3.9, which has no kw_only.
 LEFT_OUT = ("onboard", "devices", "runtimes")

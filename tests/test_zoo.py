@@ -248,7 +248,7 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 
 def test_the_shipped_network_answers_the_sample_face_right() -> None:
     spec, weights, faces = zoo.spec(*SMALL), zoo.weights_path(*SMALL), sample_images()
-    assert weights is not None
+    assert weights is not None and spec.input is not None
     network = zoo.build(*SMALL).eval()
     load_weights(network, weights)
     pixels = torch.from_numpy(decode_image(faces.read(faces.names[0]), spec.input))[None]
