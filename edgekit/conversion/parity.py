@@ -103,7 +103,13 @@ def judge(
     recorded: it proves little.
     Raises ValueError where shapes differ.
     """
-    case = _Case(precision, min_agreement, len(images), noise or {}, random_weights)
+    case = _Case(
+        precision=precision,
+        min_agreement=min_agreement,
+        images=len(images),
+        noise=noise or {},
+        random_weights=random_weights,
+    )
     records = compare_outputs(ours, reference, outputs)
     judged = [
         _judge(case, record, ours[output.name], reference[output.name], output)
@@ -121,7 +127,7 @@ def judge(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Case:
     """What all outputs of one artifact are judged by."""
 
