@@ -66,7 +66,7 @@ def convert(
     force: bool = False,
     say: Say = silent,
 ) -> Conversion:
-    """Convert one trained model into artifacts under `output` that are proven equal to it.
+    """Convert one trained model into artifacts under `output`, each compared with it on images.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
     `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when

@@ -271,10 +271,12 @@ def test_a_labelled_folder_has_any_labels(flowers: Path) -> None:
     assert dataset.protocol == "flowers, its own split"
 
 
-def test_labels_outside_the_given_classes_are_counted(flowers: Path) -> None:
-    dataset = open_dataset(str(flowers), labels={"colour": ("red", "green")})
-    assert dataset.decisions.counts["unknown label 'blue' for colour: unlabelled"] == 2
-    assert [s.labels["colour"] for s in dataset.samples] == [0, -1, -1, 0, -1, -1]
+def test_a_label_outside_the_classes_is_an_error_with_the_nearest(flowers: Path) -> None:
+    with pytest.raises(
+        BadData, match=r"1\.jpg: 'blue' is no class of colour\. Did you mean 'blur'"
+    ) as e:
+        open_dataset(str(flowers), labels={"colour": ("red", "green", "blur")})
+    assert "The classes are red, green, blur" in str(e.value)
 
 
 def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
         put(tmp_path / "d" / f"{index}.jpg", jpeg(index))
     put(
         tmp_path / "d" / "labels.csv",
-        b"file,age,gender\n0.jpg,25-32,female\n1.jpg,22,male\n2.jpg,61,x\n",
+        b"file,age,gender\n0.jpg,25-32,female\n1.jpg,22,male\n2.jpg,61,\n",
     )
     dataset = open_dataset(str(tmp_path / "d"), SplitPlan("random"))
     found = {s.name: (s.labels["age"], s.labels["gender"], s.years) for s in dataset.samples}

@@ -258,7 +258,6 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from scale_out_work import request
 from edgekit.evaluation.evaluate import evaluate
-from scale_out_work import request
 
 def say(step, text):
     if text == "2 of 6 shards":

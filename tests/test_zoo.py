@@ -10,7 +10,11 @@ import torch
 from torch import nn
 
 from edgekit import zoo
+from edgekit.data.images import decode_image
+from edgekit.data.sample_images import sample_images
 from edgekit.errors import BadModel
+from edgekit.training.augment import normalise, plain
+from edgekit.zoo.checkpoint import load_weights
 from edgekit.zoo.cnn_elm import CnnElm
 from edgekit.zoo.counts import count_macs, count_parameters
 
@@ -240,3 +244,17 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_the_shipped_network_answers_the_sample_face_right() -> None:
+    spec, weights, faces = zoo.spec(*SMALL), zoo.weights_path(*SMALL), sample_images()
+    assert weights is not None
+    network = zoo.build(*SMALL).eval()
+    load_weights(network, weights)
+    pixels = torch.from_numpy(decode_image(faces.read(faces.names[0]), spec.input))[None]
+    with torch.no_grad():
+        age, gender = network(normalise(plain(pixels, spec.input), spec.input))
+    ages, genders = (output.labels for output in spec.outputs)
+    # Eileen Collins, born in 1956, in a portrait of the early nineties.
+    assert ages[age.argmax()] in {"25-32", "38-43"}
+    assert genders[gender.argmax()] == "female"

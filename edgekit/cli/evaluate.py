@@ -98,6 +98,15 @@ def evaluate(
         for e in evaluations
         if e.broken
     ]
+    notes += sorted(
+        {
+            f"{score.output}: scored {score.exact.count} of {e.assessment.images} images; the "
+            "others have no label, or an age in no class"
+            for e in evaluations
+            for score in e.assessment.scores
+            if score.exact.count < e.assessment.images
+        }
+    )
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})

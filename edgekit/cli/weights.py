@@ -32,7 +32,7 @@ def weights(
     from edgekit import zoo
     from edgekit.cli.output import progress, show
     from edgekit.errors import BadData, BadModel, did_you_mean
-    from edgekit.training.recorded import Recorded, join_pairs, make, recorded, with_needed
+    from edgekit.training.recorded import Recorded, for_use, join_pairs, make, recorded, with_needed
 
     place = (folder or zoo.own_weights()).expanduser().resolve()
     known = recorded(place)
@@ -40,7 +40,7 @@ def weights(
     for name in models or ():
         if name not in names:
             raise BadModel(did_you_mean("training on record", name, names))
-    wanted = [one for one in known if not models or one.source in models]
+    wanted = [one for one in known if one.source in models] if models else for_use(known)
     kept = [one for one in wanted if one.ships and not remake]
     left = [one for one in with_needed([o for o in wanted if o not in kept], known) if not one.made]
     shown = [one for one in known if one in wanted or one in left]

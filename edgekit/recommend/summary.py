@@ -30,8 +30,14 @@ def summarise(saved: Saved) -> tuple[Summary, ...]:
     measured = {(m.artifact.model, m.target): m for m in saved.measurements}
     others: list[PredictionRecord | EmulationRecord] = [*saved.predictions, *saved.emulations]
     pairs = [*measured, *((r.artifact.model, r.target) for r in others)]
-    # The host is where one works; a board is what one ships to.
-    ordered = sorted(dict.fromkeys(pairs), key=lambda pair: (pair[1] == "host", pairs.index(pair)))
+    untrained = {
+        r.artifact.model for r in (*saved.measurements, *others) if r.artifact.weights == "random"
+    }
+    # Nobody ships random weights; and the host is where one works, a board is what one ships to.
+    ordered = sorted(
+        dict.fromkeys(pairs),
+        key=lambda pair: (pair[0] in untrained, pair[1] == "host", pairs.index(pair)),
+    )
     found = []
     for model, target in ordered:
         try:
