@@ -136,7 +136,7 @@ def test_an_onnx_of_opset_11_becomes_int8(cli: Cli, tmp_path: Path, pictures: Pa
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("nested", "output 'maps' is a list of 2, not a tensor"),
+    [("nested", "the model gives 3 outputs, its spec names 2 ('detections', 'maps')"),
      ("nothing", "output 'maps' is None, not a tensor"),
      ("pair", "pair takes 2 inputs, the spec names 1 (image): describe each with [["),
      ("half", "(its weights are float16: call .float() on it)"),

@@ -11,6 +11,10 @@ from edgekit.paths import PACKAGE
 MOST = 3
 ALLOWED = {
     "InputSpec": "users write height and width first, as every image library does",
+    "TensorSpec": "users write its name and shape first",
+    "OutputSpec": "users write its name, kind and labels first",
+    "ModelSpec": "users write the input, then the outputs",
+    "Frame": "height and width first, as InputSpec",
     "Built": "plug-ins return it: files and feed",
     "OutputSpec": "users write name, kind and labels",
     "ModelSpec": "users write input and outputs",

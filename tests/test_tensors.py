@@ -254,7 +254,7 @@ def test_bench_measures_a_network_of_two_inputs(cli: Cli, tmp_path: Path, sample
     )  # fmt: skip
     assert measured.returncode == 0, measured.stderr
     (row,) = json.loads(measured.stdout)["rows"]
-    assert row["error"] is None
+    assert row["p50_ms"] > 0
 
 
 def test_int8_without_samples_and_a_wrong_shape_are_one_line(cli: Cli, tmp_path: Path) -> None:
@@ -263,4 +263,4 @@ def test_int8_without_samples_and_a_wrong_shape_are_one_line(cli: Cli, tmp_path:
     assert "give --calibration a folder of .npz or .npy files" in one_line_error(done)
     wrong = cli("convert", "tensor_models:wrong_shape", "-o", str(tmp_path / "out"),
                 "--backend", "onnx", cwd=HERE)  # fmt: skip
-    assert "does not run on a (1, 1, 20, 10) input" in one_line_error(wrong)
+    assert "does not run on a (1, 1, 20, 10) float32 input" in one_line_error(wrong)
