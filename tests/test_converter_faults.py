@@ -30,18 +30,20 @@ def convert(cli: Cli, source: object, out: Path, *more: object) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "names"),
-    [("twice", ["one", "two", "picture"]), ("called_image", ["image"]),
-     ("called_as_inner_values", ["relu", "linear", "file"]), ("grouped", ["mask"]),
-     ("gains", ["kind"]), ("clamped", ["kind"])],
+    ("name", "precisions", "names"),
+    [("twice", "fp32", ["one", "two", "picture"]), ("called_image", "fp32", ["image"]),
+     ("called_as_inner_values", "fp32", ["relu", "linear", "file"]),
+     ("grouped", "fp32,int8", ["mask"]), ("gains", "fp32,int8", ["kind"]),
+     ("clamped", "fp32,int8", ["kind"])],
 )  # fmt: skip
 def test_it_converts_in_every_backend(
-    cli: Cli, tmp_path: Path, pictures: Path, name: str, names: list[str]
+    cli: Cli, tmp_path: Path, pictures: Path, name: str, precisions: str, names: list[str]
 ) -> None:
-    done = convert(cli, f"fault_models:{name}", tmp_path / "out", "--calibration", pictures)
+    done = convert(cli, f"fault_models:{name}", tmp_path / "out", "--calibration", pictures,
+                   "--precision", precisions)  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     artifacts = find_artifacts([tmp_path / "out"])
-    assert len(artifacts) == 6
+    assert len(artifacts) == (6 if "int8" in precisions else 3)
     for artifact in artifacts:
         assert [output.name for output in artifact.manifest.outputs] == names
         if artifact.manifest.backend == "onnx":

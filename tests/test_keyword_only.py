@@ -14,11 +14,7 @@ ALLOWED = {
     "TensorSpec": "users write its name and shape first",
     "OutputSpec": "users write its name, kind and labels first",
     "ModelSpec": "users write the input, then the outputs",
-    "Frame": "height and width first, as InputSpec",
     "Built": "plug-ins return it: files and feed",
-    "OutputSpec": "users write name, kind and labels",
-    "ModelSpec": "users write input and outputs",
-    "TensorSpec": "users write name and shape",
 }
 # Code of boards runs on Python 3.9, which has no kw_only.
 LEFT_OUT = ("onboard", "devices", "runtimes")

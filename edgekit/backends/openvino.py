@@ -49,6 +49,9 @@ def _from_torch(graph: ExportedGraph) -> Any:
     examples = graph.examples()
     module = graph.baked_module(feed=graph.feed)
     program = torch.export.export(module, examples)
+    kept, places = _distinct_outputs(program)
+    if len(kept) < len(places):
+        program = torch.export.export(_chosen(module, kept), examples)
     try:
         model = ov.convert_model(program)
     except Exception as error:  # its frontends raise a dozen classes of their own
@@ -56,7 +59,56 @@ def _from_torch(graph: ExportedGraph) -> Any:
     model.reshape({place: list(example.shape) for place, example in enumerate(examples)})
     for port, name in zip(model.inputs, graph.spec.names, strict=True):
         port.get_tensor().set_names({name})
+    if len(kept) < len(places):
+        _repeat_outputs(model, places)
     return model
+
+
+def _distinct_outputs(program: Any) -> tuple[list[int], list[int]]:
+    """Return the outputs to convert, and where in that list each output is found.
+
+    OpenVINO's converter removes copies first, and then fails on a tensor that is returned twice.
+    """
+    nodes = {node.name: node for node in program.graph.nodes}
+    kept: list[int] = []
+    places: list[int] = []
+    sources: list[str] = []
+    for index, name in enumerate(program.graph_signature.user_outputs):
+        node = nodes[name]
+        while str(node.target).split(".")[:2] in (["aten", "clone"], ["aten", "alias"]):
+            node = node.args[0]
+        if node.name not in sources:
+            sources.append(node.name)
+            kept.append(index)
+        places.append(sources.index(node.name))
+    return kept, places
+
+
+def _chosen(module: Any, kept: list[int]) -> Any:
+    """Return a module that answers only some of another's outputs."""
+    from torch import nn
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *inputs: Any) -> tuple[Any, ...]:
+            answer = self.inner(*inputs)
+            return tuple(answer[index] for index in kept)
+
+    return Chosen()
+
+
+def _repeat_outputs(model: Any, places: list[int]) -> None:
+    """Give an ov.Model the outputs at these places of its own, some of them twice."""
+    from openvino import opset13
+
+    results = model.get_results()
+    sources = [results[place].input(0).get_source_output() for place in places]
+    for result in results:
+        model.remove_result(result)
+    model.add_results([opset13.result(source) for source in sources])
 
 
 def _from_onnx(graph: ExportedGraph) -> Any:
