@@ -189,7 +189,7 @@ def test_convolutions_the_rows_lack_uncalibrate(analytic: AnalyticPredictor) -> 
     found = analytic.price(vgg, "fp32", setting())
     assert not found.calibrated
     assert "larger than 1×1, at most 9% in the rows" in found.why
-    assert analytic.price(vgg, "fp32", setting("ncnn")).calibrated
+    assert analytic.price(vgg, "fp32", setting("tengine")).calibrated
 
 
 def test_threads_and_clock_obey_physics(analytic: AnalyticPredictor, mobilenet: Workload) -> None:
