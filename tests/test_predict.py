@@ -227,7 +227,7 @@ def test_convolutions_the_rows_lack_uncalibrate(analytic: AnalyticPredictor) -> 
     found = analytic.price(vgg, "fp32", setting())
     assert not found.calibrated
     assert "larger than 1×1, at most 9% in the rows" in found.why
-    assert "larger than 1×1" not in analytic.price(vgg, "fp32", setting("ncnn")).why
+    assert "larger than 1×1" not in analytic.price(vgg, "fp32", setting("tengine")).why
 
 
 def test_threads_and_clock_obey_physics(analytic: AnalyticPredictor, mobilenet: Workload) -> None:
