@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test check weights
+.PHONY: demo test check weights fuzz
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
@@ -13,6 +13,10 @@ test:
 	PYTHON="$(PYTHON)" tests/system_packages.sh
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+
+# Ten thousand damaged files for every reader together, others each time; `make test` has 500.
+fuzz: $(STAMP)
+	EDGEKIT_FUZZ=10000 $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 # Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
 weights: $(STAMP)

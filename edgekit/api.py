@@ -38,6 +38,8 @@ Artifacts = Place | Artifact | Iterable[Place | Artifact]
 
 BACKENDS = tuple(dict.fromkeys(item.backend for item in deployed() if item.by_default))
 """What is built where no backend is named."""
+SAMPLES = 24
+"""Inputs of noise to rotate over, where a network takes no image and none are given."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
 
@@ -64,7 +66,7 @@ def convert(
     force: bool = False,
     say: Say = silent,
 ) -> Conversion:
-    """Convert one trained model into artifacts under `output` that are proven equal to it.
+    """Convert one trained model into artifacts under `output`, each compared with it on images.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
     `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
@@ -162,11 +164,11 @@ def bench_request(
     from edgekit.measurement.bench import BenchRequest
     from edgekit.session import entry
 
-    profile = _target(target)
+    profile, chosen = _target(target), _artifacts(artifacts)
     return BenchRequest(
-        entries=tuple(entry(artifact, runtime) for artifact in _artifacts(artifacts)),
+        entries=tuple(entry(artifact, runtime) for artifact in chosen),
         target=profile,
-        images=_images(images),
+        images=_inputs(images, chosen),
         results=Path(results),
         threads=threads,
         cores=tuple(cores),
@@ -217,7 +219,7 @@ def emulate(
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
-    pictures = _images(images)
+    pictures = _inputs(images, chosen)
     with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
@@ -312,6 +314,28 @@ def _target(given: str | Target) -> Target:
 
 def _paths(places: Place | Iterable[Place]) -> list[Path]:
     return [Path(places)] if isinstance(places, str | Path) else [Path(place) for place in places]
+
+
+def _inputs(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
+    """Return what artifacts take from `place`: images, or samples of their inputs.
+
+    Where none are given: crops of the sample picture, or noise. Raises UserError for artifacts
+    that do not take the same inputs.
+    """
+    from edgekit.data.samples import as_files, noise_samples, read_samples
+
+    taken = {
+        (a.manifest.input, a.manifest.tensors) if a.manifest.tensors else () for a in artifacts
+    }
+    if len(taken) > 1:
+        raise UserError("these artifacts take different inputs: give those of one model at a time")
+    if taken <= {()}:
+        return _images(place)
+    manifest = artifacts[0].manifest
+    if place is None:
+        return as_files(noise_samples(manifest.input, manifest.tensors, SAMPLES))
+    held = read_samples(Path(place), manifest.input, manifest.tensors)
+    return as_files(held.values[:SAMPLES])
 
 
 def _images(place: Place | None) -> ImageSet:

@@ -14,7 +14,7 @@ from typing import Literal
 from edgekit.errors import BadArtifact
 from edgekit.files import sha256, write_whole
 from edgekit.json_files import Damaged, read_json
-from edgekit.spec import InputSpec, OutputSpec
+from edgekit.spec import InputSpec, OutputSpec, TensorSpec
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 32 * 2**20
@@ -121,14 +121,26 @@ class Manifest:
     precision: Precision
     files: tuple[FileRecord, ...]
     source: SourceRecord
-    input: InputSpec
+    input: InputSpec | None
     feed: Feed
     outputs: tuple[OutputSpec, ...]
     calibration: CalibrationRecord | None
     tools: dict[str, str]
     parity: ParityRecord
     notes: tuple[str, ...] = ()
+    tensors: tuple[TensorSpec, ...] = ()
+    order: tuple[str, ...] = ()
     schema: int = SCHEMA
+
+    @property
+    def image(self) -> InputSpec:
+        """Its one input, an image. Raises BadArtifact where it takes anything else."""
+        if self.input is None or self.tensors:
+            names = ", ".join(f"'{tensor.name}'" for tensor in self.tensors)
+            raise BadArtifact(
+                f"{self.model} takes {names}: this works with artifacts that take one image alone"
+            )
+        return self.input
 
 
 @dataclass(frozen=True, slots=True)

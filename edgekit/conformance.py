@@ -96,7 +96,7 @@ class BackendConformance:
 
 def pixels_for(artifact: Artifact) -> NDArray[np.uint8]:
     """Return seeded noise at an artifact's input size, uint8 N×H×W×C."""
-    return noise(artifact.manifest.input, IMAGES)
+    return noise(artifact.manifest.image, IMAGES)
 
 
 def run_outputs(artifact: Artifact, pixels: NDArray[np.uint8]) -> Outputs:

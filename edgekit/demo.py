@@ -25,7 +25,7 @@ def steps() -> list[list[str]]:
         ],
         ["predict", str(face.path / face.names[0]), "--artifact", f"{artifacts}/tflite-int8"],
         ["bench", artifacts, "--target", "host", "--results", results],
-        ["report", "--results", results, "--output", str(OUT / "report")],
+        ["report", "--results", results, "--output", str(OUT / "report"), "--paper"],
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import MANIFEST, Artifact
+from edgekit.artifact import MANIFEST, Artifact, Manifest
 from edgekit.backends import load_backend, runtime_for
 from edgekit.devices import Device
 from edgekit.errors import DeviceError, JobFailed, MissingPackage
@@ -147,6 +147,26 @@ def put_pixels(device: Device, pixels: NDArray[np.uint8]) -> dict[str, Any]:
         np.save(file, pixels)
         device.put(file, file.name)
     return {"pixels": "pixels.npy"}
+
+
+def put_noise(device: Device, manifest: Manifest, count: int) -> dict[str, Any]:
+    """Put seeded noise that fits an artifact, and return what a job says of it.
+
+    For what depends on no value: which operators run, how many instructions they take.
+    """
+    if not manifest.tensors:
+        return put_pixels(device, noise(manifest.image, count))
+    import numpy as np
+
+    from edgekit.data.samples import noise_samples
+    from edgekit.onboard.runner import save_arrays
+
+    samples = noise_samples(manifest.input, manifest.tensors, count)
+    with scratch_folder() as scratch:
+        file = Path(scratch) / "samples.npz"
+        save_arrays(file, {name: np.stack([s[name] for s in samples]) for name in samples[0]})
+        device.put(file, file.name)
+    return {"samples": "samples.npz"}
 
 
 def put_images(device: Device, images: Sequence[Path]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class InputSpec:
     fit: Literal["stretch", "crop", "letterbox"] = "stretch"
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     pad: tuple[int, ...] = (114,)
+    name: str = "image"
 
     @property
     def channels(self) -> int:
@@ -80,6 +81,28 @@ class InputSpec:
             raise ValueError(f"pad needs 1 value or {self.channels} for {self.colour}")
         if any(not 0 <= value <= 255 for value in self.pad):
             raise ValueError("pad is a colour: every value is from 0 to 255")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input that is no image: an array of a fixed shape, given as it is.
+
+    `shape` holds the batch dimension: [1, 1, 49, 10]. `range` is the least and the largest value
+    that is meant, where they are known; samples outside of it are refused.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "int32", "int64", "uint8", "bool"] = "float32"
+    range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.shape or any(size < 1 for size in self.shape):
+            raise ValueError(f"input '{self.name}': shape needs whole numbers of 1 or more")
+        if math.prod(self.shape) > MAX_PIXELS:
+            raise ValueError(f"input '{self.name}' holds more than {MAX_PIXELS} values")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"input '{self.name}': range is the least value, then the largest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +166,41 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A network's input and outputs.
+    """A network's inputs and outputs.
+
+    `input` is the image, None where there is none; `tensors` are its other inputs. `order` names
+    all of them as `forward` takes them; empty: the image, then the tensors.
 
     A `forward` that returns a dict is read by its keys, which must be the outputs' names; one that
     returns a tuple, in the order of the outputs. Where some output has a `path`, each is taken from
     there, or from its name, and what no output names is left out.
     """
 
-    input: InputSpec
+    input: InputSpec | None
     outputs: tuple[OutputSpec, ...]
+    tensors: tuple[TensorSpec, ...] = ()
+    order: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> InputSpec:
+        """The image, where it takes one. Raises ValueError where it does not."""
+        if self.input is None:
+            raise ValueError(f"the model takes {', '.join(self.names)}, no image")
+        return self.input
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs' names, in the order in which `forward` takes them."""
+        image = () if self.input is None else (self.input.name,)
+        return self.order or (*image, *(tensor.name for tensor in self.tensors))
 
     def __post_init__(self) -> None:
+        image = () if self.input is None else (self.input.name,)
+        inputs = (*image, *(tensor.name for tensor in self.tensors))
+        if not inputs or len(set(inputs)) != len(inputs):
+            raise ValueError("a model needs one input or more, each with a name of its own")
+        if self.order and sorted(self.order) != sorted(inputs):
+            raise ValueError(f"order names {', '.join(self.order)}; inputs are {', '.join(inputs)}")
         names = [output.name for output in self.outputs]
         if not names:
             raise ValueError("a model needs one output or more")

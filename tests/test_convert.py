@@ -62,7 +62,7 @@ def test_int8_tflite_takes_pixel_minus_128(converted: Path) -> None:
     assert artifact.manifest.feed == "int8"
     (details,) = Interpreter(str(artifact.path)).get_input_details()
     scale, zero_point = details["quantization"]
-    spec = artifact.manifest.input
+    spec = artifact.manifest.image
     for pixel in (0, 1, 128, 254, 255):
         exact = (pixel - spec.mean[0]) / spec.std[0]
         assert scale * ((pixel - 128) - zero_point) == pytest.approx(exact, abs=1e-6)

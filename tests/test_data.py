@@ -271,10 +271,12 @@ def test_a_labelled_folder_has_any_labels(flowers: Path) -> None:
     assert dataset.protocol == "flowers, its own split"
 
 
-def test_labels_outside_the_given_classes_are_counted(flowers: Path) -> None:
-    dataset = open_dataset(str(flowers), labels={"colour": ("red", "green")})
-    assert dataset.decisions.counts["unknown label 'blue' for colour: unlabelled"] == 2
-    assert [s.labels["colour"] for s in dataset.samples] == [0, -1, -1, 0, -1, -1]
+def test_a_label_outside_the_classes_is_an_error_with_the_nearest(flowers: Path) -> None:
+    with pytest.raises(
+        BadData, match=r"1\.jpg: 'blue' is no class of colour\. Did you mean 'blur'"
+    ) as e:
+        open_dataset(str(flowers), labels={"colour": ("red", "green", "blur")})
+    assert "The classes are red, green, blur" in str(e.value)
 
 
 def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
         put(tmp_path / "d" / f"{index}.jpg", jpeg(index))
     put(
         tmp_path / "d" / "labels.csv",
-        b"file,age,gender\n0.jpg,25-32,female\n1.jpg,22,male\n2.jpg,61,x\n",
+        b"file,age,gender\n0.jpg,25-32,female\n1.jpg,22,male\n2.jpg,61,\n",
     )
     dataset = open_dataset(str(tmp_path / "d"), SplitPlan("random"))
     found = {s.name: (s.labels["age"], s.labels["gender"], s.years) for s in dataset.samples}
@@ -322,12 +324,12 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
 
 def test_decoded_pixels_are_the_runners_and_are_kept(utkface: Path) -> None:
     dataset = open_dataset(str(utkface)).split("test")
-    first = decode_all(dataset, Frame(16, 24))
+    first = decode_all(dataset, Frame(height=16, width=24))
     expected = [decode(dataset.read(sample), 16, 24) for sample in dataset.samples]
     np.testing.assert_array_equal(first.pixels, expected)
     for file in utkface.iterdir():
         file.unlink()
-    np.testing.assert_array_equal(decode_all(dataset, Frame(16, 24)).pixels, expected)
+    np.testing.assert_array_equal(decode_all(dataset, Frame(height=16, width=24)).pixels, expected)
 
 
 def bomb() -> bytes:
@@ -341,9 +343,9 @@ def bomb() -> bytes:
 def test_broken_images_and_bombs_are_listed_not_decoded(flowers: Path) -> None:
     put(flowers / "1.jpg", jpeg(1)[:200])
     put(flowers / "2.jpg", bomb())
-    decoded = decode_all(open_dataset(str(flowers)), Frame(8, 8))
+    decoded = decode_all(open_dataset(str(flowers)), Frame(height=8, width=8))
     assert decoded.broken == ("1.jpg", "2.jpg")
-    again = decode_all(decoded.dataset, Frame(8, 8)).dataset.decisions
+    again = decode_all(decoded.dataset, Frame(height=8, width=8)).dataset.decisions
     assert again.files["image left out: cannot be decoded"] == ["1.jpg", "2.jpg"]
     assert [s.name for s in decoded.samples] == ["0.jpg", "3.jpg", "4.jpg", "5.jpg"]
     np.testing.assert_array_equal(decoded.pixels[1], decode(jpeg(3), 8, 8))
@@ -359,10 +361,10 @@ def test_reframed_pictures_show_more_or_less_and_keep_their_labels(utkface: Path
             sides.append(image.width / SIDE)
             assert image.width == pytest.approx(image.height, abs=1)
     assert 0.79 <= min(sides) < 0.9 and 1.3 < max(sides) <= 1.51
-    first = decode_all(moved, Frame(16, 16)).pixels
-    assert (first != decode_all(dataset, Frame(16, 16)).pixels).any((1, 2, 3)).all()
+    first = decode_all(moved, Frame(height=16, width=16)).pixels
+    assert (first != decode_all(dataset, Frame(height=16, width=16)).pixels).any((1, 2, 3)).all()
     few = replace(dataset, samples=dataset.samples[5:8])
-    again = decode_all(reframe(few), Frame(16, 16)).pixels
+    again = decode_all(reframe(few), Frame(height=16, width=16)).pixels
     np.testing.assert_array_equal(again, first[5:8])  # the draw is the picture's own
 
 
@@ -382,7 +384,9 @@ def test_a_reframed_frame_is_cut_from_the_picture_and_its_edges(tmp_path: Path) 
 
 def test_a_broken_picture_stays_broken_when_reframed(flowers: Path) -> None:
     put(flowers / "1.jpg", jpeg(1)[:200])
-    assert len(decode_all(reframe(open_dataset(str(flowers))), Frame(8, 8)).broken) == 1
+    assert (
+        len(decode_all(reframe(open_dataset(str(flowers))), Frame(height=8, width=8)).broken) == 1
+    )
 
 
 # Scores

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.data.decoded import centre, frame_of
 from edgekit.data.images import decode_image
 from edgekit.errors import BadModel

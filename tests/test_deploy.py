@@ -24,7 +24,7 @@ from edgekit.deployment.bundle import Bundle, read_bundle
 from edgekit.deployment.deploy import Deployed, DeployRequest, deploy, roll_back, status, trust
 from edgekit.deployment.keys import sign, trusted_line
 from edgekit.devices.ssh_link.address import parse_address
-from edgekit.errors import BadBundle, DeviceError
+from edgekit.errors import BadBundle, DeviceError, UserError
 from edgekit.onboard.receiver.archive import header, unpack
 
 
@@ -311,6 +311,14 @@ def test_a_key_is_private_and_never_overwritten(key: Path) -> None:
     assert not key.exists()
     key.with_name("moved").rename(key)
     assert sign(b"data", key) == sign(b"data", key)
+
+
+def test_a_key_that_others_may_read_is_told_how_to_mend(tmp_path: Path, key: Path) -> None:
+    open_key = tmp_path / "open"
+    shutil.copy(key, open_key)
+    open_key.chmod(0o640)
+    with pytest.raises(UserError, match=f"chmod 600 {open_key}"):
+        sign(b"data", open_key)
 
 
 def test_an_upload_that_was_cut_goes_on(board: Board, tmp_path: Path, few: Path) -> None:

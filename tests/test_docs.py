@@ -25,9 +25,10 @@ from pictures import draw_pictures
 from records import a_measurement, an_emulation
 from sshd import Board, accept, new_board
 
-from edgekit.cli import EXIT_CODES, bench_table
+from edgekit.cli import EXIT_CODES
 from edgekit.emulation import emulate
 from edgekit.measurement.summary import summary_row
+from edgekit.report import measured_rows
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 ROOT = Path(__file__).parent.parent
@@ -200,7 +201,7 @@ def test_every_message_of_the_troubleshooting_page_is_one_of_ours() -> None:
 
 def test_every_column_a_terminal_shows_is_explained() -> None:
     page = (ROOT / "docs" / "read-the-numbers.md").read_text()
-    (row,) = bench_table.short_rows([a_measurement()])
+    (row,) = measured_rows.short_rows([a_measurement()])
     shown = {*row, *summary_row(a_measurement()), *emulate.row(an_emulation())}
     unexplained = {name for name in shown if f"`{name}`" not in page}
     assert not unexplained

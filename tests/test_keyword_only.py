@@ -11,6 +11,9 @@ from edgekit.paths import PACKAGE
 MOST = 3
 ALLOWED = {
     "InputSpec": "users write height and width first, as every image library does",
+    "TensorSpec": "users write its name and shape first",
+    "OutputSpec": "users write its name, kind and labels first",
+    "ModelSpec": "users write the input, then the outputs",
     "Built": "plug-ins return it: files and feed",
 }
 # Code of boards runs on Python 3.9, which has no kw_only.

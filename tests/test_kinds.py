@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgekit.artifact import ParityRecord, Precision
 from edgekit.conversion.guard import drop
 from edgekit.conversion.parity import judge
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.errors import BadModel
 from edgekit.evaluation.answer import Decision
 from edgekit.graph import GuardSet

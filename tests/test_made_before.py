@@ -25,7 +25,7 @@ from null_artifacts import null_artifact
 from pictures import draw_pictures
 
 import edgekit
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.measurement.summary import summary_row
 from edgekit.onboard.receiver.__main__ import Talk
 from edgekit.onboard.receiver.archive import unpack

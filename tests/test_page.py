@@ -18,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
 from edgekit.cli import app
+from edgekit.recommend.summary import summarise
 from edgekit.report.page import html_page
 from edgekit.report.plots import MOST, save_plots, sections
 from edgekit.report.plots.confusion import SHADE
@@ -357,7 +358,8 @@ def test_the_page_names_no_other_place_and_no_machine(made: Path, benchmarks: Pa
 
 def test_equal_records_give_equal_bytes(tmp_path: Path, made: Path) -> None:
     results = saved_in(tmp_path / "elsewhere", everything()[::-1])
-    assert html_page(load_saved(results), results) == made.read_text()
+    saved = load_saved(results)
+    assert html_page(saved, results, summary=summarise(saved)) == made.read_text()
 
 
 def blended(colour: str, share: float, ground: str) -> str:
@@ -427,7 +429,7 @@ def test_ones_own_confusions_come_before_the_shipped_ones_and_the_rest_is_told(
     own = [an_accuracy(model=f"zebra:{place}", confusion=(matrix,)) for place in range(MOST - 1)]
     (section,) = (
         section
-        for section in sections(load_saved(saved_in(tmp_path / "results", list(own))))
+        for section in sections(load_saved(saved_in(tmp_path / "results", list(own)), shipped=True))
         if section.name == "confusion"
     )
     assert len(section.plots) == MOST

@@ -227,7 +227,7 @@ def test_convolutions_the_rows_lack_uncalibrate(analytic: AnalyticPredictor) -> 
     found = analytic.price(vgg, "fp32", setting())
     assert not found.calibrated
     assert "larger than 1×1, at most 9% in the rows" in found.why
-    assert "larger than 1×1" not in analytic.price(vgg, "fp32", setting("ncnn")).why
+    assert "larger than 1×1" not in analytic.price(vgg, "fp32", setting("tengine")).why
 
 
 def test_threads_and_clock_obey_physics(analytic: AnalyticPredictor, mobilenet: Workload) -> None:
@@ -397,8 +397,26 @@ def test_anchors_move_the_others_and_say_what_that_is_worth(
     assert "measured on rpi5, not on rpi4" in left[0]
     assert "its artifact is not among those given" in left[1]
     known = (
-        Anchoring("float", 1, 9, 0.5, 0.8, 0.1, 0.2, 0.9),
-        Anchoring("float", 2, 9, 1.0, 0.5, 0.05, 0.2, 0.99),
+        Anchoring(
+            kind="float",
+            anchors=1,
+            rows=9,
+            share=0.5,
+            narrower=0.8,
+            mape=0.1,
+            unanchored=0.2,
+            covered=0.9,
+        ),
+        Anchoring(
+            kind="float",
+            anchors=2,
+            rows=9,
+            share=1.0,
+            narrower=0.5,
+            mape=0.05,
+            unanchored=0.2,
+            covered=0.99,
+        ),
     )
     plain = analytic.predict(chains[2], at)
     one = AnchoredPredictor(analytic, anchors[:1], known).predict(chains[2], at)
@@ -420,7 +438,13 @@ def test_anchors_move_the_others_and_say_what_that_is_worth(
 def test_what_anchors_are_worth_is_found_without_the_family_they_are_held_to() -> None:
     """Two settings off by 30 % either way and nothing else: anchors take all of it away."""
     told = [
-        Told(place, "float", family, math.log(1.3) * (1 if place else -1), 0.5)
+        Told(
+            place=place,
+            kind="float",
+            family=family,
+            residual=math.log(1.3) * (1 if place else -1),
+            half=0.5,
+        )
         for place in (0, 1)
         for family in "abc"
     ]

@@ -14,8 +14,6 @@ import typer
 from command_line import Cli, on_a_terminal, one_line_error
 from records import MODEL, a_measurement, a_prediction, an_accuracy
 
-from edgekit.cli import cells
-from edgekit.cli.bench_table import by_model, doubts, fastest, short_rows
 from edgekit.cli.layout import table_lines
 from edgekit.cli.on_boards import finish
 from edgekit.cli.output import PIPED_WIDTH, show
@@ -23,6 +21,8 @@ from edgekit.cli.predict_latency import show_predicted
 from edgekit.cli.recommend import recommend
 from edgekit.measurement.stats import Interval
 from edgekit.measurement.summary import summary_row
+from edgekit.report import cells
+from edgekit.report.measured_rows import by_model, doubts, fastest, short_rows
 from edgekit.results import Measurement, save
 from edgekit.targets import load_target
 

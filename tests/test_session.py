@@ -120,7 +120,7 @@ def test_outputs_on_pixels_and_on_the_files_they_came_from_are_the_same(
 
 def test_a_marked_session_answers_as_the_plain_one(grey: Path, local: LocalDevice) -> None:
     artifact = artifact_of(grey, "onnx-fp32")
-    pixels = put_pixels(local, noise(artifact.manifest.input, 2))
+    pixels = put_pixels(local, noise(artifact.manifest.image, 2))
     plain, _ = lay_out(local, entry(artifact)).outputs(pixels, 2, timeout=60)
     marked = lay_out(local, entry(artifact, program=MARKED), "beside")
     assert marked.entry.program == (MARKED,)
@@ -152,7 +152,7 @@ def test_the_environment_is_the_runtimes_own(grey: Path) -> None:
 
 
 def _noise(device: LocalDevice, artifact: Artifact) -> dict[str, Any]:
-    return put_pixels(device, noise(artifact.manifest.input, 1))
+    return put_pixels(device, noise(artifact.manifest.image, 1))
 
 
 def test_a_failed_job_says_its_kind_and_an_unknown_runtime_is_refused_before_it(

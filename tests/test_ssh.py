@@ -120,6 +120,14 @@ def test_an_unknown_host_key_is_never_accepted(board: Board, ssh_home: Path) -> 
     assert not known.exists()
 
 
+def test_a_revoked_host_key_is_not_told_to_be_accepted(board: Board, ssh_home: Path) -> None:
+    known = ssh_home / ".ssh" / "known_hosts"
+    known.write_text(f"@revoked {board.known_hosts_line}")
+    with pytest.raises(DeviceError, match="@revoked") as caught:
+        connect(parse_address(board.address))
+    assert "accept" not in str(caught.value)
+
+
 def test_a_config_that_turns_verification_off_does_not(board: Board, ssh_home: Path) -> None:
     (ssh_home / ".ssh" / "known_hosts").unlink()
     config = ssh_home / ".ssh" / "config"

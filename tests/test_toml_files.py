@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit.conversion.calibration import load_recipe, recipe_names
-from edgekit.conversion.sources import read_spec
+from edgekit.conversion.spec_files import read_spec
 from edgekit.deployment.inventory import read_inventory
 from edgekit.errors import BadModel, UserError
 from edgekit.latency_model.executed.issue_table import core
@@ -82,7 +82,7 @@ def complaint(path: Path) -> str:
 
 def test_a_spec_with_everything_is_read(tmp_path: Path) -> None:
     spec = read_spec(str(written(tmp_path, SPEC)))
-    assert (spec.input.height, spec.input.width, spec.input.colour) == (64, 48, "GREY")
+    assert (spec.image.height, spec.image.width, spec.image.colour) == (64, 48, "GREY")
     assert [output.name for output in spec.outputs] == ["age", "vector"]
     assert spec.outputs[0].labels == ("young", '[input]\n"old"')
 

@@ -18,7 +18,15 @@ from edgekit.cli import app
 from edgekit.conversion.sources import SourceRequest, load_module
 from edgekit.data import SplitPlan
 from edgekit.errors import BadData, BadModel, EdgekitError
-from edgekit.training.recorded import Recorded, command_of, join_pairs, make, recorded, with_needed
+from edgekit.training.recorded import (
+    Recorded,
+    command_of,
+    for_use,
+    join_pairs,
+    make,
+    recorded,
+    with_needed,
+)
 from edgekit.training.run import TrainOptions, TrainResult, train
 from edgekit.zoo.checkpoint import save_weights
 
@@ -161,7 +169,9 @@ def test_what_begins_from_other_weights_comes_after_them(shelved: Path, tmp_path
         recorded(tmp_path, records)
 
 
-def test_what_a_network_learned_from_is_trained_first(shelved: Path, tmp_path: Path) -> None:
+def test_what_a_network_learned_from_is_trained_first(
+    shelved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = tmp_path / "records"
     (basis,) = recorded(tmp_path)
     plain = msgspec.to_builtins(basis.result)
@@ -190,6 +200,11 @@ def test_what_a_network_learned_from_is_trained_first(shelved: Path, tmp_path: P
     )
     assert with_needed([second], known) == [first, second]
     assert with_needed([first], known) == [first]
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path / "shipped")
+    (tmp_path / "shipped").mkdir()
+    assert for_use(known) == [first, second]
+    (tmp_path / "shipped" / f"{student}.safetensors").touch()
+    assert for_use(known) == [second]  # nobody lacks the teacher of what ships
     assert start in command_of(first, tmp_path)  # of an installed package: as it is on record
     with pytest.raises(BadModel, match="is not there: make it first"):
         command_of(second, tmp_path)

@@ -10,7 +10,11 @@ import torch
 from torch import nn
 
 from edgekit import zoo
+from edgekit.data.images import decode_image
+from edgekit.data.sample_images import sample_images
 from edgekit.errors import BadModel
+from edgekit.training.augment import normalise, plain
+from edgekit.zoo.checkpoint import load_weights
 from edgekit.zoo.cnn_elm import CnnElm
 from edgekit.zoo.counts import count_macs, count_parameters
 
@@ -53,7 +57,7 @@ def test_every_variant_has_its_pinned_cost_and_the_outputs_of_its_contract(
     network = on_meta(name, variant)
     assert count_parameters(network) == facts.parameters
     assert count_macs(network, contract) == facts.macs
-    outputs = network(torch.empty(3, 3, contract.input.height, contract.input.width, device="meta"))
+    outputs = network(torch.empty(3, 3, contract.image.height, contract.image.width, device="meta"))
     widths = [
         1 if output.kind == "regression" else len(output.labels) for output in contract.outputs
     ]
@@ -109,7 +113,7 @@ def pooled(name: str, variant: str, layer: type[nn.Module]) -> list[int]:
     for module in network.modules():
         if isinstance(module, layer):
             module.register_forward_hook(lambda _m, _i, output: sides.append(output.shape[-1]))
-    size = zoo.spec(name, variant).input
+    size = zoo.spec(name, variant).image
     network(torch.empty(1, 3, size.height, size.width, device="meta"))
     return sides
 
@@ -146,7 +150,7 @@ def test_weights_are_drawn_from_the_seed_and_the_callers_random_state_is_kept(na
 @pytest.mark.parametrize("name", zoo.systems())
 def test_no_weight_is_left_unfilled_and_a_photograph_gives_moderate_outputs(name: str) -> None:
     variant = "gender" if "gender" in zoo.systems()[name].variants else "regression"
-    network, given = zoo.build(name, variant), zoo.spec(name, variant).input
+    network, given = zoo.build(name, variant), zoo.spec(name, variant).image
     assert not network.training
     for key, weight in network.named_parameters():
         assert torch.isfinite(weight).all(), key
@@ -240,3 +244,17 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_the_shipped_network_answers_the_sample_face_right() -> None:
+    spec, weights, faces = zoo.spec(*SMALL), zoo.weights_path(*SMALL), sample_images()
+    assert weights is not None and spec.input is not None
+    network = zoo.build(*SMALL).eval()
+    load_weights(network, weights)
+    pixels = torch.from_numpy(decode_image(faces.read(faces.names[0]), spec.image))[None]
+    with torch.no_grad():
+        age, gender = network(normalise(plain(pixels, spec.image), spec.image))
+    ages, genders = (output.labels for output in spec.outputs)
+    # Eileen Collins, born in 1956, in a portrait of the early nineties.
+    assert ages[age.argmax()] in {"25-32", "38-43"}
+    assert genders[gender.argmax()] == "female"

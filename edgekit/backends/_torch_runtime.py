@@ -25,9 +25,10 @@ def load_torch(model: str, manifest: dict[str, Any], threads: int) -> runner.Inv
     torch.set_num_threads(threads)
     network = load_pt2(Path(model)).module()
 
-    def invoke(tensor: runner.Array) -> list[runner.Array]:
+    def invoke(tensor: Any) -> list[runner.Array]:
+        given = tensor if isinstance(tensor, list) else [tensor]
         with torch.inference_mode():
-            return [value.numpy() for value in network(torch.from_numpy(tensor))]
+            return [value.numpy() for value in network(*map(torch.from_numpy, given))]
 
     return invoke
 

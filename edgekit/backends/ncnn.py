@@ -41,6 +41,9 @@ def build(
     graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
 ) -> Built:
     """Write model.param and model.bin, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
+    if graph.spec.tensors:
+        taken = ", ".join(graph.spec.names)
+        raise UnsupportedModel(f"ncnn takes one image, the model {taken}: leave out --backend ncnn")
     from edgekit.backends._ncnn_files import read_net, write_net
     from edgekit.backends._ncnn_int8 import quantizable, quantize
 
@@ -179,7 +182,7 @@ def _module(graph: ExportedGraph) -> tuple[Any, Any]:
 
     from edgekit.graph.contract import example_input, reference_input
 
-    spec = graph.spec.input
+    spec = graph.spec.image
     example = torch.full((1, spec.channels, spec.height, spec.width), 128.0)
     if graph.raw_input:
         example = reference_input(example_input(graph.spec, "uint8"), spec)
@@ -239,12 +242,10 @@ def _from_onnx(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...
 
 def _calibrate(graph: ExportedGraph, param: Path, blobs: tuple[str, ...]) -> dict[str, float]:
     """Return the largest absolute value of each blob over the calibration pixels, in float."""
-    import msgspec
-
     from edgekit.backends._ncnn_int8 import ranges
     from edgekit.onboard import runner
 
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    contract = graph.contract()
     net = runner.ncnn_net(str(param), 1, keep_blobs=True)
     samples = (runner.feed(image, contract) for image in graph.calibration_pixels())
     try:

@@ -79,20 +79,15 @@ def _from_torch(graph: ExportedGraph) -> Any:
     """Return the baked network as a ModelProto."""
     import torch
 
-    from edgekit.graph.contract import example_input, reference_input
-
     # Private names: the user's may be those of inner values. The real ones come at the end.
     names = [f"edgekit_output_{index}" for index in range(len(graph.spec.outputs))]
-    example = example_input(graph.spec, "uint8")
-    if graph.raw_input:
-        example = reference_input(example, graph.spec.input)
     module = graph.baked_module(feed=graph.feed)
     try:
         program = torch.onnx.export(
             module,
-            (example,),
+            graph.examples(),
             dynamo=True,
-            input_names=[INPUT],
+            input_names=list(graph.spec.names),
             output_names=names,
             opset_version=OPSET,
             verbose=False,
@@ -113,11 +108,12 @@ def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     model = _at_our_opset(onnx.load(str(graph.path)))
-    net, spec = model.graph, graph.spec.input
+    net = model.graph
     stored = {tensor.name for tensor in net.initializer}
     source = next(value for value in net.input if value.name not in stored)
-    if graph.raw_input:
+    if graph.raw_input or graph.spec.input is None:
         return model
+    spec = graph.spec.image
     # The network's own input gets a name nothing else has: it may be called as ours is.
     network_input = "edgekit_network_input"
     for node in net.node:
@@ -229,19 +225,16 @@ def _graphs(net: Any) -> Iterator[Any]:
 class _Reader:
     """Feeds calibration images to ONNX Runtime's quantizer, one batch of one at a time."""
 
-    def __init__(self, name: str, tensors: Iterator[NDArray[np.generic]]) -> None:
-        self.name = name
+    def __init__(self, tensors: Iterator[dict[str, NDArray[np.generic]]]) -> None:
         self.tensors = tensors
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         """Return the next input, or None at the end."""
-        tensor = next(self.tensors, None)
-        return None if tensor is None else {self.name: tensor}
+        return next(self.tensors, None)
 
 
 def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str, ...]) -> None:
     """Write the QDQ int8 model: uint8 activations, int8 weights per channel in 7 bits."""
-    import msgspec
     import onnx
     from onnxruntime.quantization import (
         CalibrationMethod,
@@ -250,7 +243,7 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         quantize_static,
     )
 
-    from edgekit.onboard.runner import feed
+    from edgekit.onboard.runner import by_name, feed
 
     assert graph.calibration is not None
     model = onnx.load(str(fp32), load_external_data=False)
@@ -260,7 +253,8 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
             f"onnx int8 needs opset 13 or newer, the model has {opset} and cannot be raised: "
             "export it again with opset 17, or leave out int8"
         )
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
+    contract = graph.contract()
+    name_of = by_name([value.name for value in model.graph.input], contract)
     method = {
         "minmax": CalibrationMethod.MinMax,
         "entropy": CalibrationMethod.Entropy,
@@ -269,10 +263,7 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
     quantize_static(
         str(fp32),
         str(out),
-        _Reader(
-            model.graph.input[0].name,
-            (feed(image, contract) for image in graph.calibration_pixels()),
-        ),
+        _Reader(name_of(feed(sample, contract)) for sample in graph.calibration_samples()),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

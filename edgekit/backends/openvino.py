@@ -46,19 +46,69 @@ def _from_torch(graph: ExportedGraph) -> Any:
     import openvino as ov
     import torch
 
-    from edgekit.graph.contract import example_input, reference_input
-
-    example = example_input(graph.spec, "uint8")
-    if graph.raw_input:
-        example = reference_input(example, graph.spec.input)
+    examples = graph.examples()
     module = graph.baked_module(feed=graph.feed)
-    program = torch.export.export(module, (example,))
+    program = torch.export.export(module, examples)
+    kept, places = _distinct_outputs(program)
+    if len(kept) < len(places):
+        program = torch.export.export(_chosen(module, kept), examples)
     try:
         model = ov.convert_model(program)
     except Exception as error:  # its frontends raise a dozen classes of their own
         raise unsupported("openvino", error, module) from None
-    model.reshape(list(example.shape))
+    model.reshape({place: list(example.shape) for place, example in enumerate(examples)})
+    for port, name in zip(model.inputs, graph.spec.names, strict=True):
+        port.get_tensor().set_names({name})
+    if len(kept) < len(places):
+        _repeat_outputs(model, places)
     return model
+
+
+def _distinct_outputs(program: Any) -> tuple[list[int], list[int]]:
+    """Return the outputs to convert, and where in that list each output is found.
+
+    OpenVINO's converter removes copies first, and then fails on a tensor that is returned twice.
+    """
+    nodes = {node.name: node for node in program.graph.nodes}
+    kept: list[int] = []
+    places: list[int] = []
+    sources: list[str] = []
+    for index, name in enumerate(program.graph_signature.user_outputs):
+        node = nodes[name]
+        while str(node.target).split(".")[:2] in (["aten", "clone"], ["aten", "alias"]):
+            node = node.args[0]
+        if node.name not in sources:
+            sources.append(node.name)
+            kept.append(index)
+        places.append(sources.index(node.name))
+    return kept, places
+
+
+def _chosen(module: Any, kept: list[int]) -> Any:
+    """Return a module that answers only some of another's outputs."""
+    from torch import nn
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *inputs: Any) -> tuple[Any, ...]:
+            answer = self.inner(*inputs)
+            return tuple(answer[index] for index in kept)
+
+    return Chosen()
+
+
+def _repeat_outputs(model: Any, places: list[int]) -> None:
+    """Give an ov.Model the outputs at these places of its own, some of them twice."""
+    from openvino import opset13
+
+    results = model.get_results()
+    sources = [results[place].input(0).get_source_output() for place in places]
+    for result in results:
+        model.remove_result(result)
+    model.add_results([opset13.result(source) for source in sources])
 
 
 def _from_onnx(graph: ExportedGraph) -> Any:
@@ -67,9 +117,9 @@ def _from_onnx(graph: ExportedGraph) -> Any:
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
     model = ov.convert_model(graph.path)
-    if graph.raw_input:
+    if graph.raw_input or graph.spec.input is None:
         return model
-    spec = graph.spec.input
+    spec = graph.spec.image
     steps = PrePostProcessor(model)
     source = steps.input()
     source.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
@@ -98,19 +148,22 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     8-bit weights saturate and the answers are wrong. NNCF's own default spares the first layer
     only.
     """
-    import msgspec
     import nncf
 
-    from edgekit.onboard.runner import feed
+    from edgekit.onboard.runner import by_name, feed
 
-    contract = {"feed": graph.feed, "input": msgspec.to_builtins(graph.spec.input)}
-    pixels = graph.calibration_pixels()
+    contract = graph.contract()
+    several = len(graph.spec.names) > 1
+    name_of = by_name([port.get_any_name() for port in model.inputs] if several else [""], contract)
+    samples = [feed(sample, contract) for sample in graph.calibration_samples()]
     # NNCF's own default averages each image's extremes: it clips what only some images reach.
     ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
     return nncf.quantize(
         model,
-        nncf.Dataset([feed(image, contract) for image in pixels]),
-        subset_size=len(pixels),
+        nncf.Dataset(
+            [name_of(s) if several else s[0] if isinstance(s, list) else s for s in samples]
+        ),
+        subset_size=len(samples),
         ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.graph import ExportedGraph
+    from edgekit.spec import InputSpec
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 RUNTIME = "ai_edge_litert"
@@ -55,14 +56,9 @@ def build(
 
 
 def _fp32(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
-    from edgekit.graph.contract import example_input, reference_input
-
     shared = graph.folder / "tflite-fp32.tflite"
     if not shared.is_file():
-        example = example_input(graph.spec, "uint8")
-        if graph.raw_input:
-            example = reference_input(example, graph.spec.input)
-        _convert(graph.baked_module(feed=graph.feed), example, shared)
+        _convert(graph.baked_module(feed=graph.feed), graph.examples(), shared)
     write_whole(out, shared.read_bytes())
     return Built((out.name,), graph.feed)
 
@@ -99,19 +95,18 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils import qsv_utils
 
-    from edgekit.graph.contract import example_input, reference_input, uniform_zero_point
+    from edgekit.graph.contract import example_input, uniform_zero_point
 
-    spec = graph.spec.input
-    folded = uniform_zero_point(spec) is not None
+    # Where the image's own bytes are the input, its range is known; other inputs stay as they are.
+    spec = None if graph.raw_input or graph.spec.tensors else graph.spec.image
+    folded = spec is not None and uniform_zero_point(spec) is not None
     source = graph.folder / "tflite-float.tflite"
     if not source.is_file():
-        if graph.raw_input:
-            example = reference_input(example_input(graph.spec, "uint8"), spec)
-            module = graph.baked_module(feed="float32")
+        if spec is None:
+            _convert(graph.baked_module(feed=graph.feed), graph.examples(), source)
         else:
             example = example_input(graph.spec, "float32")
-            module = graph.baked_module(feed="float32", normalise=not folded)
-        _convert(module, example, source)
+            _convert(graph.baked_module(feed="float32", normalise=not folded), (example,), source)
         write_whole(source, with_flat_biases(source.read_bytes()))
     reader = Interpreter(str(source))
     layers = _layers(reader)
@@ -126,12 +121,12 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
             qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
-    if graph.raw_input:
+    if spec is None:
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     (signature, ends), *_ = reader.get_signature_list().items()
-    name = ends["inputs"][0]
-    samples = [_sample(image, graph, folded) for image in graph.calibration_pixels()]
+    names = sorted(ends["inputs"], key=lambda name: int(name.rpartition("_")[2]))
+    samples = [_sample(sample, graph, spec, folded) for sample in graph.calibration_samples()]
     # The quantizer's own default is a moving average of the extremes (0.95 of the past): it
     # clips what only some images reach. On tests/user_models.py's small classifier agreement
     # rose from 78 % to 94 % and the largest distance fell from 0.59 to 0.011.
@@ -139,11 +134,11 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     recipes.load_quantization_recipe(maker.get_quantization_recipe())
     calibrator = Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     calibrator.calibrate(
-        {signature: [{name: sample} for sample in samples]},
+        {signature: [dict(zip(names, sample, strict=True)) for sample in samples]},
         recipes,
     )
     ranges = calibrator.get_model_qsvs()
-    if not graph.raw_input:
+    if spec is not None:
         # The input's range is known, not sampled: then int8 is pixel − 128 to the bit.
         tensor = reader.get_input_details()[0]["name"]
         mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
@@ -152,7 +147,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
     _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
-    feed: Feed = "float32" if graph.raw_input else "int8"
+    feed: Feed = graph.feed if spec is None else "int8"
     quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
     return Built((out.name,), feed, int8_layers=tuple(quantized))
 
@@ -219,20 +214,19 @@ def with_flat_biases(content: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _sample(image: NDArray[np.uint8], graph: ExportedGraph, folded: bool) -> NDArray[np.float32]:
-    """Return one calibration image as the float graph takes it."""
-    import msgspec
+def _sample(
+    sample: Any, graph: ExportedGraph, spec: InputSpec | None, folded: bool
+) -> list[NDArray[np.generic]]:
+    """Return one calibration sample as the float graph takes it, an array an input."""
     import numpy as np
 
     from edgekit.onboard.runner import feed
 
-    spec = graph.spec.input
-    if graph.raw_input:
-        contract = {"feed": "float32", "input": msgspec.to_builtins(spec)}
-        raw: NDArray[np.float32] = feed(image, contract)
-        return raw
+    if spec is None:
+        fed = feed(sample, graph.contract())
+        return fed if isinstance(fed, list) else [fed]
     mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
-    return ((image[None].astype(np.float32) - mean) / std).astype(np.float32)
+    return [((sample[None].astype(np.float32) - mean) / std).astype(np.float32)]
 
 
 def _layers(interpreter: Any) -> dict[str, str]:
@@ -254,12 +248,12 @@ def _tensor_names(interpreter: Any) -> dict[int, str]:
     return {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
 
 
-def _convert(module: Any, example: Any, path: Path) -> None:
+def _convert(module: Any, examples: tuple[Any, ...], path: Path) -> None:
     """Write a torch module as .tflite. Raises UnsupportedModel naming the operator."""
     import litert_torch
 
     try:
-        edge_model = litert_torch.convert(module, (example,))
+        edge_model = litert_torch.convert(module, examples)
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise unsupported("tflite", error, module) from None
     edge_model.export(str(path))

@@ -28,13 +28,8 @@ def build(
     """Write model.pt2, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
     import torch
 
-    from edgekit.graph.contract import example_input, reference_input
-
     if graph.format == "onnx":
         raise UnsupportedModel("torch cannot run an .onnx source: leave out --backend torch")
-    example = example_input(graph.spec, "uint8")
-    if graph.raw_input:
-        example = reference_input(example, graph.spec.input)
-    program = torch.export.export(graph.baked_module(feed=graph.feed), (example,))
+    program = torch.export.export(graph.baked_module(feed=graph.feed), graph.examples())
     torch.export.save(program, folder / "model.pt2")
     return Built(("model.pt2",), graph.feed)

@@ -35,8 +35,8 @@ from edgekit.errors import EdgekitError, printable
 
 INTERRUPTED = 130
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C, "
-    "after which the same command starts again or goes on."
+    "Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C "
+    "(run the same command again)."
 )
 
 STOPPED = "{}; nothing half-done was kept: the same command starts again or goes on"
@@ -58,7 +58,7 @@ REMEDIES = {
 
 app = typer.Typer(
     name="edgekit",
-    help="One trained PyTorch model in; proven, measured artifacts for small machines out.",
+    help="Convert a PyTorch model for small computers, check every artifact, and measure it.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -89,7 +89,7 @@ def _options(
         typer.Option("--version", callback=_version, is_eager=True, help="Print all versions."),
     ] = False,
 ) -> None:
-    """One trained PyTorch model in; proven, measured artifacts for small machines out."""
+    """Convert a PyTorch model for small computers, check every artifact, and measure it."""
 
 
 def main() -> None:

@@ -26,49 +26,67 @@ def bench(
         ),
     ] = "host",
     device: Annotated[
-        str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
+        str | None,
+        typer.Option(
+            help="Where to run: local, virtual (emulated) or ssh://user@host. Default: virtual for "
+            "a board target, otherwise local."
+        ),
     ] = None,
     inventory: Annotated[
-        Path | None, typer.Option(help="Measure on every board of this fleet's TOML file.")
+        Path | None, typer.Option(help="Measure on every board in this fleet file (TOML).")
     ] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Only these of its groups.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="Only these groups of the fleet; repeat for more.")
+    ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Images the inputs rotate over; the sample picture's crops.")
+        Path | None,
+        typer.Option(help="Images to use as inputs, in turn. Default: crops of a sample picture."),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of every runtime.", min=1)] = 1,
-    cores: Annotated[str, typer.Option(help="Cores to run on, like 0,1; any where empty.")] = "",
-    rounds: Annotated[int, typer.Option(help="Fresh processes per artifact, 3 or more.")] = 3,
+    cores: Annotated[str, typer.Option(help="Cores to run on, like 0,1. Default: any.")] = "",
+    rounds: Annotated[int, typer.Option(help="Fresh processes per artifact; use 3 or more.")] = 3,
     min_seconds: Annotated[
-        float, typer.Option(help="Least time every process measures for, in seconds.")
+        float, typer.Option(help="How long each process measures, at least, in seconds.")
     ] = 1.0,
     sustained: Annotated[
-        float, typer.Option(help="Go on for so many minutes and show the heat curve.", min=0)
+        float,
+        typer.Option(
+            help="Keep measuring for this many minutes and show the effect of heat.", min=0
+        ),
     ] = 0.0,
     percentile: Annotated[
-        str, typer.Option(help="Take the samples this one needs: p50, p90, p95 or p99.")
+        str, typer.Option(help="Take enough samples for this percentile: p50, p90, p95 or p99.")
     ] = "p90",
     runtime: Annotated[
-        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     gate: Annotated[
-        Path | None, typer.Option(help="Emulated: fail where an artifact costs more than in this.")
+        Path | None,
+        typer.Option(
+            help="Emulation only: fail if an artifact needs more instructions than this file has."
+        ),
     ] = None,
     max_increase: Annotated[
-        float, typer.Option(help="What the gate allows, in per cent of the instructions.", min=0)
+        float,
+        typer.Option(
+            help="The increase that --gate accepts, in per cent of the instructions.", min=0
+        ),
     ] = 1.0,
     write_baseline: Annotated[
-        Path | None, typer.Option(help="Emulated: write these costs for --gate to hold to.")
+        Path | None,
+        typer.Option(help="Emulation only: write the instruction counts to this file, for --gate."),
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of the saved measurements.")] = RESULTS,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Time artifacts on a device: fresh processes, interleaved rounds, every sample saved.
+    """Measure the latency of artifacts on a device, and save every sample.
 
-    The same call after Ctrl-C or a kill goes on with what is missing. A board that is not here is
-    emulated: outputs and exact instruction counts of the real ARM runtimes, and a predicted
-    latency with its interval; no time is measured.
+    Each artifact runs in several fresh processes, in turn with the others. After Ctrl-C, run the
+    same command again to continue. If the target is a board and no --device is given, the board is
+    emulated: you get outputs, exact instruction counts and a predicted latency, but no measured
+    time.
     Example: edgekit bench out/mtc --target host --threads 1
     """
     from edgekit.api import bench_request
@@ -148,9 +166,9 @@ def _bench_here(
 ) -> None:
     """Measure on one device and print a row an artifact. Exits with 1 where a row failed."""
     from edgekit.api import measure_on
-    from edgekit.cli.bench_table import by_model, fastest, model_title
     from edgekit.cli.output import progress, show
     from edgekit.measurement.summary import summary_row
+    from edgekit.report.measured_rows import by_model, fastest, model_title
     from edgekit.targets import HOST
 
     with progress(quiet or as_json) as say:
@@ -193,7 +211,7 @@ def _core_numbers(text: str) -> tuple[int, ...]:
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:
     """Return what a reader of the table must know."""
-    from edgekit.cli.bench_table import doubts
+    from edgekit.report.measured_rows import doubts
     from edgekit.runtimes.table import role_of
 
     lines = doubts(rows)

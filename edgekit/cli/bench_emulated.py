@@ -101,7 +101,7 @@ def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: 
 
 def _short_rows(records: Sequence[EmulationRecord]) -> list[dict[str, Any]]:
     """Return a row an artifact: whether it answers as here, and what it costs there."""
-    from edgekit.cli.cells import memory, size
+    from edgekit.report.cells import memory, size
 
     several = len({record.artifact.model for record in records}) > 1
     rows = []

@@ -27,11 +27,11 @@ def bench_boards(
 
     Exits with 1 where a board or a row failed; the others are measured all the same.
     """
-    from edgekit.cli.bench_table import short_rows
     from edgekit.cli.output import progress, show
     from edgekit.deployment.bench_fleet import bench_fleet
     from edgekit.deployment.inventory import read_inventory
     from edgekit.measurement.summary import summary_row
+    from edgekit.report.measured_rows import short_rows
 
     hosts = read_inventory(inventory, groups)
     with progress(quiet or as_json) as say:
@@ -59,7 +59,7 @@ def _name(outcome: Outcome[list[Measurement]]) -> str:
 
 def _notes(outcome: Outcome[list[Measurement]]) -> list[str]:
     """Return what a board's table must be read with: why it failed, its fastest, its doubts."""
-    from edgekit.cli.bench_table import doubts, fastest
+    from edgekit.report.measured_rows import doubts, fastest
 
     lines = [f"failed: {outcome.error}"] if outcome.error else []
     rows = outcome.result or ()

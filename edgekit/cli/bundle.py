@@ -17,16 +17,22 @@ def bundle(
     artifact: Annotated[Path, typer.Argument(help="An artifact that `edgekit convert` made.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: model.ekb.")],
     name: Annotated[
-        str | None, typer.Option(help="The application's name on boards; the model's by default.")
+        str | None,
+        typer.Option(help="Name of the application on boards. Default: the model's name."),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Images of the golden test; the sample picture's crops.")
+        Path | None,
+        typer.Option(help="Images for the test on the board. Default: crops of a sample picture."),
     ] = None,
     wheelhouse: Annotated[
-        Path | None, typer.Option(help="Put the boards' wheels in, from this folder or fetched.")
+        Path | None,
+        typer.Option(help="Pack the boards' wheels too, from this folder or downloaded into it."),
     ] = None,
     max_p90: Annotated[
-        float | None, typer.Option(help="Milliseconds a board's p90 may take, or it refuses.")
+        float | None,
+        typer.Option(
+            help="A board refuses the bundle if its p90 is longer than this, in milliseconds."
+        ),
     ] = None,
     sign: Annotated[Path | None, typer.Option(help="Sign with this OpenSSH private key.")] = None,
     release: Annotated[
@@ -36,7 +42,7 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Pack an artifact with its runner, locked requirements and golden answers into one file.
+    """Pack an artifact, its runner, its requirements and test images with answers into one file.
 
     Example: edgekit bundle out/mtc/onnx-int8 -o mtc.ekb --max-p90 25
     """

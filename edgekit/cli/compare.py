@@ -20,9 +20,9 @@ def compare(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say how many times as fast one measurement is as another, or that no one can tell.
+    """Show how many times as fast one measurement is as another, if that is clear.
 
-    Two runs are compared artifact by artifact.
+    Give two files, or two run folders to compare them artifact by artifact.
     Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
     """
     from edgekit.cli.output import show
@@ -100,8 +100,8 @@ def _row(result: Comparison) -> dict[str, Any]:
 def _short_row(
     one: Measurement, other: Measurement, result: Comparison, *, name_first: bool
 ) -> dict[str, Any]:
-    from edgekit.cli.cells import times, with_interval
     from edgekit.measurement.summary import summary_row
+    from edgekit.report.cells import times, with_interval
 
     def p50(item: Measurement) -> str:
         row = summary_row(item)

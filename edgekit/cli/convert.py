@@ -26,7 +26,9 @@ def convert(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")],
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="onnx, tflite, openvino (all three) or ncnn; repeat for more."),
+        typer.Option(
+            help="onnx, tflite, openvino or ncnn; repeat for more. Default: the first three."
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated: fp32, fp16, int8.")
@@ -39,14 +41,17 @@ def convert(
         typer.Option(help="Calibration recipe: a name from calibration/ or a TOML file."),
     ] = None,
     images: Annotated[
-        str | None, typer.Option(help="Images that prove parity; by default from --calibration.")
+        str | None,
+        typer.Option(help="Images to compare the artifacts on. Default: some of --calibration."),
     ] = None,
     arch: Annotated[
         str | None, typer.Option(help="The network of a checkpoint: zoo name or module:factory.")
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="A checkpoint, or a folder of `edgekit weights`, for the network."),
+        typer.Option(
+            help="Weights for the network: a checkpoint, or a folder made by `edgekit weights`."
+        ),
     ] = None,
     spec: Annotated[
         str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
@@ -55,30 +60,50 @@ def convert(
         bool, typer.Option("--trust", help="Open a .pt2 that can run code; you trust its maker.")
     ] = False,
     raw_input: Annotated[
-        bool, typer.Option("--raw-input", help="Keep the bare float input; bake nothing in.")
+        bool,
+        typer.Option(
+            "--raw-input",
+            help="Keep the float input of the model; put no preprocessing into the graph.",
+        ),
     ] = False,
     min_agreement: Annotated[
-        float, typer.Option(help="Share of images whose decision must survive int8.", min=0, max=1)
+        float,
+        typer.Option(
+            help="Share of images on which int8 must decide as the model does, 0 to 1.",
+            min=0,
+            max=1,
+        ),
     ] = 0.9,
     max_drop: Annotated[
-        float | None, typer.Option(help="Guard int8: the most it may drop, in points.", min=0)
+        float | None,
+        typer.Option(
+            help="Accuracy that int8 may lose, in points; layers stay in float until it holds.",
+            min=0,
+        ),
     ] = None,
     guard: Annotated[
-        str | None, typer.Option(help="What guards it: a labelled dataset, or plain images.")
+        str | None,
+        typer.Option(help="The data for --max-drop: a labelled dataset, or images without labels."),
     ] = None,
     guard_minutes: Annotated[
-        float, typer.Option(help="The most time the guard may take, per backend.", min=0)
+        float,
+        typer.Option(help="The time that --max-drop may take, in minutes for each backend.", min=0),
     ] = 5.0,
     evaluation: Annotated[
-        str | None, typer.Option(help="Data you will judge by: the linter warns of overlap.")
+        str | None,
+        typer.Option(
+            help="Data you will evaluate on. You are warned if calibration images are among it."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Convert one trained model into artifacts that are proven equal to it.
+    """Convert one trained model to ONNX, TFLite and OpenVINO, in float and int8.
 
+    Every artifact is run on real images and compared with the PyTorch model. One that differs too
+    much is not written.
     Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
     """
     from edgekit.api import BACKENDS
@@ -147,7 +172,7 @@ def rows(conversion: Conversion) -> list[dict[str, Any]]:
 
 def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
     """Return a row an artifact: its size, and how it compares with the PyTorch model."""
-    from edgekit.cli.cells import size
+    from edgekit.report.cells import size
 
     images = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
     made = {(a.manifest.backend, a.manifest.precision): a for a in conversion.artifacts}

@@ -30,29 +30,42 @@ def deploy(
     inventory: Inventory = None,
     group: Groups = None,
     canary: Annotated[
-        int, typer.Option(help="Boards that go first; none follows if one fails.", min=0)
+        int,
+        typer.Option(
+            help="This many boards go first; if one fails, no other board is touched.", min=0
+        ),
     ] = 0,
     at_once: AtOnce = 8,
     max_failures: Annotated[
-        float, typer.Option(help="Begin no further board above this share of failures.")
+        float, typer.Option(help="Stop if more than this share of the boards failed, 0 to 1.")
     ] = 0.1,
     max_p90: Annotated[
-        float | None, typer.Option(help="Milliseconds the p90 may take on a board.")
+        float | None,
+        typer.Option(
+            help="Refuse the bundle on a board where p90 is longer than this, in milliseconds."
+        ),
     ] = None,
     require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse what no trusted key has signed.")
+        bool,
+        typer.Option(
+            "--require-signature", help="Refuse a bundle without the signature of a trusted key."
+        ),
     ] = False,
     allow_older: Annotated[
-        bool, typer.Option("--allow-older", help="Take a release below one that served there.")
+        bool,
+        typer.Option(
+            "--allow-older", help="Accept a release older than one that the board has served."
+        ),
     ] = False,
-    keep: Annotated[int, typer.Option(help="Versions a board keeps.", min=1)] = 3,
+    keep: Annotated[int, typer.Option(help="How many versions a board keeps.", min=1)] = 3,
     python: Python = "python3",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Send a bundle to boards, prove it there, then let it serve; on any failure the old one does.
+    """Send a bundle to boards, test it there, and switch to it only if the test passes.
 
-    The same call again goes on where it stopped, with the boards that are missing.
+    If anything fails, the board keeps the version it had. Run the same command again to continue
+    with the boards that are missing.
     Example: edgekit deploy mtc.ekb --to ssh://pi@raspberrypi.local
     """
     from edgekit.deployment.bundle import read_bundle
@@ -105,7 +118,7 @@ def rollback(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Let the version serve that served before, on every board named.
+    """Switch each board back to the previously deployed version.
 
     Example: edgekit rollback multitask-cnn-classification --to ssh://pi@raspberrypi.local
     """
@@ -137,7 +150,7 @@ def status(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what serves on boards, whether every file of it is whole, and what could serve again.
+    """Show which version each board uses, whether its files are intact, and earlier versions.
 
     Example: edgekit status --to ssh://pi@raspberrypi.local
     """

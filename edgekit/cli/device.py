@@ -21,14 +21,15 @@ device = typer.Typer(
 Board = Annotated[
     str,
     typer.Argument(
-        help="rpi3, rpi4, rpi5, rpi-zero2w, or your own TOML file.",
+        help="rpi3, rpi4, rpi5, rpi-zero2w, or your own target file (TOML).",
         autocompletion=completion.targets,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Where = Annotated[str, typer.Argument(help="ssh://user@host:port; your ~/.ssh/config counts.")]
+Where = Annotated[str, typer.Argument(help="ssh://user@host:port; your ~/.ssh/config is used.")]
 Claimed = Annotated[
-    str | None, typer.Option(help="What the board should be, by name or TOML file.")
+    str | None,
+    typer.Option(help="The board it should be, by name or TOML file; fails if it is another."),
 ]
 
 
@@ -37,7 +38,7 @@ def install(
     board: Board,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Build a board's system and ARM runtimes in your cache; nothing needs root.
+    """Install a virtual board in your cache: its system and ARM runtimes. No root needed.
 
     Example: edgekit device install rpi4
     """
@@ -101,7 +102,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which wheels fit a board's Python, C library and instruction set, before copying any.
+    """Check which wheels fit a board's Python, C library and CPU, before you copy any.
 
     Example: edgekit device check rpi4 onnxruntime==1.20.0
     """
@@ -137,7 +138,7 @@ def check(
 
 @device.command()
 def probe(address: Where, target: Claimed = None, as_json: Json = False) -> None:
-    """Print what a board says of itself; with --target, fail where it cannot be that.
+    """Show what a board reports about itself; with --target, fail if it is another board.
 
     Example: edgekit device probe ssh://pi@raspberrypi.local --target rpi4
     """
@@ -164,12 +165,14 @@ def provision(
     ] = None,
     wheelhouse: Annotated[
         Path | None,
-        typer.Option(help="Fetch the board's wheels into this folder here; it installs offline."),
+        typer.Option(
+            help="Download the wheels into this folder here, so that the board needs no network."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Give a board the runtimes, in ~/.edgekit alone; nothing needs root, and it can be repeated.
+    """Install the runtimes on a board, in ~/.edgekit only. No root needed; safe to repeat.
 
     Example: edgekit device provision ssh://pi@raspberrypi.local --wheelhouse wheels
     """
@@ -203,7 +206,7 @@ def provision(
 
 @device.command()
 def clean(address: Where) -> None:
-    """Remove ~/.edgekit, and so all that edgekit ever put there, from a board.
+    """Remove ~/.edgekit from a board, and with it everything that edgekit put there.
 
     Example: edgekit device clean ssh://pi@raspberrypi.local
     """

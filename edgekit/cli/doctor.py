@@ -59,7 +59,7 @@ def version_lines() -> list[str]:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Name what is installed, what is missing, and the command that fixes it.
+    """Show what is installed, what is missing, and the command that installs it.
 
     Example: edgekit doctor
     """

@@ -24,25 +24,37 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     protocol: Annotated[
-        str | None, typer.Option(help="published, folds, random or given; the dataset's own.")
+        str | None,
+        typer.Option(help="published, folds, random or given. Default: the dataset's own."),
     ] = None,
     fold: Annotated[int, typer.Option(help="The test fold of protocol folds.", min=0)] = 0,
     limit: Annotated[
-        int | None, typer.Option(help="Only so many images of the split, drawn by a seed.", min=1)
+        int | None,
+        typer.Option(
+            help="Use only this many images of the split, chosen at random with a fixed seed.",
+            min=1,
+        ),
     ] = None,
     target: Annotated[
         str,
         typer.Option(help="Target profile, by name or file.", autocompletion=completion.targets),
     ] = "host",
     device: Annotated[
-        str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
+        str | None,
+        typer.Option(
+            help="Where to run: local, virtual (emulated) or ssh://user@host. Default: virtual for "
+            "a board target, otherwise local."
+        ),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the images.", min=1)] = 2,
     executor: Annotated[
-        str, typer.Option(help="Where they run: local, or dask://HOST:PORT (a trusted network).")
+        str,
+        typer.Option(
+            help="Where they run: local, or dask://HOST:PORT (in a trusted network only)."
+        ),
     ] = "local",
     reframe: Annotated[
         bool,
@@ -55,7 +67,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Score artifacts on labelled images: accuracy with intervals, and the change from fp32.
+    """Measure the accuracy of artifacts on labelled images, and what int8 changes.
 
     Example: edgekit evaluate out/mtc --data utkface.zip --split test
     """
@@ -86,6 +98,15 @@ def evaluate(
         for e in evaluations
         if e.broken
     ]
+    notes += sorted(
+        {
+            f"{score.output}: scored {score.exact.count} of {e.assessment.images} images; the "
+            "others have no label, or an age in no class"
+            for e in evaluations
+            for score in e.assessment.scores
+            if score.exact.count < e.assessment.images
+        }
+    )
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
@@ -107,8 +128,8 @@ def evaluate(
 
 def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
     """Return a row an artifact: every output's accuracy with its interval; by model."""
-    from edgekit.cli.cells import percent
     from edgekit.cli.output import grouped
+    from edgekit.report.cells import percent
 
     rows = []
     for evaluation in evaluations:
@@ -126,8 +147,8 @@ def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, An
 
 def change_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
     """Return a row an artifact that was judged beside its fp32 one: what it lost or gained."""
-    from edgekit.cli.cells import percent, points
     from edgekit.cli.output import grouped
+    from edgekit.report.cells import percent, points
 
     rows = []
     for evaluation in evaluations:

@@ -18,19 +18,23 @@ def explain(
     artifact: Annotated[Path, typer.Argument(help="An artifact's folder.")],
     target: Annotated[str, typer.Option(help="Target profile, by name or TOML file.")] = "host",
     device: Annotated[
-        str | None, typer.Option(help="local, virtual or ssh://user@host; a board's is virtual.")
+        str | None,
+        typer.Option(
+            help="Where to run: local, virtual (emulated) or ssh://user@host. Default: virtual for "
+            "a board target, otherwise local."
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.", min=1)] = 1,
     runtime: Annotated[
-        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Say why an artifact is not faster: every operator that ran, and each finding's remedy.
+    """Show why an artifact is slow: each operator that ran, what slows it, and what to do.
 
-    Operators are those the runtime executed, after its own fusions. A board that is not here is
-    answered by its virtual board: no times, but the instructions each operator executed.
+    The operators are those that the runtime executed, after it fused some of them. An emulated
+    board gives no times, but the instructions of each operator.
     Example: edgekit explain out/mtc/onnx-int8 --target rpi4
     """
     import json

@@ -28,7 +28,9 @@ keys = typer.Typer(name="keys", help="Keys that sign bundles: make, trust.", no_
 
 @keys.command()
 def new(
-    path: Annotated[Path, typer.Argument(help="The private half's file; the public is PATH.pub.")],
+    path: Annotated[
+        Path, typer.Argument(help="File of the private key; the public key is PATH.pub.")
+    ],
 ) -> None:
     """Make an ed25519 key pair that signs bundles; an existing file is never overwritten.
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgekit.report.cells import NONE
+
 INDENT = "  "
-NONE = "–"
 _GAP = 2
 _NARROWEST = 14
 """Letters that a column of text keeps, if it has them: narrower ones are hard to read."""

@@ -13,7 +13,7 @@ def models(
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the zoo: every network with its parameters, multiply-accumulates and origin.
+    """List the built-in networks with their parameters and multiply-accumulates (macs).
 
     Example: edgekit models --json
     """

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 To = Annotated[list[str] | None, typer.Option(help="ssh://user@host; repeat for more boards.")]
-Inventory = Annotated[Path | None, typer.Option(help="The fleet's TOML file, instead of --to.")]
-Groups = Annotated[list[str] | None, typer.Option("--group", help="Only these of its groups.")]
-Python = Annotated[str, typer.Option(help="The boards' own Python, by name or path.")]
-AtOnce = Annotated[int, typer.Option(help="Boards at work together.", min=1)]
+Inventory = Annotated[Path | None, typer.Option(help="A fleet file (TOML), instead of --to.")]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="Only these groups of the fleet; repeat for more."),
+]
+Python = Annotated[str, typer.Option(help="Python on the boards, by name or path.")]
+AtOnce = Annotated[int, typer.Option(help="How many boards to work on at once.", min=1)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

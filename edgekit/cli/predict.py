@@ -11,17 +11,17 @@ from edgekit.cli.options import Wide
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or .npz and .npy samples.")],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", help="An artifact's folder or model file.")
     ],
     runtime: Annotated[
-        str | None, typer.Option(help="Another runtime than the backend's own: tflite_runtime.")
+        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer each image with the artifact's decision on every output.
+    """Run an artifact on images and print its answers.
 
     Example: edgekit predict face.jpg --artifact out/onnx-int8
     """
@@ -34,7 +34,7 @@ def predict(
     for answer in run(images, loaded, runtime=runtime):
         row: dict[str, object] = {"image": answer.image}
         for name, decision in answer.outputs.items():
-            row[name] = decision.text if decision else None
+            row[name] = decision.plain if decision else None
             row[f"{name}_confidence"] = decision.confidence if decision else None
         rows.append(row)
         said = {"image": answer.image}

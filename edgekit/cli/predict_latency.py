@@ -24,7 +24,8 @@ def predict_latency(
     target: Annotated[str, typer.Option(help="A board: a profile's name or TOML file.")] = "rpi4",
     threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1,2,3,4",
     clock_mhz: Annotated[
-        float | None, typer.Option(help="The cores' clock; the target profile's.", min=1)
+        float | None,
+        typer.Option(help="Clock of the cores in MHz. Default: the target profile's.", min=1),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -36,16 +37,21 @@ def predict_latency(
     method: Annotated[
         str | None,
         typer.Option(
-            help="The predictor: executed (what the virtual board executes) or analytic (operators "
-            "by published prices); executed wherever it can."
+            help="Prediction method: executed (default where the virtual board is installed) or "
+            "analytic."
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Print how wrong the predictor is on left-out evidence.")
+        bool,
+        typer.Option(
+            "--check", help="Show how wrong the predictor was on measurements it had not seen."
+        ),
     ] = False,
     refit: Annotated[
         Path | None,
-        typer.Option(help="Fold in your own measurements of the board from this folder."),
+        typer.Option(
+            help="Improve the predictor with your own measurements of the board in this folder."
+        ),
     ] = None,
     anchor: Annotated[
         Path | None,
@@ -56,7 +62,10 @@ def predict_latency(
     ] = None,
     shipped: Annotated[
         bool,
-        typer.Option("--shipped", help="Use the shipped coefficients, not your refitted ones."),
+        typer.Option(
+            "--shipped",
+            help="Ignore your own --refit and use the coefficients that come with edgekit.",
+        ),
     ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Save the predictions in this folder, for the report.")
@@ -65,10 +74,10 @@ def predict_latency(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Predict what one inference takes on a board that is not here, and how wrong that may be.
+    """Estimate the latency on a board that you do not have, with an interval.
 
-    Where the virtual board is installed, its runtime runs once and is counted; else the artifact's
-    operators are priced by published measurements.
+    If the virtual board is installed, its runtime runs the artifact once and what it executes is
+    timed. Otherwise the estimate comes from published times of the same operators.
     Example: edgekit predict-latency out/mtc --target rpi4 --threads 1,4
     """
     from edgekit.artifact import find_artifacts
@@ -242,8 +251,8 @@ def show_predicted(
 
 def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str, Any]]]:
     """Return a row a prediction, with what tells it from the others, by model."""
-    from edgekit.cli.cells import size, with_interval
     from edgekit.cli.output import grouped
+    from edgekit.report.cells import size, with_interval
 
     kernels = {"ruy", "armnn", "ncnn", "tengine"}  # of the evidence, not any artifact's own
     runtimes = len({(r.artifact.backend, r.runtime) for r in records}) > len(

@@ -20,27 +20,30 @@ LISTED = 12
 def recommend(
     target: Annotated[str, typer.Option(help="Target profile, by name or TOML file.")] = "host",
     max_latency: Annotated[
-        str | None, typer.Option(help="Most time of one inference (p50): 10ms, 0.5s, 800us.")
+        str | None, typer.Option(help="Longest time of one inference (p50): 10ms, 0.5s, 800us.")
     ] = None,
     max_size: Annotated[
-        str | None, typer.Option(help="Most bytes of an artifact: 900kB, 2MB, 2MiB.")
+        str | None, typer.Option(help="Largest size of an artifact: 900kB, 2MB, 2MiB.")
     ] = None,
     min_age_accuracy: Annotated[
-        float | None, typer.Option(help="Least age accuracy, in per cent.")
+        float | None, typer.Option(help="Lowest age accuracy, in per cent.")
     ] = None,
     min_gender_accuracy: Annotated[
-        float | None, typer.Option(help="Least gender accuracy, in per cent.")
+        float | None, typer.Option(help="Lowest gender accuracy, in per cent.")
     ] = None,
     min_accuracy: Annotated[
-        list[str] | None, typer.Option(help="Least accuracy of any output: OUTPUT=PERCENT.")
+        list[str] | None, typer.Option(help="Lowest accuracy of any output: OUTPUT=PERCENT.")
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Add the accuracy records that come with edgekit.")
+    ] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Pick the artifact to ship from saved results, and say why, or what is out of reach.
+    """Choose the artifact to ship from saved results, and say why.
 
-    Limits are held to the pessimistic ends of the intervals. Exit code 1: nothing holds them all.
+    A limit must hold for the worse end of each interval. Exit code 1: no artifact holds all limits.
     Example: edgekit recommend --target rpi4 --max-latency 10ms --min-age-accuracy 60 --max-size 2MB
     """
     from edgekit.cli.output import show
@@ -62,7 +65,7 @@ def recommend(
         if percent is not None:
             limits.append(accuracy_limit(output, percent, f"--min-{output}-accuracy"))
     limits += [named_accuracy_limit(text) for text in min_accuracy or ()]
-    saved = load_saved(results)
+    saved = load_saved(results, shipped=shipped)
     result = run(saved, profile.name, limits)
     order = sorted(
         result.judged,
@@ -70,7 +73,7 @@ def recommend(
     )
     notes = [
         *result.reasons,
-        "limits are held to the pessimistic end: the high one of p50, the low one of accuracy",
+        "a limit must hold for the worse end of an interval: high for p50, low for accuracy",
         *sources(result),
         *saved.problems,
     ]
@@ -103,8 +106,8 @@ def short_row(item: Judged, picked: bool, *, several: bool, wide: bool) -> dict[
     `several`: the model is named, because not all are of one. `wide`: with tenths of a per cent,
     and where the latency is from.
     """
-    from edgekit.cli.cells import percent, size, with_interval
     from edgekit.recommend.limits import LATENCY, SIZE
+    from edgekit.report.cells import percent, size, with_interval
 
     candidate = item.candidate
     facts, numbers = candidate.artifact, candidate.numbers

@@ -10,37 +10,49 @@ import typer
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.recommend.summary import Summary
     from edgekit.report.records import Saved
+    from edgekit.report.table import Table
 
 
 def report(
     results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the files; none: print only.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the tables' files.")
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Comma-separated: markdown, csv, json, latex.")
     ] = "markdown,csv,json,latex",
     page: Annotated[
-        Path | None, typer.Option("--html", help="File for the report as one page, plots included.")
+        Path | None, typer.Option("--html", help="File for the report as one page with plots.")
     ] = None,
     plots: Annotated[
         Path | None, typer.Option("--plots", help="Folder for the plots, each as PNG and SVG.")
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Add the seed paper's tables, with edgekit's own records."),
+    ] = False,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Add the accuracy records that come with edgekit.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Rebuild the paper's tables beside our own numbers, from saved results alone.
+    """Say which artifact to ship where, from saved results alone, and write tables and plots.
 
-    --html needs no network to be read; -o, --html and --plots can be asked for at once.
+    Markdown and LaTeX hold short tables, CSV and JSON every column. The page needs no network.
 
     Example: edgekit report --results edgekit-results --html report.html --plots report-plots
     """
     import json
 
-    from edgekit.cli.output import show
+    from edgekit.cli.output import progress
     from edgekit.errors import UserError
-    from edgekit.report import tables_of, write_report
-    from edgekit.report.columns import SHOWN
+    from edgekit.recommend.summary import summarise
+    from edgekit.report import short_tables, tables_of, write_report
     from edgekit.report.records import load_saved
 
     for path in (output, page, plots):
@@ -48,12 +60,20 @@ def report(
             raise UserError(f"{path} is inside {results}: choose a folder outside the results")
     if page is not None and page.is_dir():
         raise UserError(f"{page} is a folder: --html takes a file, such as {page / 'report.html'}")
-    saved = load_saved(results)
-    tables = tables_of(saved)
+    saved = load_saved(results, shipped=paper or shipped)
+    summary = summarise(saved)
+    tables, short = tables_of(saved), short_tables(saved, paper=paper)
     chosen = [word.strip() for word in formats.split(",") if word.strip()]
-    written = write_report(tables, output, chosen) if output is not None else []
-    if page is not None or plots is not None:
-        written += _write_drawn(saved, results, page, plots)
+    written: list[Path] = []
+    with progress(quiet or as_json or (output, page, plots) == (None,) * 3) as say:
+        if output is not None:
+            say("tables", "writing")
+            written += write_report(tables, output, chosen, short=short, summary=summary)
+            say("tables", "done")
+        if page is not None or plots is not None:
+            say("plots", "drawing")
+            written += _write_drawn(saved, results, page, plots, summary, short, paper)
+            say("plots", "done")
     if as_json:
         shown = [
             {"name": t.name, "title": t.title, "rows": [dict(r) for r in t.rows], "notes": t.notes}
@@ -61,15 +81,38 @@ def report(
         ]
         print(json.dumps(shown, indent=1))
         return
+    _print(summary, written, [t for t in short if paper and t.name.startswith("paper-")], saved)
+
+
+def _print(
+    summary: Sequence[Summary], written: Sequence[Path], tables: Sequence[Table], saved: Saved
+) -> None:
+    """Print the summary and the paths; the paper's tables too, where they were asked for."""
+    from edgekit.cli.output import show
+
+    for item in summary:
+        show(item.title, [], as_json=False, notes=item.lines)
     for table in tables:
         rows = [dict(row) for row in table.rows]
-        columns = SHOWN.get(table.name)
-        show(table.title, rows, as_json=False, notes=table.notes, columns=columns)
-    for path in written:
-        print(path)
+        show(table.title, rows, as_json=False, notes=table.notes)
+    paths = [str(path) for path in written if path.suffix in {".html", ".md"}]
+    more = len(written) - len(paths)
+    if more:
+        paths.append(f"and {more} more files beside them")
+    nothing = "nothing was written: give -o FOLDER for tables, --html FILE for a page with plots"
+    title = f"{len(written)} files" if written else "Report"
+    show(title, [], as_json=False, notes=[*(paths or [nothing]), *saved.problems])
 
 
-def _write_drawn(saved: Saved, results: Path, page: Path | None, plots: Path | None) -> list[Path]:
+def _write_drawn(
+    saved: Saved,
+    results: Path,
+    page: Path | None,
+    plots: Path | None,
+    summary: Sequence[Summary],
+    short: Sequence[Table],
+    paper: bool,
+) -> list[Path]:
     """Draw the plots once, write what was asked for and return the paths."""
     from edgekit.files import write_whole
     from edgekit.report.page import html_page
@@ -78,7 +121,9 @@ def _write_drawn(saved: Saved, results: Path, page: Path | None, plots: Path | N
     made = sections(saved)
     written = []
     if page is not None:
-        write_whole(page, html_page(saved, results, made))
+        write_whole(
+            page, html_page(saved, results, made, summary=summary, short=short, paper=paper)
+        )
         written.append(page)
     if plots is not None:
         written += save_plots(made, plots)

@@ -30,22 +30,29 @@ def train(
     data: Annotated[
         str, typer.Option(help="Adience root, UTKFace zip or folder, or a folder with labels.csv.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; a run there resumes.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the run. If a run is there, it continues."),
+    ],
     protocol: Annotated[
-        str | None, typer.Option(help="published, folds, random or given; by default the data's.")
+        str | None,
+        typer.Option(help="published, folds, random or given. Default: the dataset's own."),
     ] = None,
     fold: Annotated[str, typer.Option(help="Test fold of --protocol folds, or 'all'.")] = "0",
     split_seed: Annotated[int, typer.Option(help="Seed of a random split.")] = 0,
     recipe: Annotated[
         str | None,
-        typer.Option(help="paper, strong, framed or levi-hassner; by default the model's own."),
+        typer.Option(help="paper, strong, framed or levi-hassner. Default: the model's own."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE of the recipe; repeat. epochs=30, batch=64."),
+        typer.Option(
+            "--set", help="Change a field of the recipe, like epochs=30; repeat for more."
+        ),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Begin from the tensors of a .safetensors file.")
+        Path | None,
+        typer.Option("--from", help="Start from the weights in this .safetensors file."),
     ] = None,
     teachers: Annotated[
         list[Path] | None,
@@ -63,7 +70,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train a system on real faces, choose by validation and score its test side once.
+    """Train a zoo network on face images; the test images are used once, at the end.
 
     Example: edgekit train multitask-cnn --data utkface.zip --recipe strong -o run
     """

@@ -14,7 +14,10 @@ def weights(
     ] = None,
     data: Annotated[str, typer.Option(help="UTKFace, a zip or folder.", envvar="UTKFACE")] = "",
     folder: Annotated[
-        Path | None, typer.Option("--weights", help="Where to; the zoo looks in its own cache.")
+        Path | None,
+        typer.Option(
+            "--weights", help="Folder for the weights. Default: the cache where edgekit looks."
+        ),
     ] = None,
     remake: Annotated[
         bool, typer.Option("--remake", help="Train those that ship, too, and keep both.")
@@ -22,14 +25,14 @@ def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train the zoo's networks whose weights do not ship, as it is on record; resumes.
+    """Train the zoo networks that come without weights, by the recorded commands; can be resumed.
 
     Example: edgekit weights --data utkface.zip
     """
     from edgekit import zoo
     from edgekit.cli.output import progress, show
     from edgekit.errors import BadData, BadModel, did_you_mean
-    from edgekit.training.recorded import Recorded, join_pairs, make, recorded, with_needed
+    from edgekit.training.recorded import Recorded, for_use, join_pairs, make, recorded, with_needed
 
     place = (folder or zoo.own_weights()).expanduser().resolve()
     known = recorded(place)
@@ -37,7 +40,7 @@ def weights(
     for name in models or ():
         if name not in names:
             raise BadModel(did_you_mean("training on record", name, names))
-    wanted = [one for one in known if not models or one.source in models]
+    wanted = [one for one in known if one.source in models] if models else for_use(known)
     kept = [one for one in wanted if one.ships and not remake]
     left = [one for one in with_needed([o for o in wanted if o not in kept], known) if not one.made]
     shown = [one for one in known if one in wanted or one in left]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from edgekit.artifact import CalibrationRecord
 from edgekit.data.images import ImageSet, content_hash, decode_image, open_images
+from edgekit.data.samples import Samples as SampleFiles
 from edgekit.errors import BadData, did_you_mean
 from edgekit.paths import shelf
 from edgekit.spec import InputSpec
@@ -106,6 +108,27 @@ def load_samples(
     if broken:
         warnings += (f"{len(broken)} images cannot be decoded, the first {broken[0]}: remove them",)
     return Samples(stacked, tuple(hashes), warnings)
+
+
+def choose_samples(held: SampleFiles, recipe: Recipe) -> tuple[SampleFiles, CalibrationRecord]:
+    """Return the samples that a recipe picks of arrays, and what the manifest says of them."""
+    places = list(range(len(held.values)))
+    if recipe.pick != "first" and len(places) > recipe.samples:
+        places = random.Random(recipe.seed).sample(places, recipe.samples)
+    places = places[: recipe.samples]
+    hashes = tuple(held.hashes[place] for place in places)
+    warnings: tuple[str, ...] = ()
+    if len(places) < ENOUGH_SAMPLES:
+        warnings = (f"only {len(places)} samples: give {ENOUGH_SAMPLES} or more, 128 by default",)
+    record = CalibrationRecord(
+        recipe=recipe.name,
+        method=recipe.method,
+        seed=recipe.seed,
+        data_free=False,
+        samples=hashes,
+        warnings=warnings,
+    )
+    return SampleFiles(tuple(held.values[place] for place in places), hashes), record
 
 
 def lint(

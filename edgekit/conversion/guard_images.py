@@ -47,7 +47,7 @@ def save_guard_set(
     kept, pixels = [], []
     for index, data in enumerate(encoded):
         try:
-            pixels.append(decode_image(data, spec.input))
+            pixels.append(decode_image(data, spec.image))
         except (OSError, ValueError):
             continue
         kept.append(index)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.conversion.calibration import Recipe
+from edgekit.conversion.spec_files import check_tensors
 from edgekit.errors import BadModel, MissingPackage, first_line
 from edgekit.spec import ModelSpec
 
@@ -60,7 +61,9 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     initialised = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialised]
     if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
+        raise BadModel(
+            f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+        )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
@@ -73,6 +76,33 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
     if any(size < 1 for size in sizes[1:]):
         raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
     return (1, *sizes[1:]), len(model.graph.output)
+
+
+def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
+    """Hold a file's inputs to the spec's tensors, by name, and fix their free sizes.
+
+    Raises BadModel, naming both shapes, where they differ.
+    """
+    if spec.input is not None:
+        raise BadModel(
+            f"{path} takes an image and more: say its inputs as tensors, or give the PyTorch model"
+        )
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    found = {value.name: value for value in model.graph.input if value.name not in initialised}
+    if set(found) != set(spec.names):
+        raise BadModel(
+            f"the spec names the inputs {', '.join(spec.names)}, {path} has {', '.join(found)}: "
+            "name them as the file does"
+        )
+    shapes = [
+        (name, tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim))
+        for name, value in found.items()
+    ]
+    check_tensors(spec, shapes, str(path))
+    for tensor in spec.tensors:
+        sizes = found[tensor.name].type.tensor_type.shape.dim
+        for dimension, size in zip(sizes, tensor.shape, strict=True):
+            dimension.dim_value = size
 
 
 def pick(model: Any, spec: ModelSpec, path: Path) -> None:
@@ -121,25 +151,25 @@ def weights(model: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def reference(
-    path: Path, pixels: NDArray[np.uint8], spec: ModelSpec, names: list[str]
+    path: Path, samples: Any, spec: ModelSpec, names: list[str]
 ) -> dict[str, NDArray[np.generic]]:
     """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
 
     `names` are the file's own names of the spec's outputs, in order.
     """
-    import msgspec
     import numpy as np
     import onnxruntime
 
-    from edgekit.onboard.runner import feed
+    from edgekit.graph import contract_of
+    from edgekit.onboard.runner import by_name, feed
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    contract = {"feed": "float32", "input": msgspec.to_builtins(spec.input)}
-    rows = [session.run(names, {name: feed(image, contract)}) for image in pixels]
+    contract = contract_of(spec, "float32")
+    name_of = by_name([value.name for value in session.get_inputs()], contract)
+    rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
     columns = (np.concatenate(column) for column in zip(*rows, strict=True))
     return dict(zip((output.name for output in spec.outputs), columns, strict=True))
 
@@ -150,7 +180,7 @@ def no_statistics(recipe: Recipe, spec: ModelSpec) -> tuple[NDArray[np.uint8], t
 
     from edgekit.conversion.synthesis import synthesise
 
-    return synthesise(nn.Identity(), spec.input, recipe)
+    return synthesise(nn.Identity(), spec.image, recipe)
 
 
 def save(model: Any, path: Path) -> tuple[bool, ...]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgekit.artifact import OutputParity, ParityRecord, Precision
-from edgekit.graph import Noise
+from edgekit.artifact import Feed, OutputParity, ParityRecord, Precision
+from edgekit.graph import Noise, contract_of
 from edgekit.kinds import Kind, kind_of
 from edgekit.onboard.runner import METRICS, Distances
 from edgekit.outputs import Outputs, compare_outputs, decisions
@@ -51,15 +51,14 @@ MIXED_RANGES = 30.0
 """A slice this many times smaller than the largest gets fewer than nine of int8's 255 steps."""
 
 
-def artifact_outputs(model: str, load: Loader, feed: str, spec: Any, pixels: Any) -> Outputs:
-    """Run an artifact in this process on uint8 N×H×W×C pixels, by the runner's own code."""
+def artifact_outputs(model: str, load: Loader, feed: Feed, spec: Any, pixels: Any) -> Outputs:
+    """Run an artifact in this process on pixels or arrays by name, by the runner's own code."""
     import numpy as np
 
     from edgekit.onboard import runner
 
     manifest = {
-        "feed": feed,
-        "input": msgspec.to_builtins(spec.input),
+        **contract_of(spec, feed),
         "outputs": [msgspec.to_builtins(output) for output in spec.outputs],
     }
     invoke = load(model, manifest, 1)
@@ -104,7 +103,13 @@ def judge(
     recorded: it proves little.
     Raises ValueError where shapes differ.
     """
-    case = _Case(precision, min_agreement, len(images), noise or {}, random_weights)
+    case = _Case(
+        precision=precision,
+        min_agreement=min_agreement,
+        images=len(images),
+        noise=noise or {},
+        random_weights=random_weights,
+    )
     records = compare_outputs(ours, reference, outputs)
     judged = [
         _judge(case, record, ours[output.name], reference[output.name], output)
@@ -122,7 +127,7 @@ def judge(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Case:
     """What all outputs of one artifact are judged by."""
 

@@ -24,22 +24,19 @@ fewer images. Counted, not timed, so that the bar is the same on every machine."
 
 
 def torch_answers(
-    network: torch.nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8], *, double: bool = False
+    network: torch.nn.Module, spec: ModelSpec, samples: Any, *, double: bool = False
 ) -> dict[str, NDArray[np.generic]]:
-    """Return a network's outputs on uint8 N×H×W×C pixels, by name, (N, …).
+    """Return a network's outputs by name, (N, …), on pixels (uint8 H×W×C) or arrays by input name.
 
     Floats become float32, or float64 with `double`; integers and booleans stay what they are.
     """
     import torch
 
-    from edgekit.graph.contract import reference_input
+    from edgekit.graph.contract import reference_inputs
 
     kind = torch.float64 if double else torch.float32
     with torch.inference_mode():
-        rows = [
-            network(reference_input(torch.from_numpy(image[None]), spec.input, kind))
-            for image in pixels
-        ]
+        rows = [network(*reference_inputs(spec, sample, kind)) for sample in samples]
     columns = (torch.cat(column) for column in zip(*rows, strict=True))
     arrays = (column.to(kind) if column.is_floating_point() else column for column in columns)
     names = (output.name for output in spec.outputs)
@@ -49,7 +46,7 @@ def torch_answers(
 def torch_noise(
     network: torch.nn.Module,
     spec: ModelSpec,
-    pixels: NDArray[np.uint8],
+    samples: Any,
     macs: int,
     answers: Answers,
 ) -> dict[str, Noise]:
@@ -60,9 +57,9 @@ def torch_noise(
     """
     import torch
 
-    count = max(1, min(len(pixels), FLOAT64_MACS // max(macs, 1)))
+    count = max(1, min(len(samples), FLOAT64_MACS // max(macs, 1)))
     try:
-        exact = torch_answers(copy.deepcopy(network).double(), spec, pixels[:count], double=True)
+        exact = torch_answers(copy.deepcopy(network).double(), spec, samples[:count], double=True)
     except Exception:  # user code: a cast to float32 inside, a custom operator, no deepcopy
         return {}
     noise = {}

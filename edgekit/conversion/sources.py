@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
+from edgekit.conversion.spec_files import (
+    check_count,
+    check_tensors,
+    complete_spec,
+    numbered,
+    read_spec,
+)
 from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
+from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,44 +114,6 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
     return loaded
 
 
-def read_spec(path: str) -> ModelSpec:
-    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise.
-
-    An output's `labels` may name a text file beside the spec, one label a line; `from` is its
-    OutputSpec's `path`.
-    """
-    from edgekit.toml_files import read_toml
-
-    def prepare(table: dict[str, Any]) -> None:
-        outputs = table.get("outputs")
-        for output in outputs if isinstance(outputs, list) else ():
-            if not isinstance(output, dict):
-                continue
-            if "from" in output:  # a keyword of Python's, so no name of a field
-                output["path"] = output.pop("from")
-            if isinstance(output.get("labels"), str):
-                output["labels"] = _read_labels(Path(path).parent / output["labels"])
-
-    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
-    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
-
-
-def _read_labels(path: Path) -> list[str]:
-    """Return a text file's lines, without empty ones at the end. Raises BadModel."""
-    try:
-        lines = path.read_text("utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise BadModel(
-            f"the labels file {path} cannot be read ({reason}): "
-            "give a text file beside the spec, one label a line"
-        ) from None
-    labels = [line.strip() for line in lines]
-    if "" in labels:
-        raise BadModel(f"{path}, line {labels.index('') + 1} is empty: give one label a line")
-    return labels
-
-
 def _zoo(request: SourceRequest) -> LoadedModule:
     from edgekit.zoo.checkpoint import load_weights
 
@@ -226,11 +195,23 @@ def _pt2(request: SourceRequest) -> LoadedModule:
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     ]
-    if len(inputs) != 1:
-        raise BadModel(f"{path} takes {len(inputs)} inputs: edgekit converts models of one image")
-    shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
     spec = read_spec(request.spec) if request.spec else None
-    spec = complete_spec(spec, shape, _output_names(program), str(path))
+    if spec is not None and spec.tensors:
+        sizes = [tuple(s if isinstance(s, int) else None for s in v.shape) for v in inputs]
+        if len(sizes) != len(spec.names):
+            raise BadModel(
+                f"the spec names {len(spec.names)} inputs ({', '.join(spec.names)}), "
+                f"{path} takes {len(sizes)}"
+            )
+        check_tensors(spec, list(zip(spec.names, sizes, strict=True)), str(path))
+        check_count(spec, len(_output_names(program)), str(path))
+    else:
+        if len(inputs) != 1:
+            raise BadModel(
+                f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+            )
+        shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
+        spec = complete_spec(spec, shape, _output_names(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
@@ -267,11 +248,6 @@ def _output_names(program: Any) -> tuple[str, ...]:
     if all(path.replace(".", "").isdigit() or not path for path in paths):
         return numbered(len(paths))
     return paths
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """Return names for outputs that have none."""
-    return tuple(f"output_{index}" for index in range(count))
 
 
 def _factory(request: SourceRequest) -> LoadedModule:
@@ -320,47 +296,6 @@ def _cannot_import(module: str, error: ImportError) -> str:
         package = PACKAGE_OF.get(root, root)
         return f"{module} imports {missing}, which is not installed: pip install {package}"
     return f"cannot import {module}: {error}"
-
-
-def complete_spec(
-    spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
-) -> ModelSpec:
-    """Return `spec` checked against a graph's input shape, or one read off the shape alone.
-
-    Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
-    are plain tensors called `outputs`. Raises BadModel where the shape is no image's or contradicts
-    the spec.
-    """
-    if len(shape) != 4:
-        raise BadModel(f"{where} takes a {len(shape)}-dimensional input, not one image batch (4)")
-    nchw = shape[1] in {1, 3}
-    if not nchw and shape[3] not in {1, 3}:
-        raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
-    channels = shape[1] if nchw else shape[3]
-    height, width = shape[2:] if nchw else shape[1:3]
-    if height * width > MAX_PIXELS or height < 1 or width < 1:
-        raise BadModel(
-            f"{where} takes {height}×{width} pixels: edgekit converts up to {MAX_PIXELS:,}"
-        )
-    if spec is None:
-        return ModelSpec(
-            InputSpec(
-                height,
-                width,
-                mean=(0.0,) * channels,
-                std=(255.0,) * channels,
-                colour="RGB" if channels == 3 else "GREY",
-                layout="NCHW" if nchw else "NHWC",
-            ),
-            tuple(OutputSpec(name) for name in outputs),
-        )
-    given = (spec.input.height, spec.input.width, spec.input.channels)
-    if given != (height, width, channels):
-        raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
-    picked = any(output.path for output in spec.outputs)
-    if len(spec.outputs) != len(outputs) and not picked:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {len(outputs)}")
-    return spec
 
 
 def _hash(module: nn.Module) -> str:

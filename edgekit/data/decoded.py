@@ -35,7 +35,7 @@ DECODE = 2
 """Raised whenever `runner.decode` changes the pixels of any kind of file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Frame:
     """What images are decoded to: height × width, three channels RGB or one grey, by `fit`."""
 
@@ -61,11 +61,19 @@ def frame_of(spec: InputSpec, margin: float = 0.0) -> Frame:
     """
     grey = spec.colour == "GREY"
     if spec.fit != "stretch":
-        return Frame(spec.height, spec.width, grey, spec.fit, spec.filter, spec.pad, spec.resize_to)
+        return Frame(
+            height=spec.height,
+            width=spec.width,
+            grey=grey,
+            fit=spec.fit,
+            filter=spec.filter,
+            pad=spec.pad,
+            resize_to=spec.resize_to,
+        )
     height, width = spec.resize_to or spec.height, spec.resize_to or spec.width
     if spec.resize_to is None:
         height, width = round(height * (1 + margin)), round(width * (1 + margin))
-    return Frame(height, width, grey, filter=spec.filter)
+    return Frame(height=height, width=width, grey=grey, filter=spec.filter)
 
 
 def centre(pixels: Pixels, spec: InputSpec) -> Pixels:
@@ -107,7 +115,7 @@ def decode_all(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
 
 
 def decode_readable(dataset: Dataset, frame: Frame, workers: int = 2) -> Decoded:
-    """Return what `decode_all` does, be it no image at all."""
+    """Return what `decode_all` does, but it may be zero images."""
     pixels_path = cache_folder() / "decoded" / f"{_key(dataset, frame)}.npy"
     broken_path = pixels_path.with_suffix(".json")
     if not (pixels_path.is_file() and broken_path.is_file()):

@@ -47,8 +47,8 @@ def open_labelled_folder(
     """Return the images of `labels.csv` under the split it gives, or a random one by group.
 
     `labels` are the class names of each output, in class order; without it `age` and `gender`
-    are read as the faces' and any other column's classes are its values, sorted. A value that
-    is no class is counted and left unlabelled. Raises BadData for a CSV that cannot be read.
+    are read as the faces' and any other column's classes are its values, sorted. Raises BadData
+    for a CSV that cannot be read and for a value that is no class.
     """
     path = _labels_file(store.names()) or LABELS_FILE
     header, rows = _read_csv(store, path)
@@ -114,6 +114,17 @@ def _is_age(value: str) -> bool:
     return value.isdecimal() and len(value) <= 3
 
 
+def _unknown_class(column: str, value: str, classes: tuple[str, ...], file: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(value, classes, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return (
+        f"{LABELS_FILE}, {file}: '{value}' is no class of {column}.{hint} "
+        f"The classes are {', '.join(classes)}; an empty cell is no label"
+    )
+
+
 def _sample(
     file: str,
     row: dict[str, str],
@@ -131,18 +142,13 @@ def _sample(
         indices[column] = UNLABELLED
         if not value:
             decisions.note(f"no label for {column}", file)
-        elif (
-            column == "age"
-            and classes == ADIENCE_AGE_LABELS
-            and value.isdecimal()
-            and len(value) < 4
-        ):
+        elif column == "age" and classes == ADIENCE_AGE_LABELS and _is_age(value):
             years = float(value)
             indices[column] = strict_age_class(int(value))
             if indices[column] == UNLABELLED:
                 decisions.note("age outside the eight groups: not scored", file)
         else:
-            decisions.note(f"unknown label '{value[:40]}' for {column}: unlabelled", file)
+            raise BadData(_unknown_class(column, value, classes, row["file"]))
     side = row.get("split", "")
     if side and side not in get_args(SplitName):
         decisions.note(f"unknown split '{side}': on no side", file)

@@ -49,7 +49,7 @@ def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
     for number, name in enumerate(images.names[:COUNT]):
         names.append(f"{number:02d}.png")
         try:
-            png = _as_shown(images.read(name), artifact.manifest.input)
+            png = _as_shown(images.read(name), artifact.manifest.image)
         except (OSError, ValueError) as error:
             raise BadData(f"{name} in {images.path} is no image ({error}): replace it") from None
         write_whole(folder / names[-1], png)

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from edgekit.errors import OutputExists, UserError
+from edgekit.files import full_disk
 from edgekit.onboard.receiver.signature import NAMESPACE
 
 _PUBLIC = re.compile(r"(?P<kind>(?:ssh|ecdsa|sk)-[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/]+=*)(?: .*)?")
@@ -25,7 +26,7 @@ def new_key(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".key-", dir=path.parent) as scratch:
         aside = Path(scratch) / "key"
-        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", path.stem, "-f", str(aside)])
+        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", path.stem, "-f", str(aside)], path.parent)
         _place(aside, path)
         try:
             _place(aside.with_name("key.pub"), public)
@@ -42,7 +43,11 @@ def sign(data: bytes, key: Path) -> bytes:
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         file = Path(scratch) / "index"
         file.write_bytes(data)
-        _keygen(["-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(file)])
+        if key.stat().st_mode & 0o077:
+            raise UserError(
+                f"others may read {key}, and ssh-keygen refuses such a key: chmod 600 {key}"
+            )
+        _keygen(["-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(file)], file.parent)
         return (Path(scratch) / "index.sig").read_bytes()
 
 
@@ -70,10 +75,13 @@ def _place(aside: Path, path: Path) -> None:
         ) from None
 
 
-def _keygen(arguments: list[str]) -> None:
+def _keygen(arguments: list[str], folder: Path) -> None:
+    """Run ssh-keygen, which writes into `folder`."""
     if shutil.which("ssh-keygen") is None:
         raise UserError("ssh-keygen is not installed: install openssh-client")
     done = subprocess.run(["ssh-keygen", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
+        if full_disk(folder) is not None:
+            raise UserError(f"no space left on the disk of {folder}: free some, run again")
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise UserError(f"ssh-keygen: {''.join(said)}: give an OpenSSH private key you can read")

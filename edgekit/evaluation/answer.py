@@ -39,6 +39,14 @@ class Decision:
     range: tuple[float, float] | None = None
 
     @property
+    def plain(self) -> object:
+        """The answer as JSON holds it: a label, a number, or all there is of other kinds."""
+        if self.shape is not None:
+            return {"shape": self.shape, "range": self.range}
+        found = (self.label, self.value, self.labels, self.shares, self.vector)
+        return next((value for value in found if value is not None), None)
+
+    @property
     def text(self) -> str:
         """The answer in a few words, for a table."""
         if self.label is not None:
@@ -83,7 +91,8 @@ def predict_images(
         raise EdgekitError(f"{artifact.label}: {len(answers)} answers to {len(images)} images")
     for image, answer in zip(images, answers, strict=True):
         if "error" in answer:
-            raise BadData(f"cannot read the image {image} ({answer['error']})")
+            what = "sample" if artifact.manifest.tensors else "image"
+            raise BadData(f"cannot read the {what} {image} ({answer['error']})")
     named = [{**answer, "image": str(image)} for image, answer in zip(images, answers, strict=True)]
     return msgspec.convert(named, list[Answer])
 

@@ -131,7 +131,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
         store=open_store(shard.data),
         decisions=Decisions(),
     )
-    images = decode_readable(dataset, frame_of(manifest.input), workers=1)
+    images = decode_readable(dataset, frame_of(manifest.image), workers=1)
     device = open_device(shard.device, shard.target)
     _OPEN.add(device)
     try:
@@ -140,7 +140,7 @@ def run_shard(shard: Shard) -> ShardAnswer:
                 decided={}, broken=images.broken, provenance=device.provenance, device=device.name
             )
         session = lay_out(device, entry(artifact, shard.runtime))
-        given = put_pixels(device, centre(images.pixels, manifest.input))
+        given = put_pixels(device, centre(images.pixels, manifest.image))
         outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}

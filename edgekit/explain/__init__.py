@@ -177,7 +177,7 @@ def _reach(target: Target, device: str | None) -> tuple[Device, list[str]]:
 def _profile(session: Session, threads: int, count: int) -> dict[str, Any]:
     """Return the profiler's event on three images of seeded noise: work depends on no pixel."""
     device = session.device
-    pixels = put_pixels(device, noise(session.entry.artifact.manifest.input, 3))
+    pixels = put_pixels(device, noise(session.entry.artifact.manifest.image, 3))
     event = session.run("profile", timeout=TIMEOUT_S, threads=threads, count=count, **pixels)[-1]
     if not isinstance(event.get("operators"), list):
         raise DeviceError(f"{device.name}: the profiler's answer lists no operators")

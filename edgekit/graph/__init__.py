@@ -7,14 +7,18 @@ pixels that prove and calibrate it:
     reference.npz    the source model's outputs on them, by output name: float32, or the integers
                      or booleans that it answers
     calibration.npy  uint8 N×H×W×C, where an int8 artifact was asked for
+    parity.npz, calibration.npz    instead, where an input is no image: each input's samples,
+                     (N, …), by name
+
     guard.npz        pixels, model outputs (`output:NAME`) and labels (`label:NAME`), with a guard
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.artifact import CalibrationRecord, Feed, SourceRecord
 from edgekit.errors import BuildFailed
@@ -24,7 +28,7 @@ from edgekit.spec import ModelSpec
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,25 @@ class ExportedGraph:
     @property
     def feed(self) -> Feed:
         """What its artifacts take, where the backend has no reason to differ."""
-        return "float32" if self.raw_input else "uint8"
+        return "float32" if self.raw_input or self.spec.input is None else "uint8"
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Return an input for each of the network's as most backends trace it (see `feed`)."""
+        from edgekit.graph.contract import example_inputs
+
+        return example_inputs(self.spec, raw=self.raw_input)
+
+    def contract(self, feed: Feed | None = None) -> dict[str, Any]:
+        """Return the part of a manifest that runner.feed reads."""
+        return contract_of(self.spec, feed or self.feed)
+
+    def parity_samples(self) -> Sequence[Any]:
+        """Return the samples that prove: pixels of images, or arrays by input name."""
+        return self._samples("parity")
+
+    def calibration_samples(self) -> Sequence[Any]:
+        """Return the calibration samples, as parity_samples; BuildFailed where there are none."""
+        return self._samples("calibration")
 
     def parity_pixels(self) -> NDArray[np.uint8]:
         """Return the parity images, uint8 N×H×W×C."""
@@ -111,9 +133,24 @@ class ExportedGraph:
         from edgekit.graph.contract import Baked, Flat
 
         network = Flat(torch.export.load(self.path).module())
-        if self.raw_input:
+        if self.raw_input or self.spec.input is None:
             return network
-        return Baked(network, self.spec.input, normalise=normalise, planes=planes)
+        place = self.spec.names.index(self.spec.input.name)
+        return Baked(network, self.spec.input, normalise=normalise, planes=planes, place=place)
+
+    def _samples(self, name: str) -> Sequence[Any]:
+        if not self.spec.tensors:
+            pixels: Sequence[Any] = self._array(f"{name}.npy")  # type: ignore[assignment]
+            return pixels
+        import numpy as np
+
+        path = self.folder / f"{name}.npz"
+        if not path.is_file():
+            raise BuildFailed(f"the export step left no {path.name}")
+        with np.load(path, allow_pickle=False) as saved:
+            columns = {key: saved[key] for key in saved.files}
+        count = len(next(iter(columns.values())))
+        return [{key: column[i] for key, column in columns.items()} for i in range(count)]
 
     def _array(self, name: str) -> NDArray[np.uint8]:
         import numpy as np
@@ -123,6 +160,18 @@ class ExportedGraph:
             raise BuildFailed(f"the export step left no {name}")
         pixels: NDArray[np.uint8] = np.load(path, allow_pickle=False)
         return pixels
+
+
+def contract_of(spec: ModelSpec, feed: Feed) -> dict[str, Any]:
+    """Return the part of a manifest that runner.feed reads, for a network with that feed."""
+    import msgspec
+
+    return {
+        "feed": feed,
+        "input": msgspec.to_builtins(spec.input),
+        "tensors": msgspec.to_builtins(spec.tensors),
+        "order": spec.order,
+    }
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +41,9 @@ class Flat(nn.Module):
         self.network = network
         self.outputs = tuple(outputs)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Run the network on its own float input."""
-        answer = self.network(image)
+    def forward(self, image: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Run the network on its own inputs."""
+        answer = self.network(image, *others)
         if self.outputs:
             return _apart(_arranged(answer, self.outputs), image)
         return tuple(answer) if isinstance(answer, tuple | list) else (answer,)
@@ -136,15 +137,23 @@ class Baked(nn.Module):
     With feed `uint8` they arrive as uint8. With `float32` the pixels are already normalised but
     still N×H×W×C: the form an int8 graph is made from where its input scale normalises. With
     `planes` they arrive as floats of 0 to 255, N×C×H×W, in the network's own order of colours.
+    Inputs that are no image pass as they are; `place` says which one is the image.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, spec: InputSpec, *, normalise: bool, planes: bool = False
+        self,
+        network: nn.Module,
+        spec: InputSpec,
+        *,
+        normalise: bool,
+        planes: bool = False,
+        place: int = 0,
     ) -> None:
         super().__init__()
+        self.place = place
         self.network = network
         self.planes = planes
         self.flip = spec.colour == "BGR" and not planes
@@ -158,9 +167,10 @@ class Baked(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(shape), persistent=False)
         self.centred = any(spec.mean)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the network's outputs for one batch of pixels."""
-        value = image.to(torch.float32)
+    def forward(self, image: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's outputs for one batch of pixels and what else it takes, in order."""
+        inputs = [image, *others]
+        value = inputs[self.place].to(torch.float32)
         if self.flip:
             value = value.flip(-1)
         if self.nchw != self.planes:
@@ -169,7 +179,8 @@ class Baked(nn.Module):
             if self.centred:
                 value = value - self.mean
             value = value / self.std
-        outputs: tuple[Tensor, ...] = self.network(value)
+        inputs[self.place] = value
+        outputs: tuple[Tensor, ...] = self.network(*inputs)
         return outputs
 
 
@@ -184,9 +195,40 @@ def reference_input(pixels: Tensor, spec: InputSpec, dtype: torch.dtype = torch.
 
 def example_input(spec: ModelSpec, feed: Feed, *, batch: int = 1) -> Tensor:
     """Return a mid-grey input of the shape and dtype an artifact of that feed takes."""
-    image = spec.input
+    image = spec.image
     if feed == "uint8":
         return torch.full(
             (batch, image.height, image.width, image.channels), 128, dtype=torch.uint8
         )
     return torch.zeros((batch, image.height, image.width, image.channels))
+
+
+def example_inputs(spec: ModelSpec, *, raw: bool) -> tuple[Tensor, ...]:
+    """Return an input for each of the network's, in order; `raw`: the image as the bare one's."""
+    return tuple(_example(spec, name, raw) for name in spec.names)
+
+
+def _example(spec: ModelSpec, name: str, raw: bool) -> Tensor:
+    for tensor in spec.tensors:
+        if tensor.name == name:
+            middle = sum(tensor.range) / 2 if tensor.range else 0
+            return torch.full(tensor.shape, middle, dtype=getattr(torch, tensor.dtype))
+    pixels = example_input(spec, "uint8")
+    return reference_input(pixels, spec.image) if raw else pixels
+
+
+def reference_inputs(
+    spec: ModelSpec, sample: Any, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Return what the bare network takes of one sample: pixels, or arrays by input name."""
+    if not spec.tensors:
+        return (reference_input(torch.from_numpy(sample[None]), spec.image, dtype),)
+    image = None if spec.input is None else spec.input.name
+    inputs = []
+    for name in spec.names:
+        value = torch.from_numpy(sample[name])
+        if name == image:
+            inputs.append(reference_input(value[None], spec.image, dtype))
+        else:
+            inputs.append(value.to(dtype) if value.is_floating_point() else value)
+    return tuple(inputs)

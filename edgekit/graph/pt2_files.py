@@ -177,10 +177,10 @@ def _is_expression(text: str) -> bool:
     for node in _parsed(text):
         known: object
         if isinstance(node, ast.Name):
-            known = node.id in _MATHS or _SYMBOL.fullmatch(node.id)
+            known = node.id in _MATHS or bool(_SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
             symbol = isinstance(node.value, str) and _SYMBOL.fullmatch(node.value)
-            known = isinstance(node.value, int | float) or symbol
+            known = isinstance(node.value, int | float) or bool(symbol)
         else:
             known = isinstance(node, _EXPRESSION_NODES)
         if not known:

@@ -51,10 +51,10 @@ def with_float_bounds(program: torch.export.ExportedProgram) -> torch.export.Exp
     return program
 
 
-def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
+def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
     """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
 
-    `example` is one input, run once to learn how many channels each norm sees.
+    `example` are its inputs, run once to learn how many channels each norm sees.
     """
     norms = {
         name: module
@@ -71,7 +71,7 @@ def rewrite(network: nn.Module, example: Tensor) -> nn.Module:
         for name, norm in norms.items()
     ]
     with torch.no_grad():
-        network(example)
+        network(*example)
     for hook in hooks:
         hook.remove()
     for name, norm in norms.items():

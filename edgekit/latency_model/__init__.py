@@ -65,8 +65,9 @@ class Accuracy:
     """How wrong a predictor is on one group of evidence rows, each predicted without its family.
 
     `within_10`, `within_20` and `covered` are shares of `rows`, 0 to 1; `mape` and `constant_mape`
-    are mean absolute errors as shares of the measured latency, the second of the fit that knows
-    only one number, seconds per multiply-accumulate, on the same rows left out the same way.
+    are mean absolute errors as shares of the measured latency; `constant_mape` is the error of a
+    one-parameter baseline, seconds per multiply-accumulate, on the same rows left out the same
+    way.
     """
 
     method: Method

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.targets import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Anchor:
     """A measured artifact: how many times what was predicted it took, as a log."""
 
@@ -64,7 +64,15 @@ def anchors_of(
             predicted = predictor.predict(artifact, setting).seconds
             took = float(np.median([sample for r in item.rounds for sample in r.invoke_s]))
             kind = kind_of(item.artifact.precision)
-            found.append(Anchor(artifact, item.runtime, kind, item.threads, log(took / predicted)))
+            found.append(
+                Anchor(
+                    artifact=artifact,
+                    runtime=item.runtime,
+                    kind=kind,
+                    threads=item.threads,
+                    log_factor=log(took / predicted),
+                )
+            )
     return tuple(found), tuple(left)
 
 

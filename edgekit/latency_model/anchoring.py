@@ -24,7 +24,7 @@ DRAWS = 10
 """Sets of anchors that are tried for a row, at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
     """A row of the evidence as a fit told it: `residual` is log(measured / predicted).
 
@@ -47,7 +47,7 @@ class Fold:
     others: tuple[Told, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Anchoring:
     """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
 
@@ -109,7 +109,17 @@ def _anchoring(
     share, narrower = _settled(trials)
     rows = len({id(trial.row) for trial in trials})
     means = (float(np.mean(values)) for values in (errors, plain, held))
-    return Anchoring(kind, count, rows, share, round(narrower, 4), *(round(m, 4) for m in means))
+    mape, unanchored, covered = (round(mean, 4) for mean in means)
+    return Anchoring(
+        kind=kind,
+        anchors=count,
+        rows=rows,
+        share=share,
+        narrower=round(narrower, 4),
+        mape=mape,
+        unanchored=unanchored,
+        covered=covered,
+    )
 
 
 def _settled(trials: Sequence[_Trial]) -> tuple[float, float]:

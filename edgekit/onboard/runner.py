@@ -19,11 +19,13 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 
@@ -211,7 +213,106 @@ def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
     )
 
 
-def feed(pixels: Array, manifest: Dict[str, Any]) -> Array:
+DAMAGED_ARRAYS = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise for a file that is no array, or a damaged one."""
+
+
+def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]]:
+    """Return the samples in a .npz file, an array an input name, or in a .npy file of the only one.
+
+    An array has the shape of its input, or one dimension more in front, the samples'; where the
+    batch is 1 it may count the samples itself. An image's pixels are uint8, height x width x
+    channels. Raises ValueError for what does not fit.
+    """
+    wanted = {tensor["name"]: tensor for tensor in manifest["tensors"]}
+    image = manifest.get("input")
+    if image:
+        size = [image["height"], image["width"], 1 if image["colour"] == "GREY" else 3]
+        wanted[image["name"]] = {"shape": size, "dtype": "uint8"}
+    try:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            given = {"": loaded}
+        else:
+            given = {name: loaded[name] for name in loaded.files}
+    except (*DAMAGED_ARRAYS, MemoryError) as error:  # a header may claim any size
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"it is no .npz or .npy file, or damaged ({reason})") from None
+    if list(given) == [""] and len(wanted) == 1:
+        given = dict.fromkeys(wanted, given[""])
+    missing = ", ".join(f"'{name}'" for name in wanted if name not in given)
+    if missing:
+        held = ", ".join(f"'{name}'" for name in given) or "nothing"
+        raise ValueError(f"it lacks the array {missing} (it holds {held})")
+    columns = {name: _column(name, given[name], spec) for name, spec in wanted.items()}
+    counts = {len(column) for column in columns.values()}
+    if len(counts) > 1 or 0 in counts:
+        told = ", ".join(f"{len(column)} of '{name}'" for name, column in columns.items())
+        raise ValueError(f"its arrays hold different numbers of samples: {told}")
+    return [{name: column[i] for name, column in columns.items()} for i in range(counts.pop())]
+
+
+def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
+    """Return an input's samples, (N, *shape), in its dtype. Raises ValueError."""
+    shape = tuple(spec["shape"])
+    if array.shape == shape:
+        array = array[None]
+    elif shape[0] == 1 and array.shape[1:] == shape[1:]:
+        array = array[:, None]
+    elif array.shape[1:] != shape:
+        raise ValueError(f"its array '{name}' is {array.shape}, the model takes {shape}")
+    dtype = np.dtype(spec["dtype"])
+    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise ValueError(f"its array '{name}' is {array.dtype}, the model takes {dtype}")
+    if dtype.kind == "i" and array.size:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(f"its array '{name}' has values that {dtype} cannot hold")
+    if not np.isfinite(array).all():
+        raise ValueError(f"its array '{name}' holds NaN or infinity")
+    low, high = spec.get("range") or (None, None)
+    if low is not None and (array.min() < low or array.max() > high):
+        raise ValueError(
+            f"its array '{name}' has values from {array.min():g} to {array.max():g}, "
+            f"outside of {low:g} to {high:g}"
+        )
+    return array.astype(dtype)
+
+
+def feed(sample: Any, manifest: Dict[str, Any]) -> Any:
+    """Return what the artifact takes of one sample: a tensor, or a list of them, in order.
+
+    A sample is an image's pixels or, where the manifest has `tensors`, arrays by input name.
+    """
+    if not manifest.get("tensors"):
+        return feed_image(sample, manifest)
+    image = (manifest.get("input") or {}).get("name")
+    return [
+        feed_image(sample[name], manifest) if name == image else sample[name]
+        for name in input_names(manifest)
+    ]
+
+
+def input_names(manifest: Dict[str, Any]) -> List[str]:
+    """Return the names of an artifact's inputs, in the order in which its network takes them."""
+    spec = manifest.get("input")
+    image = [spec.get("name", "image")] if spec else []
+    return list(manifest.get("order") or ()) or [
+        *image,
+        *(tensor["name"] for tensor in manifest.get("tensors") or ()),
+    ]
+
+
+def feed_image(pixels: Array, manifest: Dict[str, Any]) -> Array:
     """Return the artifact's input tensor of one image.
 
     `pixels` is uint8 H×W×C. The manifest's `feed` says what the artifact takes: `uint8`, the
@@ -469,9 +570,26 @@ def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invo
     session = onnxruntime.InferenceSession(
         model, onnxruntime_options(threads), providers=["CPUExecutionProvider"]
     )
-    name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
-    return lambda tensor: session.run(outputs, {name: tensor})
+    name_of = by_name([item.name for item in session.get_inputs()], manifest)
+    return lambda tensor: session.run(outputs, name_of(tensor))
+
+
+def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], Dict[str, Array]]":
+    """Return what names the tensors of `feed` as a model does that has the inputs `found`.
+
+    One input may be called as it likes. Of several, one that the network does not use is gone.
+    """
+    names = input_names(manifest)
+
+    def named(tensor: Any) -> Dict[str, Array]:
+        if not isinstance(tensor, list):
+            return {found[0]: tensor}
+        if len(tensor) == 1:
+            return {found[0]: tensor[0]}
+        return {name: value for name, value in zip(names, tensor) if name in found}
+
+    return named
 
 
 def load_ai_edge_litert(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
@@ -491,12 +609,18 @@ def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> I
 def _interpreter(interpreter: Any) -> Invoke:
     """Return the invoke function of either TFLite interpreter; they share their interface."""
     interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
+    # litert-torch numbers the inputs (serving_default_args_1:0) and keeps them in any order.
+    sources = {
+        int((re.findall(r"args_([0-9]+)", item["name"]) or [0])[0]): item["index"]
+        for item in interpreter.get_input_details()
+    }
     # A scale of 0 marks what is not quantized: floats, and integers or booleans as such.
     outputs = [(item["index"], *item["quantization"]) for item in interpreter.get_output_details()]
 
-    def invoke(tensor: Array) -> List[Array]:
-        interpreter.set_tensor(source, tensor)
+    def invoke(tensor: Any) -> List[Array]:
+        given = tensor if isinstance(tensor, list) else [tensor]
+        for place, index in sources.items():
+            interpreter.set_tensor(index, given[place])
         interpreter.invoke()
         values = []
         for index, scale, zero_point in outputs:
@@ -530,9 +654,15 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
+    several = len(input_names(manifest)) > 1
+    name_of = by_name(
+        [port.get_any_name() for port in compiled.inputs] if several else [""], manifest
+    )
 
-    def invoke(tensor: Array) -> List[Array]:
-        request.infer([tensor])
+    def invoke(tensor: Any) -> List[Array]:
+        request.infer(
+            name_of(tensor) if several else tensor if isinstance(tensor, list) else [tensor]
+        )
         return [np.array(request.get_output_tensor(index).data) for index in range(count)]
 
     return invoke
@@ -735,13 +865,24 @@ class Loaded:
         self.invoke = runtimes[self.runtime](model, self.manifest, int(job.get("threads", 1)))
         self.load_s = time.perf_counter() - start
 
-    def pixels(self, data: bytes) -> Array:
-        """Return an encoded image's pixels at this artifact's input size."""
-        return decode_for(data, self.manifest["input"])
+    def sample(self, data: bytes) -> Any:
+        """Return an encoded image's pixels at this artifact's size, or a file's one sample."""
+        if not self.manifest.get("tensors"):
+            return decode_for(data, self.manifest["input"])
+        samples = read_samples(data, self.manifest)
+        if len(samples) > 1:
+            raise ValueError(f"it holds {len(samples)} samples: give one a file")
+        return samples[0]
 
-    def answer(self, pixels: Array) -> Dict[str, Any]:
-        """Return each output's decision on one image."""
-        values = self.invoke(feed(pixels, self.manifest))
+    def stored(self, job: Dict[str, Any]) -> Any:
+        """Return the samples of a job that come from one file: pixels, or arrays by input name."""
+        if "samples" in job:
+            return read_samples(Path(job["samples"]).read_bytes(), self.manifest)
+        return np.load(job["pixels"], allow_pickle=False)
+
+    def answer(self, sample: Any) -> Dict[str, Any]:
+        """Return each output's decision on one sample."""
+        values = self.invoke(feed(sample, self.manifest))
         return {o["name"]: decide(v, o) for o, v in zip(self.manifest["outputs"], values)}
 
 
@@ -749,7 +890,7 @@ def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Time load, first, invoke and end to end apart; print every raw sample, in seconds."""
     encoded = [Path(path).read_bytes() for path in job["images"]]
     loaded = Loaded(job, runtimes)
-    tensors = [feed(loaded.pixels(data), loaded.manifest) for data in encoded]
+    tensors = [feed(loaded.sample(data), loaded.manifest) for data in encoded]
     conditions = [condition()]
     first_s = _time(loaded.invoke, tensors[0])
     warmup_s, settled = _warm_up(loaded.invoke, tensors, float(job["warmup_max_seconds"]))
@@ -757,7 +898,7 @@ def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     minimum = (float(job["min_seconds"]), int(job["min_count"]))
     invoke_s = _collect(loaded.invoke, tensors, *minimum)
     conditions.append(condition())
-    end_to_end_s = _collect(lambda data: loaded.answer(loaded.pixels(data)), encoded, 0, minimum[1])
+    end_to_end_s = _collect(lambda data: loaded.answer(loaded.sample(data)), encoded, 0, minimum[1])
     conditions.append(condition())
     _print(
         {
@@ -816,10 +957,10 @@ def _warm_up(action: Invoke, tensors: Sequence[Array], limit: float) -> "tuple[L
 def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Save each output of each image, (N, ...) float32, by output name, as an .npz."""
     loaded = Loaded(job, runtimes)
-    if "pixels" in job:
-        images: Any = np.load(job["pixels"], allow_pickle=False)
+    if "pixels" in job or "samples" in job:
+        images: Any = loaded.stored(job)
     else:
-        images = (loaded.pixels(Path(path).read_bytes()) for path in job["images"])
+        images = (loaded.sample(Path(path).read_bytes()) for path in job["images"])
     start = time.perf_counter()
     columns, count = _outputs(loaded, images)
     seconds = time.perf_counter() - start
@@ -864,7 +1005,7 @@ def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     loaded = Loaded(job, runtimes)
     folder = loaded.folder / "golden"
     record = json.loads((folder / "golden.json").read_text())
-    images = (loaded.pixels((folder / name).read_bytes()) for name in record["images"])
+    images = (loaded.sample((folder / name).read_bytes()) for name in record["images"])
     ours, count = _outputs(loaded, images)
     faults: List[str] = []
     compared = {}
@@ -922,7 +1063,7 @@ def _compare(
 def job_loop(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Invoke `count` times, rotating over the images: two lengths tell the cost of one."""
     loaded = Loaded(job, runtimes)
-    tensors = [feed(p, loaded.manifest) for p in np.load(job["pixels"], allow_pickle=False)]
+    tensors = [feed(sample, loaded.manifest) for sample in loaded.stored(job)]
     for index in range(int(job["count"])):
         loaded.invoke(tensors[index % len(tensors)])
     _print({"event": "loop", "count": int(job["count"])})
@@ -954,7 +1095,7 @@ JOBS: Dict[str, Job] = {
 
 def _predict(loaded: Loaded, path: str) -> None:
     try:
-        outputs = loaded.answer(loaded.pixels(Path(path).read_bytes()))
+        outputs = loaded.answer(loaded.sample(Path(path).read_bytes()))
     except (OSError, ValueError) as error:
         _print({"event": "prediction", "image": path, "error": str(error)})
     else:

@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from edgekit.errors import UserError, did_you_mean
 from edgekit.report.table import Cell, Table
@@ -95,19 +96,43 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+class Told(Protocol):
+    """A summary: a title, and lines of text."""
+
+    @property
+    def title(self) -> str:
+        """What it is about."""
+        ...
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is to be said."""
+        ...
+
+
+def markdown_summary(summary: Sequence[Told]) -> str:
+    """Return the summary as Markdown: a heading and a list for each."""
+    lines = []
+    for item in summary:
+        lines += [f"## {_markdown_text(item.title)}", ""]
+        lines += [f"- {_markdown_text(line)}" for line in item.lines] + [""]
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format of tables: the ending of its files and the function that writes one."""
+    """A file format of tables: its files' ending, what writes one, and who reads it."""
 
     suffix: str
     render: Callable[[Table], str]
+    for_people: bool
 
 
 FORMATS: dict[str, Format] = {
-    "markdown": Format(".md", markdown),
-    "csv": Format(".csv", csv_text),
-    "json": Format(".json", json_text),
-    "latex": Format(".tex", latex),
+    "markdown": Format(".md", markdown, True),
+    "csv": Format(".csv", csv_text, False),
+    "json": Format(".json", json_text, False),
+    "latex": Format(".tex", latex, True),
 }
 
 

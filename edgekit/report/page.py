@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.errors import MissingPackage
 from edgekit.paths import RESULTS
 from edgekit.report.columns import SHOWN
-from edgekit.report.formats import shown_cell
+from edgekit.report.formats import Told, shown_cell
 from edgekit.report.record_details import Details, details
 from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from edgekit.report.plots import Section
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_OWN = frozenset({"artifacts"})
+"""Long tables that are there without the seed paper's."""
 _PROVENANCE = frozenset({"provenance"})
 WORDS = {
     "measured": "on that device, in real time; every sample is saved",
@@ -75,18 +77,25 @@ class ShownTable:
 
 
 def html_page(
-    saved: Saved, results: Path = RESULTS, made: tuple[Section, ...] | None = None
+    saved: Saved,
+    results: Path = RESULTS,
+    made: tuple[Section, ...] | None = None,
+    *,
+    summary: Sequence[Told] = (),
+    short: Sequence[Table] | None = None,
+    paper: bool = False,
 ) -> str:
-    """Return the whole report as HTML; equal records give equal text.
+    """Return the whole report as HTML, the summary first; equal records give equal text.
 
-    `made` are the plots, where they were drawn already. Raises MissingPackage without jinja2 or
-    matplotlib.
+    `made` are the plots, where they were drawn already; `short` are the tables that
+    people read, where they were made already; `paper` adds the seed paper's.
+    Raises MissingPackage without jinja2 or matplotlib.
     """
     try:
         import jinja2
     except ImportError:
         raise MissingPackage("jinja2", "report") from None
-    from edgekit.report import tables_of
+    from edgekit.report import short_tables, tables_of
     from edgekit.report.plots import sections
     from edgekit.report.plots.canvas import drawing
     from edgekit.report.plots.inline import inline
@@ -115,7 +124,16 @@ def html_page(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html").render(
-        tables=[shown_table(table, known) for table in tables_of(saved)],
+        summary=summary,
+        short=[
+            shown_table(table, known)
+            for table in (short_tables(saved, paper=paper) if short is None else short)
+        ],
+        tables=[
+            shown_table(table, known)
+            for table in tables_of(saved)
+            if paper or table.name in _OWN or any(table.sources)
+        ],
         sections=drawn,
         records=list(known.values()),
         words=WORDS,

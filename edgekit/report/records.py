@@ -45,8 +45,8 @@ class _Training:
     test: Assessment
 
 
-def load_saved(folder: Path) -> Saved:
-    """Return the records under `folder`, and the accuracy records that ship with edgekit.
+def load_saved(folder: Path, *, shipped: bool = False) -> Saved:
+    """Return the records under `folder`, with `shipped` also the accuracy that edgekit ships.
 
     A record of the user's replaces the shipped one of the same model, data and protocol, and a
     newer one of the user's an older. Raises BadResults where `folder` holds no record, or one
@@ -62,10 +62,13 @@ def load_saved(folder: Path) -> Saved:
         reason = f" ({damaged[0]})" if damaged else ""
         raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
     measurements = [record for _, record in measured]
+    targets = {m.target: _profile(m.target) for m in measurements}
     for measurement in measurements:
-        check_target(measurement)
+        _check(measurement, targets[measurement.target])
     own.sort(key=lambda item: item[1].created)
-    accuracy = {record.label: (path, record) for path, record in (*_shipped(), *own)}
+    accuracy = {
+        record.label: (path, record) for path, record in (*(_shipped() if shipped else ()), *own)
+    }
     return Saved(
         measurements=tuple(measurements),
         accuracy=tuple(_with_confusion(*accuracy[label]) for label in sorted(accuracy)),
@@ -79,7 +82,7 @@ def load_saved(folder: Path) -> Saved:
 def _shipped() -> list[tuple[Path, AccuracyRecord]]:
     """Return the accuracy that ships with edgekit, of artifacts and of the trained networks."""
     folders = (shelf("benchmarks") / "records" / "accuracy", shelf("benchmarks") / "training")
-    # Beside the trained networks' records lie files of other kinds: what is unread is no news.
+    # benchmarks/training also holds files that are not records: ignore read errors there.
     return [item for folder in folders for item in load_files(folder, AccuracyRecord)[0]]
 
 
@@ -114,10 +117,11 @@ def check_target(measurement: Measurement) -> None:
     Only what ran in real time is held to it: emulated and predicted numbers are made elsewhere,
     and say so.
     """
-    if measurement.provenance in {"emulated", "predicted"}:
-        return
-    target = _profile(measurement.target)
-    if target is None:
+    _check(measurement, _profile(measurement.target))
+
+
+def _check(measurement: Measurement, target: Target | None) -> None:
+    if measurement.provenance in {"emulated", "predicted"} or target is None:
         return
     if reasons := matches(target, measurement.facts):
         raise BadResults(

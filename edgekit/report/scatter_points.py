@@ -20,7 +20,7 @@ from edgekit.results import (
 from edgekit.runtimes.table import role_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
     """A share of right answers in per cent with its 95 % interval, and the record it is from."""
 
@@ -138,7 +138,7 @@ def qualities(
         for name, (percent, low, high) in shares(record).items():
             place = (name, f"{record.protocol}, {record.split} side")
             if place not in best or best[place].record.images < record.images:
-                best[place] = Quality(percent, low, high, record)
+                best[place] = Quality(percent=percent, low=low, high=high, record=record)
     return best
 
 

@@ -46,7 +46,7 @@ def fit_elm(
     no part, and there is one epoch. One ridge regression per output and strength, on the train
     side.
     """
-    frame = frame_of(spec.input)
+    frame = frame_of(spec.image)
     train = decode_all(dataset.split("train"), frame, workers)
     validation = decode_all(dataset.split("val"), frame, workers)
     machines = [layer for layer in network.modules() if isinstance(layer, CnnElm)]
@@ -54,10 +54,10 @@ def fit_elm(
     for machine, output in zip(machines, spec.outputs, strict=True):
         known = np.array(train.dataset.take(output.name))
         rows = np.flatnonzero(known != UNLABELLED)
-        features = _features(machine, spec.input, train, rows)
+        features = _features(machine, spec.image, train, rows)
         labels = torch.from_numpy(known[rows])
         held_out = np.arange(len(validation.samples))
-        tested = torch.sigmoid(machine.hidden(_features(machine, spec.input, validation, held_out)))
+        tested = torch.sigmoid(machine.hidden(_features(machine, spec.image, validation, held_out)))
         expected = validation.dataset.take(output.name)
         found: list[tuple[float, float]] = []
         for ridge in RIDGES:

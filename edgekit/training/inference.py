@@ -24,7 +24,7 @@ def predict(network: nn.Module, spec: ModelSpec, pixels: NDArray[np.uint8]) -> d
     with torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
             frames = torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device)
-            images = normalise(plain(frames, spec.input), spec.input)
+            images = normalise(plain(frames, spec.image), spec.image)
             rows.append(network(images.contiguous(memory_format=torch.channels_last)))
     columns = zip(*rows, strict=True)
     return {o.name: torch.cat(c).float().cpu() for o, c in zip(spec.outputs, columns, strict=True)}

@@ -115,13 +115,13 @@ def fit(
     where a side is empty, and EdgekitError where the loss stops being finite.
     """
     keep_memory()
-    frame = frame_of(spec.input, recipe.margin)
+    frame = frame_of(spec.image, recipe.margin)
     train = decode_all(dataset.split("train"), frame, workers)
-    validation = decode_all(dataset.split("val"), frame_of(spec.input), workers)
+    validation = decode_all(dataset.split("val"), frame_of(spec.image), workers)
     batches = _batches(train, spec, recipe, lessons or {})
     plain = network
     network = with_dropout(
-        rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.input))), recipe.dropout
+        rewrite(deepcopy(plain), torch.zeros(1, *_shape(spec.image))), recipe.dropout
     )
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(network)
@@ -205,7 +205,7 @@ def _step(
 ) -> float:
     """Do one step of the optimiser and return the loss: the sum over the outputs."""
     pixels = pixels.to(device)
-    images = normalise(augment(pixels, spec.input, recipe.augmentation), spec.input)
+    images = normalise(augment(pixels, spec.image, recipe.augmentation), spec.image)
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16 and device != "mps"):
         values = forward(images.contiguous(memory_format=torch.channels_last))

@@ -92,6 +92,16 @@ def with_needed(wanted: Sequence[Recorded], known: Sequence[Recorded]) -> list[R
     return [one for one in known if one.weights.name in names]
 
 
+def for_use(known: Sequence[Recorded]) -> list[Recorded]:
+    """Return the trainings of what users run: not those that only shipped weights came from."""
+
+    def lacked(one: Recorded) -> bool:
+        takers = [other for other in known if one.weights.name in other.needs]
+        return not takers or any(not taker.ships for taker in takers)
+
+    return [one for one in known if lacked(one)]
+
+
 def _in_order(found: Sequence[Recorded]) -> Iterator[Recorded]:
     left = list(found)
     while left:
@@ -104,7 +114,8 @@ def _in_order(found: Sequence[Recorded]) -> Iterator[Recorded]:
 def _hours(result: TrainResult) -> float | None:
     if not result.images_per_second:
         return None
-    images = result.recipe.epochs * len(published_split().train)
+    epochs = result.recipe.stop or result.recipe.epochs
+    images = epochs * len(published_split().train)
     return images / result.images_per_second / 3600
 
 

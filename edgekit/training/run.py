@@ -202,7 +202,7 @@ def conclude(
         "versions": versions(),
     }
     save_weights(trained.network, weights, {"model": name, "variant": variant, "training": note})
-    moved = decode_all(reframe(dataset.split("val")), frame_of(spec.input), options.workers)
+    moved = decode_all(reframe(dataset.split("val")), frame_of(spec.image), options.workers)
     test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
     result = TrainResult(
         schema=SCHEMA,
@@ -235,7 +235,7 @@ def conclude(
 
 def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int) -> Assessment:
     """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
-    images = decode_all(dataset, frame_of(spec.input), workers)
+    images = decode_all(dataset, frame_of(spec.image), workers)
     return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
 
 

@@ -76,7 +76,7 @@ def _lessons(
     ]
     if not shared:
         raise BadModel(f"{weights} classifies none of the outputs by the same classes")
-    images = decode_all(train, frame_of(own.input, MARGIN), workers)
+    images = decode_all(train, frame_of(own.image, MARGIN), workers)
     digest = hashlib.sha256(f"{sha256(weights)} {VIEW} {MARGIN} {recipe.teacher_views}".encode())
     for sample in images.samples:
         digest.update(f"{sample.sha256}\n".encode())
@@ -105,7 +105,7 @@ def _answers(
             sums: list[Tensor] = []
             for view in range(recipe.teacher_views):
                 changed = _view(frames, spec, view)
-                images = normalise(changed, spec.input)
+                images = normalise(changed, spec.image)
                 values = network(images.contiguous(memory_format=torch.channels_last))
                 shares = [value.float().softmax(1) for value in values]
                 sums = [a + b for a, b in zip(sums, shares, strict=True)] if sums else shares
@@ -121,8 +121,8 @@ def _answers(
 def _view(frames: Tensor, spec: ModelSpec, view: int) -> Tensor:
     """Return frames as they are, mirrored, or lightly reframed by a draw."""
     if view > 1:
-        return augment(frames, spec.input, VIEW)
-    still = augment(frames, spec.input, Augmentation(mirror=False, shift=0.0))
+        return augment(frames, spec.image, VIEW)
+    still = augment(frames, spec.image, Augmentation(mirror=False, shift=0.0))
     return still.flip(3) if view else still
 
 

@@ -24,7 +24,7 @@ def count_macs(module: nn.Module, spec: ModelSpec) -> int:
     """
     weights = {id(w): nn.Parameter(w.to("meta"), requires_grad=False) for w in module.parameters()}
     shadow = copy.deepcopy(module, memo=weights).to("meta").eval()
-    image = torch.empty(1, spec.input.channels, spec.input.height, spec.input.width, device="meta")
+    image = torch.empty(1, spec.image.channels, spec.image.height, spec.image.width, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(image)
     flops: int = counter.get_total_flops()

@@ -53,7 +53,13 @@ async def handshake(address: Address, timeout: float) -> asyncssh.SSHClientConne
         return await asyncssh.connect(
             **where, options=options, known_hosts=known, client_factory=lambda: client
         )
-    except asyncssh.HostKeyNotVerifiable:
+    except asyncssh.HostKeyNotVerifiable as error:
+        if "revoked" in str(error):
+            raise DeviceError(
+                "its host key is marked @revoked in your known_hosts: somebody may hold a copy of "
+                "it. Make the board a new one (sudo dpkg-reconfigure openssh-server there), and "
+                "do not log in before"
+            ) from None
         if client.offered is None:
             raise
         host, addr, port, key = client.offered

@@ -88,7 +88,13 @@ def rebuild(folds: Folds) -> Rebuilt:
 
 def _told(row: Observation, seconds: float, half: float) -> Told:
     place = (row.group, row.board, row.release, row.threads)
-    return Told(place, row.group.kind, row.family, log(row.seconds / seconds), half)
+    return Told(
+        place=place,
+        kind=row.group.kind,
+        family=row.family,
+        residual=log(row.seconds / seconds),
+        half=half,
+    )
 
 
 def _place(item: LeftOut) -> Place:

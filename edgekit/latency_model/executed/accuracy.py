@@ -197,7 +197,13 @@ def anchored(items: Sequence[LeftOut]) -> tuple[Anchoring, ...]:
 
         def told(sample: Sample, half: float, constants: np.ndarray = constants) -> Told:
             residual = log(sample.seconds / float(sample.terms @ constants))
-            return Told(_place(sample), sample.kind, sample.family, residual, half)
+            return Told(
+                place=_place(sample),
+                kind=sample.kind,
+                family=sample.family,
+                residual=residual,
+                half=half,
+            )
 
         left = [sample for sample in known if sample.family == family]
         folds.append(

@@ -23,7 +23,7 @@ from edgekit.latency_model.operators import workload_of
 from edgekit.paths import cache_folder
 from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.runtimes.table import find_runtime
-from edgekit.session import MARKED, entry, lay_out, noise, put_pixels
+from edgekit.session import MARKED, entry, lay_out, put_noise
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -119,7 +119,7 @@ def executed(target: Target, artifact: Artifact, runtime: str, timeout: float = 
             plugin, device.path / "counts.txt", blocks, caches_of(target)
         )
         session = lay_out(device, entry(artifact, runtime, MARKED))
-        pixels = put_pixels(device, noise(artifact.manifest.input, 1))
+        pixels = put_noise(device, artifact.manifest, 1)
         session.run("loop", timeout=timeout, count=_INFERENCES, **pixels)
         counted = counting.read_blocks(blocks, _INFERENCES - 1)
         work = work_of(counted, core(_core_name(target)))

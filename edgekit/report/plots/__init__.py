@@ -16,7 +16,7 @@ from edgekit.report.records import Saved
 
 __all__ = ["MOST", "Plot", "Section", "save_plots", "sections"]
 
-MOST = 24
+MOST = 4
 """Plots of one kind that are drawn; that there are more is told, and the tables hold them."""
 LONGEST = 180
 """Letters of a plot's file name; file systems take 255, with the ending and what is added."""

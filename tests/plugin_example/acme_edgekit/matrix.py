@@ -24,7 +24,7 @@ def build(
     import numpy as np
     import torch
 
-    spec = graph.spec.input
+    spec = graph.spec.image
     module = graph.baked_module(feed=graph.feed)
     count = spec.height * spec.width * spec.channels
 

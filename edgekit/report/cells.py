@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edgekit.cli.layout import NONE
-
 if TYPE_CHECKING:
     from edgekit.measurement.stats import Interval
 
+NONE = "–"
 NO_DIFFERENCE = "no clear difference"
 _MOST_DECIMALS = 4
 
@@ -59,6 +58,13 @@ def size(count: float | None) -> str:
 def memory(megabytes: float | None) -> str:
     """Return memory as `58 MB`; a dash where unknown."""
     return NONE if megabytes is None else f"{megabytes:,.0f} MB"
+
+
+def count(number: int | str | None) -> str:
+    """Return a whole number with thousands separators; a dash where unknown."""
+    if number is None:
+        return NONE
+    return f"{number:,}" if isinstance(number, int) else number
 
 
 def _decimals(value: float, half: float | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgekit.cli import cells
+from edgekit.report import cells
 
 if TYPE_CHECKING:
     from edgekit.measurement.comparison import Comparison
@@ -29,7 +29,12 @@ def short_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
 
     Its speed is how many times as fast it is as its model's reference row.
     """
-    from edgekit.measurement.summary import summary_row, verdict
+    return [row for _, row in ranked(measurements)]
+
+
+def ranked(measurements: Sequence[Measurement]) -> list[tuple[Measurement, dict[str, Any]]]:
+    """Return `short_rows` with the measurement of each."""
+    from edgekit.measurement.summary import summary_row
 
     names = row_names(measurements)
     references = {
@@ -45,6 +50,7 @@ def short_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
         made.append(
             (
                 row["p50_ms"] if row["p50_ms"] is not None else float("inf"),
+                measurement,
                 {
                     "artifact": name,
                     "p50, ms": cells.with_interval(
@@ -53,11 +59,12 @@ def short_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
                     against: speed,
                     "size": cells.size(row["size_bytes"]),
                     "memory": cells.memory(row["peak_memory_mb"]),
-                    "result": word_of(verdict(measurement)),
+                    "result": word_of(row["verdict"]),
                 },
             )
         )
-    return [row for _, row in sorted(made, key=lambda item: item[0])]
+    made.sort(key=lambda item: item[0])
+    return [(measurement, row) for _, measurement, row in made]
 
 
 def word_of(verdict: str) -> str:

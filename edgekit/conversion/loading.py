@@ -1,0 +1,198 @@
+"""A loaded source of whatever format, behind one set of functions; for the export step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.conversion.calibration import Recipe
+from edgekit.conversion.reference import broken_weights, torch_answers, torch_noise
+from edgekit.conversion.sources import LoadedModule, SourceRequest, load_module, source_kind
+from edgekit.conversion.spec_files import check_count, complete_spec, numbered, read_spec
+from edgekit.errors import BadModel, UnsupportedModel, first_line
+from edgekit.graph import Noise
+from edgekit.kinds import kind_of
+from edgekit.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A loaded source, whatever its format: how to run it, calibrate it and save its graph.
+
+    `broken` says which weights hold NaN, `noise` how far the answers are from float64's, and
+    `save` of each output whether it ends in a softmax or a sigmoid.
+    """
+
+    format: Any
+    name: str
+    spec: ModelSpec
+    sha256: str
+    parameters: int
+    macs: int | None
+    weights: Any
+    broken: list[str]
+    reference: Callable[[Any], dict[str, NDArray[np.generic]]]
+    noise: Callable[[Any, dict[str, NDArray[np.generic]]], dict[str, Noise]]
+    synthesise: Callable[[Recipe], tuple[NDArray[np.uint8], tuple[str, ...]]]
+    save: Callable[[Path], tuple[bool, ...]]
+
+
+def load_source(request: SourceRequest, raw_input: bool) -> Source:
+    """Load a source of any kind. Raises BadModel in one line."""
+    if source_kind(request) == "onnx":
+        return _load_onnx(request, raw_input)
+    return _load_torch(request)
+
+
+def _load_torch(request: SourceRequest) -> Source:
+    import torch
+
+    from edgekit.conversion.synthesis import synthesise
+    from edgekit.graph.contract import Flat, example_inputs
+    from edgekit.graph.rewrites import rewrite, with_float_bounds
+    from edgekit.graph.scores import torch_endings
+    from edgekit.zoo.counts import count_parameters
+
+    torch.manual_seed(0)
+    kind = source_kind(request)
+    loaded = load_module(request, kind)
+    spec = loaded.spec
+    network = Flat(loaded.module, spec.outputs).eval()
+    example = example_inputs(spec, raw=True)
+    macs = _check_forward(network, loaded, example)
+    stored = [*loaded.module.named_parameters(), *loaded.module.named_buffers()]
+
+    def save(folder: Path) -> tuple[bool, ...]:
+        # After the reference was taken: it is the user's model, the graph may be the faster form.
+        with torch.no_grad():
+            program = with_float_bounds(_export(rewrite(network, *example), example))
+        torch.export.save(program, folder / "graph.pt2")
+        return torch_endings(program)
+
+    return Source(
+        format="pt2",
+        name=loaded.name,
+        spec=spec,
+        sha256=loaded.sha256,
+        parameters=count_parameters(loaded.module),
+        macs=macs,
+        weights=loaded.weights,
+        broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
+        reference=lambda pixels: torch_answers(network, spec, pixels),
+        noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
+        synthesise=lambda recipe: synthesise(network, spec.image, recipe),
+        save=save,
+    )
+
+
+def _check_forward(
+    network: torch.nn.Module, loaded: LoadedModule, example: tuple[torch.Tensor, ...]
+) -> int:
+    """Return the multiply-accumulates of one image, by torch's own flop counter.
+
+    Raises BadModel unless the network takes its spec's input and gives its spec's outputs.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            outputs = network(*example)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        needed = _needed_inputs(loaded.module)
+        if needed > len(example):
+            raise BadModel(
+                f"{loaded.name} takes {needed} inputs, the spec names {len(example)} "
+                f"({', '.join(loaded.spec.names)}): describe each with [[inputs]]"
+            ) from None
+        kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
+        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
+        shapes = " and ".join(
+            f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in example
+        )
+        raise BadModel(
+            f"{loaded.name} does not run on a {shapes} input: "
+            f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
+        ) from None
+    for value, output in zip(outputs, loaded.spec.outputs, strict=True):
+        if value.ndim < 1 or value.shape[0] != 1:
+            raise BadModel(
+                f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)} for one "
+                "image: its first dimension must be the batch, 1 (add it with [None])"
+            )
+    check_shapes(loaded.name, loaded.spec, [tuple(value.shape) for value in outputs])
+    macs: int = counter.get_total_flops() // 2
+    return macs
+
+
+def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
+    """Raise BadModel for an output, of one image, whose shape its kind cannot have."""
+    for output, shape in zip(spec.outputs, shapes, strict=True):
+        fault = kind_of(output).shape_fault(output, shape)
+        if fault:
+            raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
+
+
+def _needed_inputs(module: torch.nn.Module) -> int:
+    """Return how many arguments a module's forward cannot do without."""
+    import inspect
+
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.kind in places and p.default is p.empty for p in parameters)
+
+
+def _export(
+    network: torch.nn.Module, example: tuple[torch.Tensor, ...]
+) -> torch.export.ExportedProgram:
+    import torch
+
+    try:
+        return torch.export.export(network, example)
+    except Exception as error:  # torch.export wraps user code's errors in many private classes
+        raise UnsupportedModel(
+            f"torch.export cannot trace the model: {first_line(error)}; "
+            "see torch.export's guide to data-dependent control flow"
+        ) from None
+
+
+def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
+    from edgekit.conversion import onnx_source
+
+    path = Path(request.locator)
+    model = onnx_source.load(path)
+    given = read_spec(request.spec) if request.spec else None
+    if given is None and not raw_input:
+        raise BadModel(
+            f"{path} does not say what its input means: give --spec FILE.toml, or --raw-input"
+        )
+    if given is not None and given.tensors:
+        onnx_source.take_tensors(model, given, path)
+        spec = given
+        check_count(spec, len(model.graph.output), str(path))
+    else:
+        shape, outputs = onnx_source.shapes(model, path)
+        spec = complete_spec(given, shape, numbered(outputs), str(path))
+    onnx_source.pick(model, spec, path)
+    names = [value.name for value in model.graph.output]
+    return Source(
+        format="onnx",
+        name=path.stem,
+        spec=spec,
+        sha256=onnx_source.content_hash(model),
+        parameters=onnx_source.count_parameters(model),
+        macs=None,
+        weights="given",
+        broken=broken_weights(onnx_source.weights(model)),
+        reference=lambda pixels: onnx_source.reference(path, pixels, spec, names),
+        noise=lambda pixels, answers: {},
+        synthesise=lambda recipe: onnx_source.no_statistics(recipe, spec),
+        save=lambda folder: onnx_source.save(model, folder / "graph.onnx"),
+    )

@@ -1,0 +1,142 @@
+"""The contract that a user wrote for a network: a spec.toml, and whether it fits a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import BadModel
+from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
+
+
+def read_spec(path: str) -> ModelSpec:
+    """Return the ModelSpec of a TOML file: `[input]` and `[[outputs]]`; BadModel otherwise.
+
+    An output's `labels` may name a text file beside the spec, one label a line; `from` is its
+    OutputSpec's `path`.
+    """
+    from edgekit.toml_files import read_toml
+
+    def prepare(table: dict[str, Any]) -> None:
+        if isinstance(table.get("inputs"), list):
+            table |= _split_inputs(table.pop("inputs"), path, "input" in table)
+        outputs = table.get("outputs")
+        for output in outputs if isinstance(outputs, list) else ():
+            if not isinstance(output, dict):
+                continue
+            if "from" in output:  # a keyword of Python's, so no name of a field
+                output["path"] = output.pop("from")
+            if isinstance(output.get("labels"), str):
+                output["labels"] = _read_labels(Path(path).parent / output["labels"])
+
+    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
+
+
+def _split_inputs(inputs: list[Any], path: str, also_input: bool) -> dict[str, Any]:
+    """Return `[[inputs]]` as ModelSpec's fields. Raises BadModel for what is no list of tables."""
+    remedy = 'give each [[inputs]] a name and kind = "image" or "tensor"'
+    if also_input:
+        raise BadModel(f"{path} has [input] and [[inputs]]: leave one of them out")
+    if not all(isinstance(item, dict) for item in inputs):
+        raise BadModel(f"{path}: inputs is no list of tables: {remedy}")
+    tensors: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    for item in inputs:
+        kind = item.pop("kind", None)
+        if kind not in {"image", "tensor"} or not isinstance(item.get("name"), str):
+            raise BadModel(f"{path}: an input without name or kind: {remedy}")
+        (images if kind == "image" else tensors).append(item)
+    if len(images) > 1:
+        raise BadModel(f"{path} has {len(images)} images: say all but one as tensors")
+    order = [item["name"] for item in inputs]
+    return {"input": images[0] if images else None, "tensors": tensors, "order": order}
+
+
+def _read_labels(path: Path) -> list[str]:
+    """Return a text file's lines, without empty ones at the end. Raises BadModel."""
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        raise BadModel(
+            f"the labels file {path} cannot be read ({reason}): "
+            "give a text file beside the spec, one label a line"
+        ) from None
+    labels = [line.strip() for line in lines]
+    if "" in labels:
+        raise BadModel(f"{path}, line {labels.index('') + 1} is empty: give one label a line")
+    return labels
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Return names for outputs that have none."""
+    return tuple(f"output_{index}" for index in range(count))
+
+
+def complete_spec(
+    spec: ModelSpec | None, shape: tuple[int, ...], outputs: tuple[str, ...], where: str
+) -> ModelSpec:
+    """Return `spec` checked against a graph's input shape, or one read off the shape alone.
+
+    Without a spec the channels' place tells the layout, pixels are scaled to [0, 1], and outputs
+    are plain tensors called `outputs`. Raises BadModel where the shape is no image's or contradicts
+    the spec.
+    """
+    if len(shape) != 4:
+        raise BadModel(
+            f"{where} takes a {len(shape)}-dimensional input, not one image batch (4): "
+            'say kind = "tensor" and its shape in an [[inputs]] of --spec'
+        )
+    nchw = shape[1] in {1, 3}
+    if not nchw and shape[3] not in {1, 3}:
+        raise BadModel(f"{where} takes {shape}: neither NCHW nor NHWC with 1 or 3 channels")
+    channels = shape[1] if nchw else shape[3]
+    height, width = shape[2:] if nchw else shape[1:3]
+    if height * width > MAX_PIXELS or height < 1 or width < 1:
+        raise BadModel(
+            f"{where} takes {height}×{width} pixels: edgekit converts up to {MAX_PIXELS:,}"
+        )
+    if spec is None:
+        return ModelSpec(
+            InputSpec(
+                height,
+                width,
+                mean=(0.0,) * channels,
+                std=(255.0,) * channels,
+                colour="RGB" if channels == 3 else "GREY",
+                layout="NCHW" if nchw else "NHWC",
+            ),
+            tuple(OutputSpec(name) for name in outputs),
+        )
+    given = (spec.image.height, spec.image.width, spec.image.channels)
+    if given != (height, width, channels):
+        raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
+    check_count(spec, len(outputs), where)
+    return spec
+
+
+def check_count(spec: ModelSpec, count: int, where: str) -> None:
+    """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
+    picked = any(output.path for output in spec.outputs)
+    if len(spec.outputs) != count and not picked:
+        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {count}")
+
+
+def check_tensors(
+    spec: ModelSpec, found: Sequence[tuple[str, tuple[int | None, ...]]], where: str
+) -> None:
+    """Raise BadModel, with both shapes, where an input is not of the spec's; None fits any size."""
+    sizes = dict(found)
+    for tensor in spec.tensors:
+        held = sizes[tensor.name]
+        fits = len(held) == len(tensor.shape) and all(
+            size in {None, wanted} for size, wanted in zip(held, tensor.shape, strict=False)
+        )
+        if not fits:
+            told = ", ".join("any" if size is None else str(size) for size in held)
+            raise BadModel(
+                f"the spec says that '{tensor.name}' is {list(tensor.shape)}, "
+                f"{where} takes [{told}]"
+            )

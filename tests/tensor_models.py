@@ -1,0 +1,85 @@
+"""Networks whose inputs are no images: sound, motion, a picture with numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.spec import InputSpec, ModelSpec, OutputSpec, TensorSpec
+
+WORDS = ("yes", "no", "stop")
+
+
+class Spotter(nn.Module):
+    """A keyword spotter on a spectrogram of 49 × 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 8, (10, 4), 2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU()
+        )
+        self.head = nn.Linear(8 * 18 * 2, 3)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        scores: Tensor = 5 * self.head(self.features(spectrogram).flatten(1))
+        return scores
+
+
+class Motion(nn.Module):
+    """A 1-D network on a window of an accelerometer: three axes, 128 samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv1d(3, 8, 5, 2), nn.ReLU(), nn.Conv1d(8, 8, 5, 2))
+        self.head = nn.Linear(8 * 29, 1)
+
+    def forward(self, window: Tensor) -> Tensor:
+        speed: Tensor = self.head(self.features(window).flatten(1))
+        return speed
+
+
+class Both(nn.Module):
+    """A picture and three numbers, of which the numbers come first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
+        self.numbers = nn.Linear(3, 8)
+        self.head = nn.Linear(40, 3)
+
+    def forward(self, weather: Tensor, photo: Tensor) -> dict[str, Tensor]:
+        seen = self.features(photo).flatten(1)
+        joined = torch.cat([seen, torch.relu(self.numbers(weather))], 1)
+        return {"word": 10 * self.head(joined)}
+
+
+WORD = (OutputSpec("word", "classification", WORDS),)
+SPOTTER = ModelSpec(None, WORD, (TensorSpec("spectrogram", (1, 1, 49, 10), range=(-30, 30)),))
+MOTION = ModelSpec(
+    None, (OutputSpec("speed", "value", unit="m/s"),), (TensorSpec("window", (1, 3, 128)),)
+)
+BOTH = ModelSpec(
+    InputSpec(24, 16, (120.0, 110.0, 100.0), (60.0,) * 3, "BGR", name="photo"),
+    WORD,
+    (TensorSpec("weather", (1, 3)),),
+    ("weather", "photo"),
+)
+
+
+def spotter() -> tuple[nn.Module, ModelSpec]:
+    return Spotter(), SPOTTER
+
+
+def motion() -> tuple[nn.Module, ModelSpec]:
+    return Motion(), MOTION
+
+
+def both() -> tuple[nn.Module, ModelSpec]:
+    return Both(), BOTH
+
+
+def wrong_shape() -> tuple[nn.Module, ModelSpec]:
+    return Spotter(), ModelSpec(None, WORD, (TensorSpec("spectrogram", (1, 1, 20, 10)),))
