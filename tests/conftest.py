@@ -65,17 +65,21 @@ def small_converted(tmp_path_factory: pytest.TempPathFactory, pictures: Path) ->
 def convert_once(factory: pytest.TempPathFactory, model: str, *options: object) -> Path:
     """Return the folder of a conversion that the processes of one test run share.
 
-    The first to need it makes it, the others wait.
+    The first to need it makes it, the others wait. A conversion of which a part failed leaves the
+    rest: what it said is kept, so that every process fails by its cause.
     """
     shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     folder = shared / "converted" / model.replace(":", "-")
+    failed = shared / f"{folder.name}.failed"
     with (shared / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
+        if not folder.exists() and not failed.exists():
             done = run_cli("convert", model, *options, "-o", folder, cwd=Path(__file__).parent)
-            assert done.returncode == 0, done.stderr + done.stdout
+            if done.returncode:
+                failed.write_text(done.stderr + done.stdout)
+    assert not failed.exists(), failed.read_text()
     return folder
 
 
