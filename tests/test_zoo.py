@@ -251,7 +251,7 @@ def test_the_shipped_network_answers_the_sample_face_right() -> None:
     assert weights is not None and spec.input is not None
     network = zoo.build(*SMALL).eval()
     load_weights(network, weights)
-    pixels = torch.from_numpy(decode_image(faces.read(faces.names[0]), spec.image))[None]
+    pixels = torch.tensor(decode_image(faces.read(faces.names[0]), spec.image))[None]
     with torch.no_grad():
         age, gender = network(normalise(plain(pixels, spec.image), spec.image))
     ages, genders = (output.labels for output in spec.outputs)

@@ -123,6 +123,7 @@ def _run(
             process.wait()
         finally:
             children.end(process)
+            process.stdout.close()
     if reply is None:
         raise BuildFailed(f"{module}'s process {_ending(process.returncode)}{_last_line(log)}")
     return reply
