@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from edgekit.data.images import ImageSet, open_images
+from edgekit.data.sample_images import sample_images
 
 
 def draw_pictures(folder: Path, count: int, seed: int = 0) -> Path:
@@ -20,6 +21,20 @@ def draw_pictures(folder: Path, count: int, seed: int = 0) -> Path:
         size = (int(rng.integers(70, 200)), int(rng.integers(70, 200)))
         picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
         picture.save(folder / f"picture-{index:03d}.{'jpg' if index % 2 else 'png'}")
+    return folder
+
+
+def face_pictures(folder: Path, count: int) -> Path:
+    """Write `count` crops of the sample face, half PNG and half JPEG.
+
+    What a face network decides on noise is all but a tie; on a face it is a decision.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    crops = sample_images()
+    for index, name in enumerate(crops.names[:count]):
+        with Image.open(crops.path / name) as crop:
+            kind = "jpg" if index % 2 else "png"
+            crop.convert("RGB").save(folder / f"face-{index:03d}.{kind}", quality=95)
     return folder
 
 

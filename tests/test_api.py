@@ -27,7 +27,7 @@ from pathlib import Path
 
 conversion: edgekit.Conversion = edgekit.convert("multitask-cnn", Path("out"), backends=["onnx"])
 rows: list[edgekit.Measurement] = edgekit.bench("out", threads=2)
-label: str = next(d.label for d in edgekit.answer("a.png", "out")[0].outputs.values() if d)
+label: str | None = next(d.label for d in edgekit.answer("a.png", "out")[0].outputs.values() if d)
 edgekit.bench("out", percentile="p91")
 edgekit.convert("multitask-cnn")
 """
@@ -99,7 +99,7 @@ def test_options_and_parameters_have_the_same_defaults(command: str, function: s
     typed = {several.get(k, k): v for k, v in _defaults(getattr(command_line, command)).items()}
     ours = _defaults(getattr(edgekit, function))
     shown_only = {
-        "as_json", "quiet", "gate", "max_increase", "write_baseline", "inventory", "group",
+        "as_json", "quiet", "wide", "gate", "max_increase", "write_baseline", "inventory", "group",
     }  # fmt: skip
     assert set(typed) - shown_only == set(ours) - {"say", "command"}
     plural = {"backends": None, "precisions": "fp32,int8", "cores": ""}

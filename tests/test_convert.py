@@ -200,7 +200,10 @@ BAD_CALLS = {
     "no spec": (["user_models:no_spec"], "--spec"),
     "spec of a zoo network": (["multitask-cnn", "--spec", "mine.toml"], "leave out --spec"),
     "no such function": (["user_models:nothing"], "has no 'nothing'"),
-    "no such module": (["no_module:thing"], "cannot import no_module"),
+    "no such module": (
+        ["no_module:thing"],
+        "no Python module no_module: run edgekit in the folder",
+    ),
     "not a module": (["user_models:not_a_function"], "not a torch.nn.Module"),
     "spec contradicts": (["user_models:wrong_outputs"], "needs (1, 4)"),
     "branches on pixels": (["user_models:branching"], "torch.export cannot trace"),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pictures import draw_pictures
+from pictures import face_pictures
 from records import a_measurement, an_emulation
 from sshd import Board, accept, new_board
 
@@ -68,7 +68,7 @@ def blocks(page: Path) -> list[Block]:
 @pytest.fixture
 def desk(tmp_path: Path, converted: Path) -> Path:
     """What a reader has at hand."""
-    faces = draw_pictures(tmp_path / "faces", 48)
+    faces = face_pictures(tmp_path / "faces", 48)
     names = sorted(path.name for path in faces.iterdir())
     shutil.copy(faces / names[1], tmp_path / "face.jpg")
     rows = [

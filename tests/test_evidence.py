@@ -150,7 +150,7 @@ def test_superseded_releases_took_half_as_long_again_and_no_fit_sees_them() -> N
 
 
 def test_rows_are_taken_in_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     take_in = importlib.import_module("take_in")
     with (FOLDER / "latency.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

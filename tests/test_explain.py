@@ -105,7 +105,7 @@ def test_what_was_made_bad_is_found(name: str, tmp_path: Path) -> None:
     make, expected = BAD[name]
     folder = tmp_path / "bad"
     folder.mkdir()
-    result = explain(make(folder), HOST, count=20)
+    result = explain(make(folder), HOST, count=200)
     found = [f for f in result.findings if f.what.startswith(expected)]
     assert found and found[0].severity == "warning", warnings(result)
     assert found[0].where and found[0].remedy

@@ -393,22 +393,24 @@ def test_plots_are_files_of_the_same_names(tmp_path: Path) -> None:
         asked = ["report", "--results", str(results), "--plots", str(tmp_path / folder)]
         done = CliRunner().invoke(app, asked)
         assert done.exit_code == 0, done.output
-    named = [line for line in done.output.splitlines() if line.startswith(str(tmp_path))]
+    said = "".join(done.output.split())  # a long path may be broken over lines
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     stems = {name.rpartition(".")[0] for name in files if name != "captions.md"}
-    assert len(stems) > 5
+    assert len(stems) == 5, "of one own record each"
     assert files == sorted([*(f"{s}{e}" for s in stems for e in (".png", ".svg")), "captions.md"])
     for name in files:
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()
         assert content.startswith((b"\x89PNG", b"<?xml", b"## "))
-    assert sorted(named) == [str(tmp_path / "one" / name) for name in files]
+    assert str(tmp_path / "one" / "captions.md") in said and f"{len(files)}files" in said
+    assert f"and{len(files) - 1}morefilesbesidethem" in said
     captions = (tmp_path / "one" / "captions.md").read_text()
     assert all(f"## {stem}\n" in captions for stem in stems)
 
 
 def test_no_plot_takes_the_file_of_another(tmp_path: Path) -> None:
-    models = ("модель", "年齢", "a b", "a-b", "m" * 300)
+    models = ("модель", "a b", "a-b", "m" * 300)
+    assert len(models) == MOST, "more would not be drawn"
     records = [
         replace(named(model, "onnx", 2.0), run=f"run{place}", label="one")
         for place, model in enumerate(models)

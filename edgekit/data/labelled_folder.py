@@ -147,6 +147,8 @@ def _sample(
             indices[column] = strict_age_class(int(value))
             if indices[column] == UNLABELLED:
                 decisions.note("age outside the eight groups: not scored", file)
+        elif column == "age" and value.isdecimal():
+            decisions.note(f"no age, '{value[:40]}': unlabelled", file)
         else:
             raise BadData(_unknown_class(column, value, classes, row["file"]))
     side = row.get("split", "")
