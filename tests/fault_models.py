@@ -249,6 +249,10 @@ def grouped() -> Made:
     return Grouped(), plain("mask")
 
 
+def padded() -> Made:
+    return Net(nn.Sequential(nn.ConvTranspose2d(16, 2, 3, 2, 1, 1))), plain("mask")
+
+
 def gains() -> Made:
     return Gains(), classes("kind")
 

@@ -133,6 +133,13 @@ def test_an_onnx_of_opset_11_becomes_int8(cli: Cli, tmp_path: Path, pictures: Pa
     assert len(find_artifacts([tmp_path / "out"])) == 4
 
 
+@pytest.mark.slow
+def test_a_transposed_convolution_that_tflite_lacks_is_named(cli: Cli, tmp_path: Path) -> None:
+    done = convert(cli, "fault_models:padded", tmp_path / "out", "--backend", "tflite",
+                   "--precision", "fp32")  # fmt: skip
+    assert "cannot take operator aten.conv_transpose2d (layer head.0)" in one_line_error(done)
+
+
 # The user's model
 
 

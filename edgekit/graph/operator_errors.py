@@ -9,6 +9,10 @@ from edgekit.errors import UnsupportedModel, first_line
 
 _OPERATOR = re.compile(r"\b(aten|torchvision|prims)(?:::|\.)(\w+)")
 
+_TRANSPOSED = re.compile(r"legalize operation '\w+\.convolution'")
+"""What litert-torch says of a transposed convolution with output padding, dilation or uneven
+strides; it takes every other convolution."""
+
 
 def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedModel:
     """Return the one-line error for a conversion that failed.
@@ -23,6 +27,8 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
         chain.append(chain[-1].__cause__)
     text = "\n".join(map(str, chain))
     named = dict.fromkeys(f"{space}.{name}" for space, name in _OPERATOR.findall(text))
+    if _TRANSPOSED.search(text):
+        named |= dict.fromkeys(f"aten.conv_transpose{n}d" for n in (1, 2, 3))
     for operator in named:
         layer = _layer(module, operator)
         if layer is not None:
