@@ -12,7 +12,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekit.latency_model import evidence
 from edgekit.latency_model.gates import Node, fused
 from edgekit.latency_model.operators import onnx as onnx_reader
 from edgekit.latency_model.operators import openvino as openvino_reader
@@ -60,7 +59,7 @@ def openvino_network(path: Path, source: Path) -> Path:
 
 def tflite_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write the same network as TFLite has it."""
-    monkeypatch.syspath_prepend(str(evidence.folder() / "executed"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks" / "scripts"))
     detectors = importlib.import_module("tflite_detectors")
     graph: Any = detectors.Detector("float")
     source = graph.activation((1, SIZE, SIZE, 3))

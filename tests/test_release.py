@@ -135,4 +135,5 @@ def test_the_wheel_converts_its_own_weights_and_answers(elsewhere: Path, picture
         edgekit, "bench", "out", "--images", pictures, "--min-seconds", "0.05", "--percentile",
         "p50", cwd=elsewhere,
     )  # fmt: skip
-    assert "artifacts.md" in run(edgekit, "report", "-o", "report", cwd=elsewhere)
+    assert "report/report.md" in run(edgekit, "report", "-o", "report", cwd=elsewhere)
+    assert "onnx-int8" in (elsewhere / "report" / "report.md").read_text()

@@ -62,7 +62,7 @@ def load_saved(folder: Path, *, shipped: bool = False) -> Saved:
         reason = f" ({damaged[0]})" if damaged else ""
         raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
     measurements = [record for _, record in measured]
-    targets = {m.target: _profile(m.target) for m in measurements}
+    targets = {name: _profile(name) for name in {m.target for m in measurements}}
     for measurement in measurements:
         _check(measurement, targets[measurement.target])
     own.sort(key=lambda item: item[1].created)
