@@ -196,9 +196,11 @@ def _against(precision: str, parity: ParityRecord | None) -> str:
     """Return how an artifact's answers compare with the model's, in one phrase."""
     if parity is None or not parity.outputs:
         return "–"
-    if precision == "int8" and parity.agreement is not None:
+    if precision.startswith("int8") and parity.agreement is not None:
         count = len(parity.images)
-        return f"{round(parity.agreement * count)} of {count} decisions the same"
+        same = f"{round(parity.agreement * count)} of {count} decisions the same"
+        tied = max(output.ties or 0 for output in parity.outputs)
+        return f"{same}, {tied} near tie{'s' * (tied != 1)}" if tied else same
     distance = f"largest difference {parity.max_abs_diff:.1g}"
     equal = parity.passed and precision == "fp32"
     return f"equal ({distance})" if equal else distance
