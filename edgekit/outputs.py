@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,25 @@ def ties(
     if decided is None or expected is None:
         return None
     return (decided != expected) & kind_of(output).nearly_tied(reference, decided, output)
+
+
+def confidences(
+    values: NDArray[np.float32], output: OutputSpec, *, plain: bool = False
+) -> NDArray[np.float64] | None:
+    """Return how sure each image's decision is, (N,), 0 to 1; None for kinds without confidence.
+
+    With `plain` as the network says it, without the output's temperature.
+    """
+    import msgspec
+    import numpy as np
+
+    from edgekit.onboard.runner import confidences as of
+
+    if output.kind not in {"classification", "ordinal"}:
+        return None
+    said = msgspec.to_builtins(replace(output, temperature=1.0) if plain else output)
+    sure: NDArray[np.float64] = of(values.reshape(len(values), -1).astype(np.float64), said)
+    return sure
 
 
 def compare_outputs(

@@ -95,6 +95,13 @@ def convert(
             help="Data you will evaluate on. You are warned if calibration images are among it."
         ),
     ] = None,
+    find_subject: Annotated[
+        bool,
+        typer.Option(
+            "--find-subject",
+            help="The images are photographs: take the largest face in each, not the whole.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -129,6 +136,7 @@ def convert(
             guard=guard,
             guard_minutes=guard_minutes,
             evaluation=evaluation,
+            find_subject=find_subject,
             force=force,
             say=say,
         )
