@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
+from edgekit.artifact import Precision
 from edgekit.cli import app
 from edgekit.recommend.summary import summarise
 from edgekit.report.page import html_page
@@ -167,7 +168,8 @@ def six_artifacts() -> list[AnyRecord]:
     """Return what `bench` and `evaluate` save of the six artifacts of one model."""
     confusion = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
     records: list[AnyRecord] = []
-    pairs = [(b, p) for b in ("onnx", "tflite", "openvino") for p in ("fp32", "int8")]
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    pairs = [(b, p) for b in ("onnx", "tflite", "openvino") for p in precisions]
     for place, (backend, precision) in enumerate(pairs):
         made = a_measurement("multitask-cnn:classification", 1.0 + place, backend, precision)
         facts = replace(made.artifact, sha256=f"{place}" * 64, bytes=3_500_000 - 400_000 * place)
