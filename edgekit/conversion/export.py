@@ -170,6 +170,7 @@ def _graph(
         parameters=source.parameters,
         macs=source.macs,
         weights=source.weights,
+        notes=source.notes,
     )
     return ExportedGraph(
         folder=folder,
