@@ -55,6 +55,7 @@ def convert(
     images: Place | None = None,
     arch: str | None = None,
     weights: Place | None = None,
+    part: str | None = None,
     spec: Place | None = None,
     trust: bool = False,
     raw_input: bool = False,
@@ -70,7 +71,8 @@ def convert(
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
-    `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
+    `spec` a TOML file that says what its input and outputs mean; `part` names one of several
+    networks in a checkpoint. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
     `max_drop`, in percentage points, guards int8 on the data `guard`. With `find_subject` images
@@ -85,7 +87,12 @@ def convert(
 
     request = ConvertRequest(
         source=SourceRequest(
-            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec), trust=trust
+            locator=str(source),
+            arch=arch,
+            weights=_text(weights),
+            part=part,
+            spec=_text(spec),
+            trust=trust,
         ),
         backends=tuple(backends),
         precisions=tuple(precisions),

@@ -40,7 +40,8 @@ class SourceRecord:
     """Where the model came from.
 
     `weights`: `trained` (shipped with the zoo), `random` (drawn from a seed; fine for latency,
-    meaningless for accuracy) or `given` (the user's own).
+    meaningless for accuracy) or `given` (the user's own). `notes`: what was taken of a checkpoint
+    that holds more than one state dict, or names it otherwise than the network.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class SourceRecord:
     parameters: int
     macs: int | None
     weights: Literal["trained", "random", "given"]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

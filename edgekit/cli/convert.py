@@ -53,6 +53,10 @@ def convert(
             help="Weights for the network: a checkpoint, or a folder made by `edgekit weights`."
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Which of several networks in the checkpoint, such as model_ema."),
+    ] = None,
     spec: Annotated[
         str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
     ] = None,
@@ -128,6 +132,7 @@ def convert(
             images=images,
             arch=arch,
             weights=weights,
+            part=part,
             spec=spec,
             trust=trust,
             raw_input=raw_input,
@@ -226,6 +231,7 @@ def notes(conversion: Conversion, output: Path) -> list[str]:
     lines = [f"{r.backend}-{r.precision} failed: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
         lines.append("random weights: the times are right, but the answers mean nothing")
+    lines += [f"weights: {note}" for note in graph.source.notes]
     if graph.calibration:
         lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
     doubts = (doubt for a in conversion.artifacts for doubt in a.manifest.parity.doubts)

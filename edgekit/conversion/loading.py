@@ -37,6 +37,7 @@ class Source:
     parameters: int
     macs: int | None
     weights: Any
+    notes: tuple[str, ...]
     broken: list[str]
     reference: Callable[[Any], dict[str, NDArray[np.generic]]]
     noise: Callable[[Any, dict[str, NDArray[np.generic]]], dict[str, Noise]]
@@ -84,6 +85,7 @@ def _load_torch(request: SourceRequest) -> Source:
         parameters=count_parameters(loaded.module),
         macs=macs,
         weights=loaded.weights,
+        notes=loaded.notes,
         broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
         reference=lambda pixels: torch_answers(network, spec, pixels),
         noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
@@ -190,6 +192,7 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
         parameters=onnx_source.count_parameters(model),
         macs=None,
         weights="given",
+        notes=(),
         broken=broken_weights(onnx_source.weights(model)),
         reference=lambda pixels: onnx_source.reference(path, pixels, spec, names),
         noise=lambda pixels, answers: {},
