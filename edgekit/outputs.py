@@ -69,7 +69,9 @@ def ties(
     decided, expected = decisions(ours, output), decisions(reference, output)
     if decided is None or expected is None:
         return None
-    return (decided != expected) & kind_of(output).nearly_tied(reference, decided, output)
+    near: NDArray[np.bool_] = kind_of(output).nearly_tied(reference, decided, output)
+    changed: NDArray[np.bool_] = decided != expected
+    return near & changed
 
 
 def compare_outputs(
