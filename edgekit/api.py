@@ -63,6 +63,7 @@ def convert(
     guard: Place | None = None,
     guard_minutes: float = 5.0,
     evaluation: Place | None = None,
+    find_subject: bool = False,
     force: bool = False,
     say: Say = silent,
 ) -> Conversion:
@@ -72,7 +73,8 @@ def convert(
     `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
-    `max_drop`, in percentage points, guards int8 on the data `guard`. Each artifact that failed
+    `max_drop`, in percentage points, guards int8 on the data `guard`. With `find_subject` images
+    are photographs, of which the largest face is taken. Each artifact that failed
     is a row with its error. Raises UserError for bad input, before anything is written, and
     EdgekitError where nothing could be made.
     """
@@ -98,6 +100,7 @@ def convert(
         max_drop=max_drop,
         guard=_text(guard),
         guard_minutes=guard_minutes,
+        find_subject=find_subject,
     )
     return run(request, say)
 
@@ -249,6 +252,8 @@ def evaluate(
     workers: int = 2,
     executor: str = "local",
     reframe: bool = False,
+    find_subject: bool = False,
+    abstain: float | None = None,
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = silent,
@@ -257,7 +262,9 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. Records are
+    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. With
+    `find_subject` images are photographs, of which the largest face is judged. `abstain` is a
+    confidence, 0 to 1: what withholding less sure answers gains, and costs in coverage. Records are
     saved under `results` (not the reframed ones), None: nowhere. Raises BadData where the labels
     are not the model's.
     """
@@ -281,6 +288,8 @@ def evaluate(
         workers=workers,
         executor=executor,
         reframe=reframe,
+        find_subject=find_subject,
+        abstain=abstain,
     )
     evaluations = run(request, say)
     if results is not None:
@@ -290,17 +299,26 @@ def evaluate(
 
 
 def answer(
-    images: Place | Iterable[Place], artifact: Place | Artifact, *, runtime: str | None = None
+    images: Place | Iterable[Place],
+    artifact: Place | Artifact,
+    *,
+    runtime: str | None = None,
+    whole: bool = False,
+    abstain: float | None = None,
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.
 
-    Raises BadData for an image that is missing or cannot be decoded.
+    A model of faces answers each face that is found in an image; one in which there is none has an
+    answer without outputs, and `fault` says so. With `whole` every image is one face, cut out
+    before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are withheld.
+    Raises BadData for an image that is missing or cannot be decoded, or where there is no face in
+    any, MissingPackage without what finds faces.
     """
     from edgekit.artifact import load_artifact
     from edgekit.evaluation.answer import predict_images
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
-    return predict_images(loaded, _paths(images), runtime)
+    return predict_images(loaded, _paths(images), runtime, whole=whole, abstain=abstain)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

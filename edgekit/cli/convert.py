@@ -95,6 +95,13 @@ def convert(
             help="Data you will evaluate on. You are warned if calibration images are among it."
         ),
     ] = None,
+    find_subject: Annotated[
+        bool,
+        typer.Option(
+            "--find-subject",
+            help="The images are photographs: take the largest face in each, not the whole.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -129,6 +136,7 @@ def convert(
             guard=guard,
             guard_minutes=guard_minutes,
             evaluation=evaluation,
+            find_subject=find_subject,
             force=force,
             say=say,
         )
@@ -196,9 +204,11 @@ def _against(precision: str, parity: ParityRecord | None) -> str:
     """Return how an artifact's answers compare with the model's, in one phrase."""
     if parity is None or not parity.outputs:
         return "–"
-    if precision == "int8" and parity.agreement is not None:
+    if precision.startswith("int8") and parity.agreement is not None:
         count = len(parity.images)
-        return f"{round(parity.agreement * count)} of {count} decisions the same"
+        same = f"{round(parity.agreement * count)} of {count} decisions the same"
+        tied = max(output.ties or 0 for output in parity.outputs)
+        return f"{same}, {tied} near tie{'s' * (tied != 1)}" if tied else same
     distance = f"largest difference {parity.max_abs_diff:.1g}"
     equal = parity.passed and precision == "fp32"
     return f"equal ({distance})" if equal else distance

@@ -38,6 +38,7 @@ class ConvertRequest:
     `calibration` is a folder, a zip or `data-free`; `images` (folder, zip or image) proves
     parity and defaults to calibration images that were not picked, or to the sample picture.
     `max_drop`, in percentage points, guards int8 on `guard`, a labelled dataset or plain images.
+    With `find_subject` all these images are photographs, of which the largest face is taken.
     """
 
     source: SourceRequest
@@ -55,6 +56,7 @@ class ConvertRequest:
     max_drop: float | None = None
     guard: str | None = None
     guard_minutes: float = 5.0
+    find_subject: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,7 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         recipe=recipe,
         evaluation=request.evaluation,
         guard=request.guard if request.max_drop is not None else None,
+        find_subject=request.find_subject,
     )
     reply = run_step(
         "edgekit.conversion.export",

@@ -1,15 +1,18 @@
 """The only code of edgekit that runs on a board: it loads one artifact and does one job with it.
 
     python3 runner.py JOB.json              one job, one JSON line per event on standard output
-    python3 runner.py predict [ARTIFACT] IMAGE [IMAGE ...]
-    python3 runner.py serve [ARTIFACT]      image paths on standard input, one JSON line an answer
-    python3 runner.py serve [ARTIFACT] FOLDER          every file of a folder, by name
+    python3 runner.py predict [--whole] [ARTIFACT] IMAGE [IMAGE ...]
+    python3 runner.py serve [--whole] [ARTIFACT]       image paths on standard input, one JSON line
+                                                       an answer
+    python3 runner.py serve [--whole] [ARTIFACT] FOLDER          every file of a folder, by name
     python3 runner.py golden [ARTIFACT]     does it answer here as it did where it was bundled?
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit: copying this
-one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+openvino, ncnn), and Pillow where it reads images. A model of faces answers each face in a picture,
+which dlib (`pip install dlib-bin`) finds; with --whole a picture is one face, cut out before. It
+imports nothing else of edgekit: copying this one file is enough. A job that fails prints
+{"error": ..., "kind": ...} and exits with 3.
 """
 
 from __future__ import annotations
@@ -99,9 +102,20 @@ def decode(
     an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
     integers).
     """
+    fast = fit == "stretch" and filter == "bilinear"
+    least = _scaled((1, 1), height, width, resize_to, fit) if fast else None
+    image = open_picture(data, "L" if grey else "RGB", least)
+    return _fitted(image, height, width, resize_to, fit, filter, pad, cut)
+
+
+def open_picture(data: bytes, mode: str = "RGB", least: "Optional[tuple[int, int]]" = None) -> Any:
+    """Return an image file as Pillow's image: upright, opaque, 8 bits a channel, in `mode`.
+
+    With `least` (width, height) a JPEG may come smaller than it is, but not below that size.
+    Raises as `decode`.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    mode = "L" if grey else "RGB"
     try:
         with _decoding():
             encoded = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -112,15 +126,30 @@ def decode(
     with encoded, _decoding():
         if encoded.width * encoded.height > MAX_PIXELS:
             raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        if fit == "stretch" and filter == "bilinear":
-            target = _scaled(encoded.size, height, width, resize_to, fit)
+        if least is not None:
             on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-            encoded.draft(mode, target[::-1] if on_its_side else target)
+            encoded.draft(mode, least[::-1] if on_its_side else least)
         encoded.load()
         image = _plain(encoded).convert(mode)
         turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
         if isinstance(turn, int) and 2 <= turn <= 8:
             image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
+    return image
+
+
+def _fitted(
+    image: Any,
+    height: int,
+    width: int,
+    resize_to: Optional[int],
+    fit: str,
+    filter: str,
+    pad: Sequence[int],
+    cut: bool,
+) -> Array:
+    """Return an open picture's pixels as `decode` does."""
+    from PIL import Image
+
     target = _scaled(image.size, height, width, resize_to, fit)
     if image.size != target:
         image = image.resize(target, Image.Resampling[filter.upper()])
@@ -200,17 +229,139 @@ def _odd_tiff(encoded: Any) -> bool:
 
 def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
     """Return `decode`'s pixels for a manifest's `input` (an InputSpec as a dict)."""
-    return decode(
-        data,
-        spec["height"],
-        spec["width"],
-        spec.get("resize_to"),
-        spec["colour"] == "GREY",
-        spec.get("fit", "stretch"),
-        spec.get("filter", "bilinear"),
-        spec.get("pad", (114,)),
-        cut,
-    )
+    return decode(data, grey=spec["colour"] == "GREY", cut=cut, **_frame(spec))
+
+
+def _frame(spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what `decode` is told of an input's size and fit."""
+    return {
+        "height": spec["height"],
+        "width": spec["width"],
+        "resize_to": spec.get("resize_to"),
+        "fit": spec.get("fit", "stretch"),
+        "filter": spec.get("filter", "bilinear"),
+        "pad": spec.get("pad", (114,)),
+    }
+
+
+# Faces, for an input whose `subject` is "face"
+
+
+Box = Any
+"""Left, top, right and bottom in pixels of the upright picture; a frame may reach outside it."""
+
+FIND_SIDE = 1600
+"""The longer side at which a picture is searched, at most; a face is found from 70 pixels on."""
+
+ENLARGE_SIDE = 1000
+"""Where nothing was found in a picture of no more than this, it is searched enlarged, too."""
+
+SMALL_SIDE = 160
+"""A picture whose shorter side is no longer is enlarged at once: it can only be a crop."""
+
+FACE_SCORE = 0.2
+"""dlib's score from which a find counts: true faces mostly have 1, wrong finds seldom 0.1."""
+
+FILLS = 0.8
+"""A face whose frame is so much of both sides of its picture: the picture is a crop already."""
+
+CUT_SIDE = 2048
+"""A frame is cut out at this many pixels, at most: one wider than its picture stays small."""
+
+_FINDERS: List[Any] = []
+
+
+class NoFace(ValueError):
+    """A picture in which no face was found."""
+
+
+def decode_faces(data: bytes, spec: Dict[str, Any], cut: bool = True) -> "List[tuple[Box, Array]]":
+    """Return each face of an image file: its frame, and its pixels as `decode_for` gives them.
+
+    The frame is a square around dlib's box, longer than the box by the share `margin`, its centre
+    lower by the share `shift`. A picture that one face fills is not cut again: its frame is
+    the whole picture. Faces come from left to right.
+    Raises NoFace where there is none, ModuleNotFoundError without dlib, else as `decode`.
+    """
+    picture = open_picture(data)
+    frames = [_around(box, spec) for box in find_faces(picture)]
+    if not frames:
+        raise NoFace("no face found")
+    side = frames[0][2] - frames[0][0]
+    if len(frames) == 1 and side >= FILLS * max(picture.size):
+        return [([0, 0, *picture.size], decode_for(data, spec, cut))]
+    mode = "L" if spec["colour"] == "GREY" else "RGB"
+    return [
+        (frame, _fitted(cut_out(picture, frame).convert(mode), cut=cut, **_frame(spec)))
+        for frame in frames
+    ]
+
+
+def decode_subject(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
+    """Return the pixels of the largest face of an image file. Raises as `decode_faces`."""
+    found = decode_faces(data, spec, cut)
+    return max(found, key=lambda item: item[0][2] - item[0][0])[1]
+
+
+def find_faces(picture: Any) -> "List[Box]":
+    """Return the boxes of the faces in an upright picture, as dlib draws them, from left to right.
+
+    Raises ModuleNotFoundError where dlib is not installed.
+    """
+    from PIL import Image
+
+    scale = min(1.0, FIND_SIDE / max(picture.size))
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.array(picture.convert("RGB"))
+    small = min(picture.size) <= SMALL_SIDE
+    finder = face_finder()
+    boxes, _, _ = finder.run(pixels, int(small), FACE_SCORE)
+    if not boxes and not small and max(picture.size) <= ENLARGE_SIDE:
+        boxes, _, _ = finder.run(pixels, 1, FACE_SCORE)
+    edges = [(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes]
+    return sorted([edge / scale for edge in box] for box in edges)
+
+
+def face_finder() -> Any:
+    """Return dlib's detector of upright faces, made at first use. Raises ModuleNotFoundError."""
+    if not _FINDERS:
+        try:
+            import dlib
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "dlib, which finds the faces, is not installed: pip install dlib-bin, "
+                "or say --whole where every picture is one face, cut out"
+            ) from None
+        _FINDERS.append(dlib.get_frontal_face_detector())
+    return _FINDERS[0]
+
+
+def _around(box: Box, spec: Dict[str, Any]) -> Box:
+    """Return the frame that a network takes of a face."""
+    left, top, right, bottom = box
+    size = max(right - left, bottom - top)
+    half = size * (1 + spec.get("margin", 0.0)) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2 + size * spec.get("shift", 0.0)
+    return [x - half, y - half, x + half, y + half]
+
+
+def cut_out(picture: Any, frame: Box) -> Any:
+    """Return a frame of a picture; outside of the picture its edge is repeated."""
+    from PIL import Image
+
+    scale = min(1.0, CUT_SIDE / (frame[2] - frame[0]))
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    left, top, side = (round(v * scale) for v in (frame[0], frame[1], frame[2] - frame[0]))
+    side = max(1, side)
+    columns = np.arange(left, left + side).clip(0, picture.width - 1)
+    rows = np.arange(top, top + side).clip(0, picture.height - 1)
+    inside = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    pixels = np.asarray(picture.crop(inside))
+    return Image.fromarray(pixels[rows - rows[0]][:, columns - columns[0]])
 
 
 DAMAGED_ARRAYS = (
@@ -342,15 +493,25 @@ def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 
 def _decide_class(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
-    """Return the argmax; its confidence is the softmax of logits, or the probability itself."""
+    """Return the argmax and how sure it is."""
     flat = value.reshape(-1)
     index = int(flat.argmax())
-    if output.get("scores") == "probabilities":
-        confidence = float(np.clip(flat[index], 0, 1))
-    else:
-        shares = np.exp(flat - flat.max())
-        confidence = float(shares[index] / shares.sum())
+    confidence = float(confidences(flat[None], output)[0])
     return {"label": output["labels"][index], "index": index, "confidence": confidence}
+
+
+def confidences(values: Array, output: Dict[str, Any]) -> Array:
+    """Return the confidence, 0 to 1, of each image's largest score, (N,); `values` is (N, C).
+
+    The softmax of the logits over the output's temperature, or the network's own probability.
+    """
+    heat = output.get("temperature", 1.0)
+    if output.get("scores") == "probabilities":
+        if heat == 1:
+            return np.clip(values.max(1), 0, 1)
+        values = np.log(np.clip(values, 1e-12, 1))
+    shares = np.exp((values - values.max(1, keepdims=True)) / heat)
+    return 1 / shares.sum(1)
 
 
 def _decide_regression(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
@@ -874,6 +1035,10 @@ class Loaded:
             raise ValueError(f"it holds {len(samples)} samples: give one a file")
         return samples[0]
 
+    def faces(self, data: bytes) -> "List[tuple[Box, Array]]":
+        """Return the frame and the pixels of each face in an encoded image."""
+        return decode_faces(data, self.manifest["input"])
+
     def stored(self, job: Dict[str, Any]) -> Any:
         """Return the samples of a job that come from one file: pixels, or arrays by input name."""
         if "samples" in job:
@@ -1070,10 +1235,13 @@ def job_loop(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
 
 
 def job_predict(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
-    """Print each image's decisions; an image that cannot be read costs only its own line."""
+    """Print each image's decisions; an image that cannot be read costs only its own line.
+
+    With `find`, of a model of faces, a line for each face, with its frame.
+    """
     loaded = Loaded(job, runtimes)
     for path in job["images"]:
-        _predict(loaded, path)
+        _predict(loaded, path, bool(job.get("find")))
 
 
 def job_probe(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
@@ -1093,13 +1261,23 @@ JOBS: Dict[str, Job] = {
 }
 
 
-def _predict(loaded: Loaded, path: str) -> None:
+def _predict(loaded: Loaded, path: str, find: bool) -> None:
+    event = {"event": "prediction", "image": path}
     try:
-        outputs = loaded.answer(loaded.sample(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        faces = loaded.faces(data) if find else [(None, loaded.sample(data))]
+        answers = [(frame, loaded.answer(sample)) for frame, sample in faces]
     except (OSError, ValueError) as error:
-        _print({"event": "prediction", "image": path, "error": str(error)})
-    else:
-        _print({"event": "prediction", "image": path, "outputs": outputs})
+        _print({**event, "error": str(error), "kind": type(error).__name__})
+        return
+    for frame, outputs in answers:
+        where = {} if frame is None else {"box": [round(edge, 1) for edge in frame]}
+        _print({**event, **where, "outputs": outputs})
+
+
+def _has_subject(artifact: str) -> bool:
+    manifest = json.loads((Path(artifact) / "manifest.json").read_text())
+    return bool((manifest.get("input") or {}).get("subject"))
 
 
 def _files(folder: str) -> List[str]:
@@ -1134,14 +1312,18 @@ def main(
     """
     known = runtimes or RUNTIMES
     word, rest = "".join(arguments[:1]), list(arguments[1:])
+    whole = rest[:1] == ["--whole"]
+    rest = rest[whole:]
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:
-            job_predict({**_artifact_job(artifact), "images": rest}, known)
+            find = not whole and _has_subject(artifact)
+            job_predict({**_artifact_job(artifact), "images": rest, "find": find}, known)
         elif word == "serve" and len(rest) < 2:
             loaded = Loaded(_artifact_job(artifact), known)
+            find = not whole and _has_subject(artifact)
             for path in _files(rest[0]) if rest else (line.rstrip("\n") for line in sys.stdin):
-                _predict(loaded, path)
+                _predict(loaded, path, find)
         elif word == "golden" and not rest:
             job_golden(_artifact_job(artifact), known)
         elif len(arguments) == 1 and word != "predict":
