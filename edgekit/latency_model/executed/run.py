@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgekit.devices.emulator import counting
 from edgekit.devices.emulator.counting import Block, Cache
 from edgekit.devices.emulator.profile import board_of
-from edgekit.devices.emulator.sysroot import home, installed, sysroot_folder
+from edgekit.devices.emulator.sysroot import home, installed, lock_of, sysroot_folder
 from edgekit.devices.virtual import VirtualDevice
 from edgekit.errors import BadTarget, DeviceError
 from edgekit.files import write_whole
@@ -21,7 +21,6 @@ from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.issue_table import Core, classes_of, core
 from edgekit.latency_model.operators import workload_of
 from edgekit.paths import cache_folder
-from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.runtimes.table import find_runtime
 from edgekit.session import MARKED, entry, lay_out, put_noise
 
@@ -160,7 +159,7 @@ def shipped_key(target: Target, artifact: Artifact, runtime: str) -> str:
     what = json.dumps([manifest.backend, manifest.precision, asdict(work)], sort_keys=True)
     digest = hashlib.sha256(what.encode()).hexdigest()[:16]
     found = find_runtime(runtime)
-    locked = {wheel.name: wheel.version for wheel in read_lock(lock_path(target.name)).wheels}
+    locked = {wheel.name: wheel.version for wheel in lock_of(board_of(target)).wheels}
     release = locked.get(found.distribution, "") if found else ""
     return f"{digest}-{runtime}-{release}-{target.name}-{core(_core_name(target)).digest}"
 
@@ -172,7 +171,7 @@ def _kept(target: Target, artifact: Artifact, runtime: str) -> Path:
 
 def _place(target: Target, runtime: str) -> str:
     board = board_of(target)
-    place = sysroot_folder(board, read_lock(lock_path(board.name))).name
+    place = sysroot_folder(board, lock_of(board)).name
     return f"{runtime}-{place}-{core(_core_name(target)).digest}"
 
 
