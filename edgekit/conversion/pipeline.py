@@ -76,7 +76,7 @@ class Row:
     kind: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
     """A finished conversion: the graph's origin, one row an artifact, and those that are good.
 
@@ -115,7 +115,8 @@ def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
         if all(row.error for row in rows):
             raise _all_failed(rows)
     good = [f"{row.backend}-{row.precision}" for row in rows if not row.error]
-    return Conversion(graph, rows, tuple(load_artifact(request.output / name) for name in good))
+    made = tuple(load_artifact(request.output / name) for name in good)
+    return Conversion(graph=graph, rows=rows, artifacts=made)
 
 
 def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
