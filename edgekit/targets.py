@@ -273,7 +273,7 @@ def _on_system(target: Target, system: str | None = None) -> Target:
 
 def _read(path: Path) -> Target:
     try:
-        return read_toml(
+        target = read_toml(
             path,
             Target,
             error=BadTarget,
@@ -287,6 +287,10 @@ def _read(path: Path) -> Target:
                 "for them"
             ) from None
         raise
+    for system in target.systems:
+        if system not in system_names():
+            raise BadTarget(f"{path}: {did_you_mean('system', system, system_names())}")
+    return target
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:
