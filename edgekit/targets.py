@@ -146,6 +146,11 @@ class Target:
     software: Software = Software()
 
     @property
+    def board(self) -> str:
+        """Its name without that of a system: what holds for the board with any of them."""
+        return self.name.removesuffix(f"-{self.requires.os}") if self.requires.os else self.name
+
+    @property
     def default_device(self) -> str:
         """The device used where none is named: the emulated board if there is one."""
         return "virtual" if self.emulation else "local"
