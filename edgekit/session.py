@@ -101,8 +101,15 @@ class Session:
                 environment=environment_of(self.entry.runtime),
             )
         except JobFailed as error:
-            if error.kind == "ModuleNotFoundError" and self.device.name == "local":
+            if error.kind != "ModuleNotFoundError":
+                raise
+            if self.device.name == "local":
                 raise self._missing() from None
+            if self.device.provenance == "emulated":
+                raise DeviceError(
+                    f"{self.device.name} has no {self.entry.runtime}: that has no wheel for the "
+                    "board's Python; choose another runtime, or the board with another system"
+                ) from None
             raise
 
     def outputs(

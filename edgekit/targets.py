@@ -146,6 +146,11 @@ class Target:
     software: Software = Software()
 
     @property
+    def board(self) -> str:
+        """Its name without that of a system: what holds for the board with any of them."""
+        return self.name.removesuffix(f"-{self.requires.os}") if self.requires.os else self.name
+
+    @property
     def default_device(self) -> str:
         """The device used where none is named: the emulated board if there is one."""
         return "virtual" if self.emulation else "local"
@@ -273,7 +278,7 @@ def _on_system(target: Target, system: str | None = None) -> Target:
 
 def _read(path: Path) -> Target:
     try:
-        return read_toml(
+        target = read_toml(
             path,
             Target,
             error=BadTarget,
@@ -287,6 +292,10 @@ def _read(path: Path) -> Target:
                 "for them"
             ) from None
         raise
+    for system in target.systems:
+        if system not in system_names():
+            raise BadTarget(f"{path}: {did_you_mean('system', system, system_names())}")
+    return target
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:

@@ -21,7 +21,7 @@ device = typer.Typer(
 Board = Annotated[
     str,
     typer.Argument(
-        help="rpi3, rpi4, rpi5, rpi-zero2w, or your own target file (TOML).",
+        help="rpi3, rpi4, rpi5, rpi-zero2w, one with -trixie, or your own target file (TOML).",
         autocompletion=completion.targets,
     ),
 ]

@@ -102,6 +102,11 @@ def _check_system(found: Interpreter) -> None:
 def _of_lock(lock: Lock, place: Environment, distributions: frozenset[str]) -> tuple[Wheel, ...]:
     own = [w for w in lock.wheels if w.place == place and w.name in distributions]
     names = {wheel.name for wheel in own}
+    if missing := distributions - names - _ALWAYS:
+        raise DeviceError(
+            f"{', '.join(sorted(missing))} has no wheel for Python {lock.python} "
+            f"({lock.debian}): choose another runtime"
+        )
     shared = [w for w in lock.wheels if w.name in _ALWAYS - names and w.place == "main"]
     return (*own, *shared)
 
