@@ -27,4 +27,4 @@ def backends_for(target: Target, wanted: Sequence[str] | None) -> tuple[str, ...
 
 def precisions_for(target: Target) -> tuple[Precision, ...]:
     """Return the precisions to build for a board where none is named."""
-    return ("fp32", "int8")
+    return ("fp32", "int8", "int8-dynamic")

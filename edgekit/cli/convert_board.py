@@ -58,12 +58,13 @@ def short_board_rows(board: OnBoard) -> list[dict[str, Any]]:
 
 def _answers(trial: Trial) -> str:
     """Return how the board's answers compare with the source model's."""
+    from edgekit.artifact import grain
     from edgekit.report.cells import NONE
 
     parity = trial.parity
     if parity is None:
         return NONE
-    if parity.agreement is None or not trial.artifact.manifest.precision.startswith("int8"):
+    if parity.agreement is None or grain(trial.artifact.manifest.precision) != "int8":
         return f"within {parity.max_abs_diff:.0e}"
     count = len(parity.images)
     tied = max(output.ties or 0 for output in parity.outputs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgekit.artifact import Feed, OutputParity, ParityRecord, Precision
+from edgekit.artifact import Feed, Grain, OutputParity, ParityRecord, Precision, grain
 from edgekit.graph import Noise, contract_of
 from edgekit.kinds import Kind, kind_of
 from edgekit.onboard.runner import METRICS, Distances
@@ -105,7 +105,7 @@ def judge(
     Raises ValueError where shapes differ.
     """
     case = _Case(
-        precision=precision,
+        precision=grain(precision),
         min_agreement=min_agreement,
         images=len(images),
         noise=noise or {},
@@ -132,7 +132,7 @@ def judge(
 class _Case:
     """What all outputs of one artifact are judged by."""
 
-    precision: Precision
+    precision: Grain
     min_agreement: float
     images: int
     noise: Mapping[str, Noise]
@@ -287,9 +287,7 @@ def _judge_slices(
     )
 
 
-def _slice_faults(
-    distances: Distances, name: str, allowed: float, precision: Precision
-) -> list[str]:
+def _slice_faults(distances: Distances, name: str, allowed: float, precision: Grain) -> list[str]:
     """Return a line for the axis whose slices are worst, or for the whole, or nothing."""
     limit = f"{allowed:.2g} of the spread allowed"
     for axis, (found, tops) in sorted(
