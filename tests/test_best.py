@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +12,18 @@ from typing import cast
 import pytest
 from command_line import Cli, one_line_error
 
-from edgekit.artifact import Artifact, load_artifact
+from edgekit.artifact import Artifact, load_artifact, write_manifest
 from edgekit.best.choose import basis_of, cheapest, choose
+from edgekit.best.convert import settle_half
 from edgekit.best.plan import backends_for, precisions_for
 from edgekit.cli.convert_board import board_notes, short_board_rows
 from edgekit.conversion.board import Cost, OnBoard, Trial
+from edgekit.conversion.parity import judge
+from edgekit.conversion.pipeline import Conversion, Row
 from edgekit.errors import UserError
+from edgekit.graph import ExportedGraph
+from edgekit.onboard import runner
+from edgekit.spec import OutputSpec
 from edgekit.targets import load_target
 
 HERE = Path(__file__).parent
@@ -113,6 +120,98 @@ def test_a_board_must_be_named(cli: Cli, tmp_path: Path, option: tuple[str, ...]
     assert "name it with --target" in one_line_error(done)
 
 
+# Half precision
+
+
+@pytest.mark.parametrize("target", [(), ("--target", "rpi4")])
+def test_half_precision_needs_a_board_that_has_it(
+    cli: Cli, tmp_path: Path, target: tuple[str, ...]
+) -> None:
+    done = cli(
+        "convert", "multitask-cnn", *target, "--precision", "fp16-compute", "-o", tmp_path / "out"
+    )
+    assert done.returncode == 2
+    assert "proven by the board that computes it: give --target rpi5" in one_line_error(done)
+
+
+def test_a_board_with_half_precision_gets_it() -> None:
+    assert "fp16-compute" in precisions_for(load_target("rpi5"))
+    assert "fp16-compute" not in precisions_for(load_target("rpi4"))
+
+
+@pytest.fixture
+def half(converted: Path, tmp_path: Path) -> Artifact:
+    """An artifact that computes in half precision, as it leaves the build: no board has seen it."""
+    folder = tmp_path / "tflite-fp16-compute"
+    shutil.copytree(converted / "tflite-fp32", folder)
+    manifest = load_artifact(folder).manifest
+    return write_manifest(folder, replace(manifest, precision="fp16-compute"))
+
+
+def settled(artifact: Artifact, *trials: Trial, note: str = "") -> Conversion:
+    row = Row(backend="tflite", precision="fp16-compute", seconds=1.0)
+    made = Conversion(
+        graph=cast(ExportedGraph, None), rows=(row,), artifacts=(artifact,), board=None
+    )
+    board = OnBoard(
+        target="rpi5", title="Pi 5", device="virtual", provenance="emulated", trials=trials,
+        notes=(note,),
+    )  # fmt: skip
+    return settle_half(made, board)
+
+
+def test_a_proof_of_half_precision_is_the_boards(half: Artifact) -> None:
+    parity = replace(half.manifest.parity, bar="the board's bar")
+    conversion = settled(half, Trial(artifact=half, runtime="ai_edge_litert", parity=parity))
+    kept = load_artifact(half.folder).manifest
+    assert kept.parity.bar == "the board's bar"
+    assert "proven on virtual (Pi 5)" in kept.notes[-1]
+    assert conversion.artifacts[0].manifest == kept and not conversion.rows[0].error
+
+
+def test_half_precision_that_no_board_proved_is_removed(half: Artifact) -> None:
+    fault = "'age' is 0.9 off, 0.1 allowed"
+    conversion = settled(half, Trial(artifact=half, runtime="ai_edge_litert", fault=fault))
+    assert not half.folder.exists() and not conversion.artifacts
+    assert conversion.rows[0].error == fault
+
+
+def test_half_precision_without_its_virtual_board_is_removed(half: Artifact) -> None:
+    conversion = settled(half, note="not proven on rpi5: the virtual rpi5 is not installed")
+    assert not half.folder.exists()
+    assert "is not installed" in str(conversion.rows[0].error)
+
+
+@pytest.mark.skipif(runner.has_half(), reason="this CPU computes in half precision")
+def test_half_precision_is_not_timed_where_float32_would_be(half: Artifact) -> None:
+    manifest = json.loads((half.folder / "manifest.json").read_text())
+    assert not runner.computes_in_half(manifest)
+    with pytest.raises(ValueError, match="it would time float32"):
+        runner.job_bench({"artifact": str(half.folder)}, runner.RUNTIMES)
+
+
+@pytest.mark.parametrize(("features", "there"), [("fp asimd", False), ("fp asimdhp cpuid", True)])
+def test_half_precision_is_a_feature_of_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, features: str, there: bool
+) -> None:
+    text = f"processor\t: 0\nFeatures\t: {features}\nCPU part\t: 0xd0b\n"
+    monkeypatch.setattr(runner, "_read", lambda path: text)
+    assert runner.has_half() is there
+    assert runner.computes_in_half({"precision": "fp16-compute"}) is there
+    assert not runner.computes_in_half({"precision": "fp16"})
+
+
+@pytest.mark.parametrize(("off", "passes"), [(0.02, True), (0.2, False)])
+def test_half_precision_may_be_three_hundredths_off(off: float, passes: bool) -> None:
+    import numpy as np
+
+    reference = {"x": np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)}
+    ours = {"x": reference["x"] + np.float32(off)}
+    spec = OutputSpec("x", "classification", ("a", "b"))
+    judged = judge(ours, reference, (spec,), "fp16-compute", ("1", "2"))
+    assert judged.passed is passes and "of the largest value" in judged.bar
+
+
 # What is shown
 
 
@@ -134,10 +233,10 @@ def test_the_table_says_which_to_ship_and_how_that_was_found(converted: Path) ->
     assert (first["artifact"], first["result"], first["lost"]) == ("onnx-int8", "ship", "0.3")
     assert (second["artifact"], second["result"], second["lost"]) == (
         "onnx-fp32",
-        "costs more",
+        "slower",
         "–",
     )
-    assert first["instructions"] == "5.40 M" and first["predicted ms"] == "2.0 [1.8, 2.2]"
+    assert first["million instr."] == "5.40" and first["predicted ms"] == "2.0 [1.8, 2.2]"
     ship, ranked, *_ = board_notes(board, Path("out"))
     assert ship == (
         "ship out/onnx-int8: it loses 0.3 points of accuracy on 500 labelled images, 0.5 allowed"

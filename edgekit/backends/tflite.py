@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
     from edgekit.spec import InputSpec
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int8-dynamic")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8", "int8-dynamic")
 RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
@@ -51,7 +51,13 @@ def build(
         raise UnsupportedModel(
             "tflite is not built from .onnx: give the PyTorch model, or leave out --backend tflite"
         )
-    make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8, "int8-dynamic": _dynamic}[precision]
+    make = {
+        "fp32": _fp32,
+        "fp16": _fp16,
+        "fp16-compute": _fp32,  # LiteRT rounds the weights itself when it loads them
+        "int8": _int8,
+        "int8-dynamic": _dynamic,
+    }[precision]
     return make(graph, folder / "model.tflite", keep_float)
 
 

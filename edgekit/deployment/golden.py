@@ -18,6 +18,8 @@ from edgekit.conversion.parity import (
     FP16_OF_LARGEST,
     FP16_SPREAD,
     FP32_UNMEASURED,
+    HALF_OF_LARGEST,
+    HALF_SPREAD,
     INT8_AGREEMENT,
     INT8_SPREAD,
 )
@@ -87,6 +89,7 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
     fallback, spread = {
         "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
         "fp16": (FP16_OF_LARGEST, FP16_SPREAD),
+        "half": (HALF_OF_LARGEST, HALF_SPREAD),
     }[grain(manifest.precision)]
     allowed = proven.allowed if proven is not None else None
     limits = {"max_abs_diff": fallback * largest if allowed is None else allowed}
