@@ -92,7 +92,7 @@ def convert(
     be made.
     """
     from edgekit.best.convert import BoardRequest, convert_for
-    from edgekit.best.plan import backends_for, precisions_for
+    from edgekit.best.plan import backends_for, has_half, precisions_for
     from edgekit.conversion.guard_images import evaluation_hashes
     from edgekit.conversion.pipeline import ConvertRequest
     from edgekit.conversion.pipeline import convert as run
@@ -124,6 +124,7 @@ def convert(
         guard=_text(guard),
         guard_minutes=guard_minutes,
         find_subject=find_subject,
+        half=board is not None and has_half(board),
     )
     if board is None:
         return run(request, say)

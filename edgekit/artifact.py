@@ -21,8 +21,21 @@ MAX_MANIFEST_BYTES = 32 * 2**20
 # 1: the first.
 SCHEMA = 1
 
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "fp16", "fp16-compute", "int8", "int8-dynamic"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8", "int8-dynamic")
+"""`fp16` stores the weights in half precision and computes in float32. `fp16-compute` computes in
+half precision too, where the CPU has it; a board has proven it. `int8` has int8 weights and
+activations, whose ranges calibration found; `int8-dynamic` has int8 weights, and finds the range of
+each layer's input anew at every inference, with no calibration."""
+Grain = Literal["fp32", "fp16", "half", "int8"]
+
+
+def grain(precision: Precision) -> Grain:
+    """Return how coarse the numbers of a precision are: what its answers are held to."""
+    coarse: dict[Precision, Grain] = {"fp16-compute": "half", "int8-dynamic": "int8"}
+    return coarse.get(precision, precision)  # type: ignore[arg-type]
+
+
 Feed = Literal["uint8", "int8", "float32"]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, grain, write_manifest
 from edgekit.best.choose import basis_of, choose
 from edgekit.best.there import Place, answers, cost_of, shared
 from edgekit.conversion.board import Cost, OnBoard, Trial
@@ -59,13 +60,41 @@ def convert_for(request: ConvertRequest, board: BoardRequest, say: Say = silent)
     with scratch_folder() as kept:
         conversion = convert(replace(request, keep=Path(kept)), say)
         if missing:
-            note = f"not proven on {board.target.name}: {missing}"
-            return replace(conversion, board=_nothing(place, note))
-        try:
-            found = _try(conversion, place, board, request.min_agreement, Path(kept), say)
-        except DeviceError as error:  # the artifacts are made: a board that is gone costs its proof
-            found = _nothing(place, f"not proven on {board.target.name}: {error}")
-    return replace(conversion, board=found)
+            found = _nothing(place, f"not proven on {board.target.name}: {missing}")
+        else:
+            try:
+                found = _try(conversion, place, board, request.min_agreement, Path(kept), say)
+            except DeviceError as error:  # the artifacts are made: a board that is gone costs proof
+                found = _nothing(place, f"not proven on {board.target.name}: {error}")
+    return settle_half(conversion, found)
+
+
+def settle_half(conversion: Conversion, board: OnBoard) -> Conversion:
+    """Return the conversion with what its board found, and half precision only where it is proven.
+
+    The manifest of what computes in half precision gets the board's proof; an artifact without one
+    is removed, and its row says why.
+    """
+    rows, artifacts = list(conversion.rows), []
+    trials = {trial.artifact.folder: trial for trial in board.trials}
+    for artifact in conversion.artifacts:
+        manifest, trial = artifact.manifest, trials.get(artifact.folder)
+        if grain(manifest.precision) != "half":
+            artifacts.append(artifact)
+        elif trial is not None and trial.parity is not None and not trial.fault:
+            note = (
+                f"proven on {board.device} ({board.title}); a CPU without half-precision "
+                "arithmetic computes it in float32"
+            )
+            fresh = replace(manifest, parity=trial.parity, notes=(*manifest.notes, note))
+            artifacts.append(write_manifest(artifact.folder, fresh))
+        else:
+            shutil.rmtree(artifact.folder)
+            why = trial.fault if trial else "; ".join(board.notes)
+            name = (manifest.backend, manifest.precision)
+            at = next(i for i, row in enumerate(rows) if (row.backend, row.precision) == name)
+            rows[at] = replace(rows[at], parity=None, error=why, kind="ParityFailed")
+    return replace(conversion, rows=tuple(rows), artifacts=tuple(artifacts), board=board)
 
 
 def _missing(place: Place) -> DeviceError | None:

@@ -27,4 +27,11 @@ def backends_for(target: Target, wanted: Sequence[str] | None) -> tuple[str, ...
 
 def precisions_for(target: Target) -> tuple[Precision, ...]:
     """Return the precisions to build for a board where none is named."""
-    return ("fp32", "int8")
+    half: tuple[Precision, ...] = ("fp16-compute",) if has_half(target) else ()
+    return ("fp32", *half, "int8", "int8-dynamic")
+
+
+def has_half(target: Target) -> bool:
+    """Tell whether the board's CPU is known to compute in half precision."""
+    known = target.hardware.fp16_arithmetic
+    return known is not None and known.value

@@ -11,7 +11,7 @@ from edgekit.cli import completion
 from edgekit.cli.options import Wide
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Artifact, ParityRecord
+    from edgekit.artifact import Artifact, ParityRecord, Precision
     from edgekit.conversion.pipeline import Conversion
 
 
@@ -34,8 +34,8 @@ def convert(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: fp32, fp16, int8. Default: fp32,int8; with --target all that "
-            "help there."
+            help="Comma-separated: fp32, fp16, int8, int8-dynamic. Default: fp32,int8; with "
+            "--target all that help there."
         ),
     ] = None,
     target: Annotated[
@@ -251,11 +251,13 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
     return table
 
 
-def against(precision: str, parity: ParityRecord | None) -> str:
+def against(precision: Precision, parity: ParityRecord | None) -> str:
     """Return how an artifact's answers compare with the model's, in one phrase."""
+    from edgekit.artifact import grain
+
     if parity is None or not parity.outputs:
         return "–"
-    if precision.startswith("int8") and parity.agreement is not None:
+    if grain(precision) == "int8" and parity.agreement is not None:
         count = len(parity.images)
         same = f"{round(parity.agreement * count)} of {count} decisions the same"
         tied = max(output.ties or 0 for output in parity.outputs)

@@ -45,7 +45,7 @@ def short_board_rows(board: OnBoard) -> list[dict[str, Any]]:
         }
         if any(item.cost.instructions is not None for item in board.trials):
             count = cost.instructions
-            cells["instructions"] = NONE if count is None else f"{count / 1e6:,.2f} M"
+            cells["million instr."] = NONE if count is None else f"{count / 1e6:,.2f}"
         if board.basis in {"predicted", "measured"}:
             times = (cost.seconds, cost.low, cost.high)
             cells[f"{board.basis} ms"] = with_interval(*(t and 1e3 * t for t in times))
@@ -58,13 +58,14 @@ def short_board_rows(board: OnBoard) -> list[dict[str, Any]]:
 
 def _answers(trial: Trial) -> str:
     """Return how the board's answers compare with the source model's."""
+    from edgekit.artifact import grain
     from edgekit.report.cells import NONE
 
     parity = trial.parity
     if parity is None:
         return NONE
-    if parity.agreement is None or not trial.artifact.manifest.precision.startswith("int8"):
-        return f"within {parity.max_abs_diff:.0e}"
+    if parity.agreement is None or grain(trial.artifact.manifest.precision) != "int8":
+        return f"±{parity.max_abs_diff:.0e}"
     count = len(parity.images)
     tied = max(output.ties or 0 for output in parity.outputs)
     return f"{round(parity.agreement * count)} of {count}" + f" +{tied}" * bool(tied)
@@ -79,8 +80,8 @@ def result(board: OnBoard, trial: Trial) -> str:
     if not board.asked:
         return "ok"
     if trial.lost is not None and trial.lost > board.max_drop:
-        return "loses too much"
-    return "costs more"
+        return "inaccurate"
+    return "slower"
 
 
 def board_title(board: OnBoard) -> str:
@@ -97,7 +98,8 @@ def board_notes(board: OnBoard, output: Path) -> list[str]:
     lines += board.notes
     if board.trials:
         lines.append(
-            "answers, against the model's: the largest difference, or equal decisions + near ties"
+            "answers against the model's: the largest difference, or equal decisions + near ties; "
+            "lost: points of accuracy"
         )
     if board.trials and board.provenance == "emulated":
         lines.append(

@@ -42,7 +42,7 @@ class ConvertRequest:
     `max_drop`, in percentage points, guards int8 on `guard`, a labelled dataset or plain images.
     With `find_subject` all these images are photographs, of which the largest face is taken.
     `keep` is a folder that takes the exported graph and its samples, for who goes on with them;
-    None: they are removed at the end.
+    None: they are removed at the end. `half`: whoever goes on has a board that proves fp16-compute.
     """
 
     source: SourceRequest
@@ -62,6 +62,7 @@ class ConvertRequest:
     guard_minutes: float = 5.0
     find_subject: bool = False
     keep: Path | None = None
+    half: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,11 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
     for precision in request.precisions:
         if precision not in PRECISIONS:
             raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
+    if "fp16-compute" in request.precisions and not request.half:
+        raise UserError(
+            "fp16-compute is proven by the board that computes it: give --target rpi5, or another "
+            "board whose CPU has half-precision arithmetic"
+        )
     if request.max_drop is not None and request.guard is None:
         raise UserError("--max-drop needs --guard: labelled data, or images calibration never saw")
     if not request.precisions or not request.backends:

@@ -755,9 +755,66 @@ def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], 
 
 def load_ai_edge_litert(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load a .tflite file in LiteRT, with its default XNNPACK delegate."""
+    if computes_in_half(manifest):
+        return _half_litert(model, threads)
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter(Interpreter(model_path=model, num_threads=threads))
+
+
+def computes_in_half(manifest: Dict[str, Any]) -> bool:
+    """Tell whether an artifact is to be computed in half precision, and this CPU can.
+
+    Others compute it in float32: its answers are then the more exact.
+    """
+    return manifest.get("precision") == "fp16-compute" and has_half()
+
+
+def has_half() -> bool:
+    """Tell whether this CPU has vector arithmetic in half precision (Arm's asimdhp)."""
+    return bool(re.search(r"^Features\s*:.*\basimdhp\b", _read("/proc/cpuinfo"), re.MULTILINE))
+
+
+FORCE_FP16 = 4
+"""TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16: convolutions and all else in half precision."""
+
+
+def _half_litert(model: str, threads: int) -> Invoke:
+    """Load a .tflite file in LiteRT's compiled model: its interpreter cannot ask for fp16."""
+    from ai_edge_litert.compiled_model import (
+        CompiledModel,
+        CpuOptions,
+        HardwareAccelerator,
+        Options,
+    )
+
+    cpu = CpuOptions(num_threads=threads, xnnpack_flags=FORCE_FP16)
+    compiled = CompiledModel.from_file(
+        model, options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    )
+    ((key, ends),) = compiled.get_signature_list().items()
+    details = compiled.get_output_tensor_details(key)
+    given, taken = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    places = [int((re.findall(r"args_([0-9]+)", name) or [0])[0]) for name in ends["inputs"]]
+    order = sorted(range(len(taken)), key=lambda at: _last_number(ends["outputs"][at]))
+
+    def invoke(tensor: Any) -> List[Array]:
+        tensors = tensor if isinstance(tensor, list) else [tensor]
+        for buffer, place in zip(given, places):
+            buffer.write(np.ascontiguousarray(tensors[place]))
+        compiled.run_by_index(0, given, taken)
+        values = []
+        for at in order:
+            said = details[ends["outputs"][at]]
+            count, dtype = int(np.prod(said["shape"])), np.dtype(said["dtype"])
+            values.append(np.array(taken[at].read(count, dtype)).reshape(said["shape"]))
+        return values
+
+    return invoke
+
+
+def _last_number(name: str) -> int:
+    return int((re.findall(r"[0-9]+", name) or ["0"])[-1])
 
 
 def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
@@ -794,17 +851,17 @@ def _interpreter(interpreter: Any) -> Invoke:
     return invoke
 
 
-def openvino_settings(threads: int) -> Dict[str, Any]:
+def openvino_settings(threads: int, half: bool = False) -> Dict[str, Any]:
     """Return the CPU plugin's settings.
 
     Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
-    and no longer compute the model that was proven.
+    and no longer compute the model that was proven. `half`: at half precision.
     """
     return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "f16" if half else "f32",
     }
 
 
@@ -812,7 +869,8 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin."""
     import openvino
 
-    compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
+    settings = openvino_settings(threads, computes_in_half(manifest))
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
     several = len(input_names(manifest)) > 1
@@ -1053,6 +1111,9 @@ class Loaded:
 
 def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Time load, first, invoke and end to end apart; print every raw sample, in seconds."""
+    manifest = json.loads((Path(job["artifact"]) / "manifest.json").read_text())
+    if manifest.get("precision") == "fp16-compute" and not has_half():
+        raise ValueError("this CPU has no half-precision arithmetic: it would time float32")
     encoded = [Path(path).read_bytes() for path in job["images"]]
     loaded = Loaded(job, runtimes)
     tensors = [feed(loaded.sample(data), loaded.manifest) for data in encoded]
