@@ -21,7 +21,7 @@ from edgekit.conversion.spec_files import (
 )
 from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import ModelSpec
+from edgekit.spec import ModelSpec, with_temperatures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,7 +115,7 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights
+    from edgekit.zoo.checkpoint import load_weights, read_temperatures
 
     name, variant = zoo.resolve(request.locator)
     module = zoo.build(name, variant, seed=request.seed)
@@ -129,12 +129,14 @@ def _zoo(request: SourceRequest) -> LoadedModule:
             f"name the file, or make them with `edgekit weights --weights {given}`"
         )
     kind: Literal["trained", "random", "given"] = "random"
+    spec = zoo.spec(name, variant)
     if weights is not None:
         load_weights(module, weights)
+        spec = with_temperatures(spec, read_temperatures(weights))
         kind = "trained" if given is None else "given"
     return LoadedModule(
         module=module,
-        spec=zoo.spec(name, variant),
+        spec=spec,
         name=f"{name}:{variant}",
         weights=kind,
         sha256=_hash(module),
@@ -142,7 +144,7 @@ def _zoo(request: SourceRequest) -> LoadedModule:
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights, read_metadata
+    from edgekit.zoo.checkpoint import load_weights, read_metadata, read_temperatures
 
     path = Path(request.locator)
     ours = request.arch is None and path.suffix == ".safetensors"
@@ -163,8 +165,9 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
         raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
     base = _zoo(network) if kind == "zoo" else _factory(network)
     load_weights(base.module, path)
+    spec = with_temperatures(base.spec, read_temperatures(path) if ours else {})
     return LoadedModule(
-        module=base.module, spec=base.spec, name=base.name, weights="given", sha256=sha256(path)
+        module=base.module, spec=spec, name=base.name, weights="given", sha256=sha256(path)
     )
 
 
