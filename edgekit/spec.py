@@ -10,7 +10,8 @@ inherits from its class, and the manifest must hold every field.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 ADIENCE_AGE_LABELS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
@@ -230,6 +231,17 @@ class ModelSpec:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two outputs are named '{name}': give each its own name")
+
+
+def with_temperatures(spec: ModelSpec, temperatures: Mapping[str, float]) -> ModelSpec:
+    """Return a spec whose outputs have these temperatures, by name; the others keep theirs."""
+    outputs = tuple(
+        replace(output, temperature=temperatures[output.name])
+        if output.name in temperatures
+        else output
+        for output in spec.outputs
+    )
+    return replace(spec, outputs=outputs)
 
 
 def face_spec(input_spec: InputSpec, heads: tuple[tuple[str, str], ...]) -> ModelSpec:

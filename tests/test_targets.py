@@ -161,7 +161,11 @@ def test_a_users_own_file_is_a_target(tmp_path: Path) -> None:
         ("value = 1500", "value = -1500", "hardware.clock_mhz.value"),
         ("value = 1500", "value = 1500\nverfied = false", "hardware.clock_mhz.verfied"),
         ('"bookworm", "trixie"', '"bookwurm", "trixie"', "bookwurm"),
-        ("[emulation]", '[software.os]\nvalue = "x"\nsource = ""\n[emulation]', "software.os.source"),
+        (
+            "[emulation]",
+            '[software.os]\nvalue = "x"\nsource = ""\n[emulation]',
+            "software.os.source",
+        ),
         ("[hardware.soc]", "[hardware.sock]", "hardware.sock"),
         ("[hardware.soc]", '[hardware."so\\nc"]', "hardware.so c"),
         ('midr = "0x410fd083"', 'midr = "0x410fd034"', "midr"),

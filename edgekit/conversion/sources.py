@@ -21,7 +21,7 @@ from edgekit.conversion.spec_files import (
 )
 from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import ModelSpec
+from edgekit.spec import ModelSpec, with_temperatures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,7 +121,7 @@ def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights
+    from edgekit.zoo.checkpoint import load_weights, read_temperatures
 
     name, variant = zoo.resolve(request.locator)
     module = zoo.build(name, variant, seed=request.seed)
@@ -136,12 +136,14 @@ def _zoo(request: SourceRequest) -> LoadedModule:
         )
     kind: Literal["trained", "random", "given"] = "random"
     notes: tuple[str, ...] = ()
+    spec = zoo.spec(name, variant)
     if weights is not None:
         notes = load_weights(module, weights, request.part)
+        spec = with_temperatures(spec, read_temperatures(weights))
         kind = "trained" if given is None else "given"
     return LoadedModule(
         module=module,
-        spec=zoo.spec(name, variant),
+        spec=spec,
         name=f"{name}:{variant}",
         weights=kind,
         sha256=_hash(module),
@@ -150,7 +152,7 @@ def _zoo(request: SourceRequest) -> LoadedModule:
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights, read_metadata
+    from edgekit.zoo.checkpoint import load_weights, read_metadata, read_temperatures
     from edgekit.zoo.weight_files import read_parts
 
     path = Path(request.locator)
@@ -175,7 +177,7 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     notes = load_weights(base.module, path, request.part)
     return LoadedModule(
         module=base.module,
-        spec=base.spec,
+        spec=with_temperatures(base.spec, read_temperatures(path) if ours else {}),
         name=base.name,
         weights="given",
         sha256=sha256(path),

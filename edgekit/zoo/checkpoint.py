@@ -17,7 +17,9 @@ from edgekit.zoo.state_dicts import Found, Network, choose, filled, network_of
 from edgekit.zoo.weight_files import Tensors, check_is_file, not_safetensors, read_parts
 
 METADATA_KEY = "edgekit"
-"""The safetensors metadata entry that holds our JSON: model, variant, training."""
+"""The safetensors metadata entry that holds our JSON: model, variant, training, temperatures."""
+
+TEMPERATURES = "temperatures"
 
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
@@ -70,6 +72,19 @@ def read_metadata(path: Path) -> dict[str, object]:
     if not isinstance(note, dict):
         raise BadModel(f"{path}: its '{METADATA_KEY}' metadata is not a JSON object: save it again")
     return note
+
+
+def read_temperatures(path: Path) -> dict[str, float]:
+    """Return what each output's logits are divided by for its confidence, as weights note it.
+
+    Empty for weights without such a note. Raises BadModel where the note is damaged.
+    """
+    noted = read_metadata(path).get(TEMPERATURES, {}) if path.suffix == ".safetensors" else {}
+    if not isinstance(noted, dict) or not all(
+        isinstance(value, float | int) and 0.01 <= value <= 100 for value in noted.values()
+    ):
+        raise BadModel(f"{path}: its temperatures are no numbers from 0.01 to 100: fit them again")
+    return {str(name): float(value) for name, value in noted.items()}
 
 
 def read_weights(path: Path) -> Tensors:
