@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from records import a_measurement, a_prediction, an_accuracy, an_emulation
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
+from edgekit.artifact import Precision
 from edgekit.cli import app
 from edgekit.recommend.summary import summarise
 from edgekit.report.page import html_page
@@ -33,7 +36,8 @@ from edgekit.results import (
     save,
 )
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "records"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks" / "records"
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
     "--headless=new",
@@ -167,7 +171,8 @@ def six_artifacts() -> list[AnyRecord]:
     """Return what `bench` and `evaluate` save of the six artifacts of one model."""
     confusion = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
     records: list[AnyRecord] = []
-    pairs = [(b, p) for b in ("onnx", "tflite", "openvino") for p in ("fp32", "int8")]
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    pairs = [(b, p) for b in ("onnx", "tflite", "openvino") for p in precisions]
     for place, (backend, precision) in enumerate(pairs):
         made = a_measurement("multitask-cnn:classification", 1.0 + place, backend, precision)
         facts = replace(made.artifact, sha256=f"{place}" * 64, bytes=3_500_000 - 400_000 * place)
@@ -249,6 +254,22 @@ def test_a_row_of_the_answer_leads_to_its_record(page: Page, six: Path) -> None:
     link.click()
     assert page.find("dialog").is_displayed()
     assert "sha-256" in page.find("dialog").text.lower()
+
+
+def test_the_picture_in_the_readme_shows_the_page_as_it_is() -> None:
+    script = ROOT / "docs" / "write_report_picture.py"
+    with Image.open(ROOT / "docs" / "report.png") as picture:
+        assert picture.text["page"] == runpy.run_path(str(script))["digest"](), (  # type: ignore[attr-defined]
+            "docs/report.png is old: run python docs/write_report_picture.py"
+        )
+
+
+def test_many_tables_are_folded_after_the_first(page: Page, benchmarks: Path) -> None:
+    page.open(benchmarks, 1280)
+    shown = page.driver.find_elements("css selector", ".answers")
+    assert [table.is_displayed() for table in shown] == [True] * 4 + [False] * (len(shown) - 4)
+    page.find("details.rest > summary").click()
+    assert shown[-1].is_displayed()
 
 
 def test_making_the_page_is_told_on_standard_error(tmp_path: Path) -> None:
