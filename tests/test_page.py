@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from records import a_measurement, a_prediction, an_accuracy, an_emulation
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -34,7 +36,8 @@ from edgekit.results import (
     save,
 )
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "records"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks" / "records"
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
     "--headless=new",
@@ -251,6 +254,22 @@ def test_a_row_of_the_answer_leads_to_its_record(page: Page, six: Path) -> None:
     link.click()
     assert page.find("dialog").is_displayed()
     assert "sha-256" in page.find("dialog").text.lower()
+
+
+def test_the_picture_in_the_readme_shows_the_page_as_it_is() -> None:
+    script = ROOT / "docs" / "write_report_picture.py"
+    with Image.open(ROOT / "docs" / "report.png") as picture:
+        assert picture.text["page"] == runpy.run_path(str(script))["digest"](), (  # type: ignore[attr-defined]
+            "docs/report.png is old: run python docs/write_report_picture.py"
+        )
+
+
+def test_many_tables_are_folded_after_the_first(page: Page, benchmarks: Path) -> None:
+    page.open(benchmarks, 1280)
+    shown = page.driver.find_elements("css selector", ".answers")
+    assert [table.is_displayed() for table in shown] == [True] * 4 + [False] * (len(shown) - 4)
+    page.find("details.rest > summary").click()
+    assert shown[-1].is_displayed()
 
 
 def test_making_the_page_is_told_on_standard_error(tmp_path: Path) -> None:

@@ -6,6 +6,13 @@
                                                        an answer
     python3 runner.py serve [--whole] [ARTIFACT] FOLDER          every file of a folder, by name
     python3 runner.py golden [ARTIFACT]     does it answer here as it did where it was bundled?
+    python3 runner.py APP.py [ARGUMENT ...] run an application that imports this file
+
+In an application:
+
+    from runner import load
+    model = load()                          # the artifact beside this file
+    model("face.jpg")                       # or an array of pixels: {"age": {"label": ...}, ...}
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
@@ -23,6 +30,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -437,6 +445,34 @@ def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
             f"outside of {low:g} to {high:g}"
         )
     return array.astype(dtype)
+
+
+def fitted(pixels: Any, manifest: Dict[str, Any]) -> Array:
+    """Return pixels at the network's size; those of that size are taken as they are.
+
+    Raises ValueError for an array that is no picture, or where the network takes no picture.
+    """
+    spec = manifest.get("input")
+    if not spec or manifest.get("tensors"):
+        named = ", ".join(input_names(manifest))
+        raise ValueError(f"the model takes arrays by name: give a dict with {named}")
+    grey = spec["colour"] == "GREY"
+    array = np.asarray(pixels)
+    if array.ndim == 2 and grey:
+        array = array[..., None]
+    channels = 1 if grey else 3
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or not array.size:
+        raise ValueError(
+            f"the array is {array.dtype} {array.shape}: give uint8 pixels, height x width x "
+            f"{channels} ({'grey' if grey else 'RGB'})"
+        )
+    if array.shape[:2] == (spec["height"], spec["width"]):
+        return np.ascontiguousarray(array)
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array[..., 0] if grey else array).save(buffer, "PPM")
+    return decode_for(buffer.getvalue(), spec)
 
 
 def feed(sample: Any, manifest: Dict[str, Any]) -> Any:
@@ -1103,6 +1139,24 @@ class Loaded:
             return read_samples(Path(job["samples"]).read_bytes(), self.manifest)
         return np.load(job["pixels"], allow_pickle=False)
 
+    def __call__(self, given: Any) -> Dict[str, Any]:
+        """Return each output's decision by its name, as `predict` prints it.
+
+        `given` is a path, an encoded file's bytes, or pixels: uint8 RGB, height × width × 3 (grey:
+        height × width, with or without × 1). Pixels of another size than the network's are fitted
+        to it as a file's are. A model that takes tensors is given arrays by input name. Raises
+        OSError or ValueError for what cannot be read.
+        """
+        if isinstance(given, (str, os.PathLike)):
+            given = Path(given).read_bytes()
+        if isinstance(given, (bytes, bytearray, memoryview)):
+            return self.answer(self.sample(bytes(given)))
+        if isinstance(given, dict):
+            buffer = io.BytesIO()
+            save_arrays(buffer, given)
+            return self.answer(self.sample(buffer.getvalue()))
+        return self.answer(fitted(given, self.manifest))
+
     def answer(self, sample: Any) -> Dict[str, Any]:
         """Return each output's decision on one sample."""
         values = self.invoke(feed(sample, self.manifest))
@@ -1351,6 +1405,23 @@ def _print(event: Dict[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 
+def load(folder: Any = HERE, threads: int = 0) -> Loaded:
+    """Return the artifact in a folder, ready to be called; without one, that beside this file.
+
+    `threads` is 0 for all cores. Raises what the runtime raises where it cannot load it.
+    """
+    job = _artifact_job(str(folder))
+    return Loaded({**job, "threads": threads or job["threads"]}, RUNTIMES)
+
+
+def _run_application(arguments: Sequence[str]) -> int:
+    """Run a program by its path, as `python APP.py` would; `import runner` finds this file."""
+    sys.argv[:] = list(arguments)
+    sys.path.insert(1, str(Path(arguments[0]).resolve().parent))  # after the runner's own folder
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
+
+
 def _artifact_job(folder: str) -> Dict[str, Any]:
     """Return a job's artifact and the first installed runtime that its backend can use."""
     choices = BACKEND_RUNTIMES[json.loads((Path(folder) / "manifest.json").read_text())["backend"]]
@@ -1375,6 +1446,8 @@ def main(
     word, rest = "".join(arguments[:1]), list(arguments[1:])
     whole = rest[:1] == ["--whole"]
     rest = rest[whole:]
+    if word.endswith(".py"):
+        return _run_application(arguments)
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:

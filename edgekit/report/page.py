@@ -27,6 +27,8 @@ _OWN = frozenset({"artifacts"})
 """Long tables that are there without the seed paper's."""
 _FOLDED = frozenset({"trace", "confusion"})
 """Kinds of plots that are asked for after a doubt, not before: the page opens them on a click."""
+_MOST = 4
+"""Short tables that are open; of more the page opens the rest on a click."""
 _PROVENANCE = frozenset({"provenance"})
 WORDS = {
     "measured": "on that device, in real time; every sample is saved",
@@ -133,6 +135,7 @@ def html_page(
     )
     return environment.get_template("report.html").render(
         summary=summary,
+        most=_MOST,
         short=[
             shown_table(table, known)
             for table in (short_tables(saved, paper=paper) if short is None else short)
