@@ -199,6 +199,8 @@ def _against(precision: str, parity: ParityRecord | None) -> str:
     if precision == "int8" and parity.agreement is not None:
         count = len(parity.images)
         return f"{round(parity.agreement * count)} of {count} decisions the same"
+    if scored := [o for o in parity.outputs if precision == "int8" and o.score is not None]:
+        return ", ".join(f"{output.metric} {output.score:.2f}" for output in scored)
     distance = f"largest difference {parity.max_abs_diff:.1g}"
     equal = parity.passed and precision == "fp32"
     return f"equal ({distance})" if equal else distance

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgekit.artifact import Artifact
 from edgekit.devices import open_device
-from edgekit.errors import BadData, EdgekitError
+from edgekit.errors import BadData, EdgekitError, UserError
 from edgekit.session import entry, lay_out
 from edgekit.targets import HOST, load_target
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundBox:
+    """One box of a detection: its class, how sure it is (0 to 1), and two corners, x and y of each.
+
+    The corners are pixels of the upright picture, or the network's own numbers where it takes none.
+    """
+
+    label: str
+    index: int
+    confidence: float
+    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +38,8 @@ class Decision:
     1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
     scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
     `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
-    `shape` and `range`: an image's height, width and channels, and its least and largest value.
+    `boxes`: a detection's, the surest first. `shape` and `range`: an image's height, width and
+    channels, and its least and largest value.
     """
 
     index: int | None = None
@@ -35,6 +50,7 @@ class Decision:
     labels: dict[str, float] | None = None
     shares: dict[str, float] | None = None
     vector: tuple[float, ...] | None = None
+    boxes: tuple[FoundBox, ...] | None = None
     shape: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
 
@@ -43,6 +59,8 @@ class Decision:
         """The answer as JSON holds it: a label, a number, or all there is of other kinds."""
         if self.shape is not None:
             return {"shape": self.shape, "range": self.range}
+        if self.boxes is not None:
+            return [asdict(box) for box in self.boxes]
         found = (self.label, self.value, self.labels, self.shares, self.vector)
         return next((value for value in found if value is not None), None)
 
@@ -53,6 +71,9 @@ class Decision:
             return self.label
         if self.value is not None:
             return f"{self.value:.4g} {self.unit}".strip()
+        if self.boxes is not None:
+            counts = Counter(box.label for box in self.boxes)
+            return ", ".join(f"{count} {label}" for label, count in counts.items()) or "none"
         if self.labels is not None:
             return ", ".join(self.labels) or "none"
         if self.shares is not None:
@@ -95,6 +116,34 @@ def predict_images(
             raise BadData(f"cannot read the {what} {image} ({answer['error']})")
     named = [{**answer, "image": str(image)} for image, answer in zip(images, answers, strict=True)]
     return msgspec.convert(named, list[Answer])
+
+
+def save_pictures(answers: Sequence[Answer], folder: Path) -> list[Path]:
+    """Write each picture with its boxes into `folder`, as NAME-boxes.jpg (.png of other formats).
+
+    Returns the files, in order. Raises UserError where no output is a detection.
+    """
+    from edgekit.evaluation.annotation import FORMATS, Mark, save_annotated
+
+    saved: list[Path] = []
+    for answer in answers:
+        found = [d.boxes for d in answer.outputs.values() if d is not None and d.boxes is not None]
+        if not found:
+            raise UserError("--save draws boxes, and this artifact has no detection: leave it out")
+        marks = [
+            Mark(box=box.box, text=f"{box.label} {box.confidence:.0%}", colour=box.index)
+            for boxes in found
+            for box in boxes
+        ]
+        source = Path(answer.image)
+        suffix = source.suffix.lower() if source.suffix.lower() in FORMATS else ".png"
+        path, number = folder / f"{source.stem}-boxes{suffix}", 1
+        while path in saved:
+            number += 1
+            path = folder / f"{source.stem}-{number}-boxes{suffix}"
+        save_annotated(source.read_bytes(), marks, path)
+        saved.append(path)
+    return saved
 
 
 def _timeout(images: int) -> float:
