@@ -274,7 +274,7 @@ def golden(
     """Return what a board's runner says of its answers; '' where they pass."""
     parity = ParityRecord(images=(), outputs=(record,), bar="", passed=True)
     source = SimpleNamespace(weights="given")
-    manifest = SimpleNamespace(precision=precision, parity=parity, source=source)
+    manifest = SimpleNamespace(precision=precision, parity=parity, source=source, outputs=(output,))
     artifact: Any = SimpleNamespace(manifest=manifest)
     held = limit(artifact, output, {output.name: answers})
     return runner._compare(ours, answers, msgspec.to_builtins(output), held)[1]

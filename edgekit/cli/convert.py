@@ -262,6 +262,8 @@ def against(precision: Precision, parity: ParityRecord | None) -> str:
         same = f"{round(parity.agreement * count)} of {count} decisions the same"
         tied = max(output.ties or 0 for output in parity.outputs)
         return f"{same}, {tied} near tie{'s' * (tied != 1)}" if tied else same
+    if scored := [o for o in parity.outputs if grain(precision) == "int8" and o.score is not None]:
+        return ", ".join(f"{output.metric} {output.score:.2f}" for output in scored)
     distance = f"largest difference {parity.max_abs_diff:.1g}"
     equal = parity.passed and precision == "fp32"
     return f"equal ({distance})" if equal else distance

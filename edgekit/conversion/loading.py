@@ -14,6 +14,7 @@ from edgekit.conversion.spec_files import check_count, complete_spec, numbered, 
 from edgekit.errors import BadModel, UnsupportedModel, first_line
 from edgekit.graph import Noise
 from edgekit.kinds import kind_of
+from edgekit.kinds.detection import parts_fault
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -136,8 +137,12 @@ def _check_forward(
 
 def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
     """Raise BadModel for an output, of one image, whose shape its kind cannot have."""
-    for output, shape in zip(spec.outputs, shapes, strict=True):
+    named = dict(zip((output.name for output in spec.outputs), shapes, strict=True))
+    for output in spec.outputs:
+        shape = named[output.name]
         fault = kind_of(output).shape_fault(output, shape)
+        if output.parts and not fault:
+            fault = parts_fault(output, named)
         if fault:
             raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
 

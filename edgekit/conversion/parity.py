@@ -11,7 +11,7 @@ import msgspec
 from edgekit.artifact import Feed, Grain, OutputParity, ParityRecord, Precision, grain
 from edgekit.graph import Noise, contract_of
 from edgekit.kinds import Kind, kind_of
-from edgekit.onboard.runner import METRICS, Distances
+from edgekit.onboard.runner import METRICS, Distances, detections, read_with
 from edgekit.outputs import Outputs, compare_outputs, decisions, ties
 from edgekit.spec import OutputSpec
 
@@ -50,6 +50,8 @@ INT8_SPREAD = 0.2
 """The RMS distance allowed to a slice of a plain int8 tensor, as a share of its own spread. Numbers
 rounded to k steps over their range are off by 1/k of their spread: at 0.2 about five steps are
 left. Sound int8 networks are at 0.01 to 0.15, scores that share a scale with boxes at 0.5 on."""
+FLOAT_MATCHED = 0.999
+"""The share of boxes, less the distances of their scores, that fp32 and fp16 must keep."""
 EQUAL_VALUES = 0.999
 """The share of integers and booleans that must be equal in fp32 and fp16: a tie may turn over."""
 MIXED_RANGES = 30.0
@@ -101,6 +103,9 @@ def judge(
     - int8, a value: within INT8_SPREAD of its spread.
     - a plain tensor, in every precision: each slice along its channels or its last axis is within
       a share of its own spread (runner.Distances; FP32_SPREAD, FP16_SPREAD, INT8_SPREAD).
+    - an output that holds a detection's boxes or classes: nothing of its own in int8.
+    - boxes that the network sorted itself, in every precision: by the metric of a detection, since
+      two that are equally sure may change places; FLOAT_MATCHED in fp32 and fp16.
     - integers and booleans: EQUAL_VALUES of them are equal, in int8 `min_agreement`.
 
     NaN and infinity never pass. With `random_weights` an int8 artifact is held to nothing else: an
@@ -117,8 +122,13 @@ def judge(
         random_weights=random_weights,
     )
     records = compare_outputs(ours, reference, outputs)
+    sorted_parts = {part for output in outputs if output.sorted for part in output.parts}
+    parts = {part for output in outputs for part in output.parts}
+    apart = parts if precision == "int8" else sorted_parts
     judged = [
-        _judge(case, record, ours[output.name], reference[output.name], output)
+        _finite(record, ours[output.name], output) or _Judged(record, "")
+        if output.name in apart
+        else _judge(case, record, ours, reference, output)
         for record, output in zip(records, outputs, strict=True)
     ]
     faults = tuple(fault for item in judged for fault in item.faults)
@@ -126,7 +136,7 @@ def judge(
     return ParityRecord(
         images=images,
         outputs=tuple(item.record for item in judged),
-        bar="; ".join(dict.fromkeys(item.bar for item in judged)),
+        bar="; ".join(dict.fromkeys(item.bar for item in judged if item.bar)),
         passed=not faults,
         faults=faults,
         doubts=doubts,
@@ -153,28 +163,36 @@ class _Judged:
     faults: tuple[str, ...] = ()
 
 
+def _finite(record: OutputParity, ours: NDArray[np.float32], output: OutputSpec) -> _Judged | None:
+    """Return the fault of an output that holds NaN or infinity, None where it holds none."""
+    import numpy as np
+
+    bad = int((~np.isfinite(ours)).reshape(len(ours), -1).any(axis=1).sum())
+    fault = f"'{output.name}' is NaN or infinite on {bad} of {len(ours)} images"
+    return _Judged(record, "finite outputs", (fault,)) if bad else None
+
+
 def _judge(
     case: _Case,
     record: OutputParity,
-    ours: NDArray[np.float32],
-    reference: NDArray[np.generic],
+    all_ours: Outputs,
+    all_reference: Outputs,
     output: OutputSpec,
 ) -> _Judged:
     """Judge one output; its name leads every fault."""
-    import numpy as np
-
-    name = f"'{output.name}'"
-    bad = int((~np.isfinite(ours)).reshape(len(ours), -1).any(axis=1).sum())
-    if bad:
-        fault = f"{name} is NaN or infinite on {bad} of {len(ours)} images"
-        return _Judged(record, "finite outputs", (fault,))
+    name, ours, reference = f"'{output.name}'", all_ours[output.name], all_reference[output.name]
+    if broken := _finite(record, ours, output):
+        return broken
     if case.random_weights and case.precision == "int8":
         return _Judged(record, "finite outputs only: random weights decide nothing")
     kind = kind_of(output)
-    by_metric = case.precision == "int8" and kind.JUDGED_BY == "metric"
+    by_metric = output.sorted or (case.precision == "int8" and kind.JUDGED_BY == "metric")
     if reference.dtype.kind in "biu" and not by_metric:
         return _judge_integers(case, record, ours, reference, name)
-    if case.precision != "int8":
+    if by_metric:
+        least = kind.LEAST if case.precision == "int8" else FLOAT_MATCHED
+        judged = _judge_metric(kind, record, all_ours, all_reference, output, least)
+    elif case.precision != "int8":
         judged = _judge_largest(case, record, reference, name)
         if case.precision == "half" and record.agreement is not None:
             decided = _judge_decisions(case, judged.record, ours, reference, output)
@@ -183,8 +201,6 @@ def _judge(
                 f"{judged.bar}; {decided.bar}",
                 (*judged.faults, *decided.faults),
             )
-    elif by_metric:
-        judged = _judge_metric(kind, record, ours, reference, output)
     elif record.agreement is None:
         judged = _Judged(record, "")
     else:
@@ -220,18 +236,20 @@ def _judge_decisions(
 def _judge_metric(
     kind: Kind,
     record: OutputParity,
-    ours: NDArray[np.float32],
-    reference: NDArray[np.generic],
+    ours: Outputs,
+    reference: Outputs,
     output: OutputSpec,
+    least: float,
 ) -> _Judged:
-    """Hold an int8 output to what the users of its kind judge by."""
+    """Hold an output to what the users of its kind judge by."""
     name, metric = METRICS[output.kind]
-    score = metric(ours, reference, msgspec.to_builtins(output))
-    fault = f"'{output.name}': {name} {score:.3g}{kind.UNIT}, {kind.LEAST:g}{kind.UNIT} needed"
+    told = msgspec.to_builtins(output)
+    score = metric(read_with(told, ours), read_with(told, reference), told)
+    fault = f"'{output.name}': {name} {score:.3g}{kind.UNIT}, {least:g}{kind.UNIT} needed"
     return _Judged(
         replace(record, metric=name, score=score),
-        f"{name} ≥ {kind.LEAST:g}{kind.UNIT}",
-        () if score >= kind.LEAST else (fault,),
+        f"{name} ≥ {least:g}{kind.UNIT}",
+        () if score >= least else (fault,),
     )
 
 
@@ -353,12 +371,25 @@ def _told_ties(judged: Iterable[_Judged], images: tuple[str, ...]) -> list[str]:
     ]
 
 
+def _finds(reference: Outputs, output: OutputSpec) -> bool:
+    """Tell whether the model finds a box on any image."""
+    told = msgspec.to_builtins(output)
+    rows = read_with(told, reference)
+    return any(len(detections(each, told, output.threshold)[1]) for each in rows)
+
+
 def _doubts(reference: Outputs, outputs: Iterable[OutputSpec]) -> list[str]:
     """Return what the images cannot prove."""
     lines = []
     for output in outputs:
         values = reference[output.name]
         decided = decisions(values, output)
+        if output.kind == "detection" and not _finds(reference, output):
+            lines.append(
+                f"'{output.name}' finds nothing on all {len(values)} images at threshold "
+                f"{output.threshold:g}, which proves little: give --images that show something"
+            )
+            continue
         if _constant(values):
             what = "is the same"
         elif decided is not None and _constant(decided):
