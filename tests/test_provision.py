@@ -200,6 +200,8 @@ def test_a_board_with_trixie_gets_trixies_lock_and_no_tflite_runtime(
     assert lock == read_lock(lock_path("trixie"))
     [made] = environments(found, lock, ("onnxruntime", "ncnn"), tmp_path)
     assert {wheel.name for wheel in made.wheels} == {"onnxruntime", "ncnn", "numpy", "pillow"}
-    with pytest.raises(DeviceError, match=r"^tflite-runtime has no wheel for Python 3\.13 [^\n]*\Z"):
+    with pytest.raises(
+        DeviceError, match=r"^tflite-runtime has no wheel for Python 3\.13 [^\n]*\Z"
+    ):
         environments(found, lock, ("tflite_runtime",), tmp_path)
     assert lock_for(found, replace(facts, board="Jetson"), None) is None
