@@ -74,7 +74,7 @@ class Decision:
         return f"{'×'.join(map(str, self.shape or ()))}, {low:.3g} to {high:.3g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """An artifact's answer to one image or one face of it.
 
