@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import UserError
 from edgekit.files import write_whole
-from edgekit.onboard.runner import open_picture
+from edgekit.onboard.runner import upright
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -21,16 +21,23 @@ LEAST_SIDE = 480
 """A smaller picture is enlarged to this, so that words fit on it."""
 MOST_SIDE = 1600
 """A larger one is made smaller: it is to be looked at."""
-COLOUR = (28, 200, 120)
+COLOURS = (
+    "#1cc878", "#e6194b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000",
+)  # fmt: skip
+"""One a class, in turn."""
 GROUND = (16, 20, 24)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A box (left, top, right, bottom, in pixels of the upright picture) and what is said of it."""
+    """A box (left, top, right, bottom, in pixels of the upright picture) and what is said of it.
+
+    `colour` is a number, such as that of the class.
+    """
 
     box: tuple[float, float, float, float]
     lines: tuple[str, ...]
+    colour: int = 0
 
 
 def check_annotation(path: Path) -> None:
@@ -46,12 +53,12 @@ def save_annotated(data: bytes, marks: Sequence[Mark], path: Path) -> None:
     """
     check_annotation(path)
     buffer = io.BytesIO()
-    annotated(open_picture(data), marks).save(buffer, FORMATS[path.suffix.lower()], quality=92)
+    annotated(upright(data), marks).save(buffer, FORMATS[path.suffix.lower()], quality=92)
     write_whole(path, buffer.getvalue())
 
 
 def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
-    """Return a copy of a picture, from LEAST_SIDE to MOST_SIDE long, with its marks."""
+    """Return a copy of a picture, from LEAST_SIDE to MOST_SIDE long; the first mark is on top."""
     from PIL import Image, ImageDraw
 
     side = max(picture.size)
@@ -59,8 +66,8 @@ def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     drawn = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(drawn)
-    for mark in marks:
-        _draw(draw, size, tuple(edge * scale for edge in mark.box), mark.lines)
+    for mark in reversed(marks):
+        _draw(draw, size, tuple(edge * scale for edge in mark.box), mark)
     return drawn
 
 
@@ -68,7 +75,7 @@ def _draw(
     draw: ImageDraw.ImageDraw,
     size: tuple[int, int],
     box: tuple[float, ...],
-    lines: Sequence[str],
+    mark: Mark,
 ) -> None:
     """Draw a box and, under it or where there is room, its lines."""
     from PIL import ImageFont
@@ -78,10 +85,12 @@ def _draw(
     right, bottom = min(size[0] - 1.0, box[2]), min(size[1] - 1.0, box[3])
     if right <= left or bottom <= top:
         return
-    draw.rectangle((left, top, right, bottom), outline=COLOUR, width=width)
-    if not lines:
+    draw.rectangle(
+        (left, top, right, bottom), outline=COLOURS[mark.colour % len(COLOURS)], width=width
+    )
+    if not mark.lines:
         return
-    text = "\n".join(lines)
+    text = "\n".join(mark.lines)
     font = ImageFont.load_default(min(max((right - left) / 7, 11), max(size) / 26))
     edge = width + 2
     _, _, wide, high = draw.textbbox((0, 0), text, font=font)

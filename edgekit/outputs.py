@@ -59,6 +59,22 @@ def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int
     return kind.decisions(values, output) if kind.JUDGED_BY == "decisions" else None
 
 
+def ties(
+    ours: NDArray[np.float32], reference: NDArray[np.float32], output: OutputSpec
+) -> NDArray[np.bool_] | None:
+    """Tell for each image whether its decision changed between two that nearly tie, (N,).
+
+    A tie is the reference's own: it all but decides what `ours` does (kinds.NEAR_TIE). None where
+    an output decides nothing.
+    """
+    decided, expected = decisions(ours, output), decisions(reference, output)
+    if decided is None or expected is None:
+        return None
+    tied: NDArray[np.bool_] = kind_of(output).nearly_tied(reference, decided, output)
+    changed: NDArray[np.bool_] = decided != expected
+    return changed & tied
+
+
 def confidences(
     values: NDArray[np.float32], output: OutputSpec, *, plain: bool = False
 ) -> NDArray[np.float64] | None:

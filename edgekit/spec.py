@@ -120,6 +120,42 @@ class TensorSpec:
             raise ValueError(f"input '{self.name}': range is the least value, then the largest")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Boxes:
+    """How the boxes of a detection are read, which are N rows for one image.
+
+    `format`: two corners (`xyxy`; `yxyx` as TensorFlow gives them), the upper left corner and the
+    size (`xywh`), or the centre and the size (`cxcywh`).
+    `unit`: pixels of the network's input, or fractions of its width and height.
+    `row`: what follows the four numbers. `scores`: one score a label. `objectness`: the probability
+    that anything is there, then one score a label (YOLOv5). `final`: one score and a class index,
+    of boxes of which nothing is left to suppress (end-to-end networks).
+    `output`: the output that holds the boxes, where they are one of their own; this output then
+    holds what follows them. `classes`: the output with the class indices of `final`, likewise.
+    Rows may lie along the second or the last axis: (1, 4 + labels, N) or (1, N, 4 + labels).
+    `background`: the place of the label that means nothing is there; logits are then a softmax's.
+    `overlap`: of two boxes of a class that overlap by more (IoU), the surer one is kept.
+    """
+
+    format: Literal["xyxy", "yxyx", "xywh", "cxcywh"]
+    unit: Literal["pixels", "fractions"] = "pixels"
+    row: Literal["scores", "objectness", "final"] = "scores"
+    output: str | None = None
+    classes: str | None = None
+    background: int | None = None
+    overlap: float = 0.45
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap <= 1:
+            raise ValueError("overlap is an IoU: over 0, at most 1")
+        if self.classes is not None and (self.row != "final" or self.output is None):
+            raise ValueError("classes needs row = 'final' and output, the boxes' own output")
+        if self.row == "final" and (self.output is None) != (self.classes is None):
+            raise ValueError("boxes of row = 'final' in an output of their own need classes too")
+        if self.row == "objectness" and self.output is not None:
+            raise ValueError("row = 'objectness' is of boxes and scores in one output")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
@@ -131,6 +167,7 @@ class OutputSpec:
     `multilabel`: one score a label, each yes or no at `threshold`, a probability.
     `value`: one real number in `unit`. `embedding`: a vector, compared by its cosine.
     `image`: a picture. `segmentation`: a class for each place, as scores or as a map of classes.
+    `detection`: labelled boxes whose score is at least `threshold`, as `boxes` says.
     `tensor`: no decision is defined; only distances are reported.
     `edgekit/kinds/` holds how each is judged.
 
@@ -158,6 +195,7 @@ class OutputSpec:
         "embedding",
         "image",
         "segmentation",
+        "detection",
         "tensor",
     ] = "tensor"
     labels: tuple[str, ...] = ()
@@ -166,18 +204,33 @@ class OutputSpec:
     unit: str = ""
     threshold: float = 0.5
     temperature: float = 1.0
+    boxes: Boxes | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the other outputs that this one is read with."""
+        held = (self.boxes.output, self.boxes.classes) if self.boxes else ()
+        return tuple(name for name in held if name)
+
+    @property
+    def sorted(self) -> bool:
+        """Whether the network put the rows in an order itself, by their scores."""
+        return self.boxes is not None and self.boxes.row == "final"
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("an output needs a name")
+        if (self.boxes is None) == (self.kind == "detection"):
+            raise ValueError(
+                f"output '{self.name}' is a {self.kind}: "
+                + ('give it boxes, { format = "xyxy" }' if self.boxes is None else "no boxes")
+            )
         unscored = {"regression", "value", "embedding", "image"}
         if self.kind not in {"tensor", "value", "embedding", "image"}:
-            if self.kind == "multilabel" and not self.labels:
-                raise ValueError(f"output '{self.name}' is a multilabel: give it labels")
-            if self.kind != "multilabel" and len(self.labels) < 2:
-                raise ValueError(
-                    f"output '{self.name}' is a {self.kind}: give it two labels or more"
-                )
+            few = {"multilabel": 1, "detection": 1}.get(self.kind, 2)
+            if len(self.labels) < few:
+                wanted = "labels" if few == 1 else "two labels or more"
+                raise ValueError(f"output '{self.name}' is a {self.kind}: give it {wanted}")
         if self.kind in unscored and self.scores is not None:
             raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
         if self.temperature != 1 and self.kind not in {"classification", "ordinal"}:
@@ -231,6 +284,13 @@ class ModelSpec:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two outputs are named '{name}': give each its own name")
+        for output in self.outputs:
+            for part in output.parts:
+                if part not in names or part == output.name:
+                    raise ValueError(
+                        f"output '{output.name}' takes boxes or classes from '{part}', "
+                        f"no other output of the spec ({', '.join(names)})"
+                    )
 
 
 def with_temperatures(spec: ModelSpec, temperatures: Mapping[str, float]) -> ModelSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from records import a_measurement, a_prediction, an_accuracy, an_emulation
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from typer.testing import CliRunner
 
+from edgekit.artifact import Precision
 from edgekit.cli import app
 from edgekit.recommend.summary import summarise
 from edgekit.report.page import html_page
@@ -33,7 +36,8 @@ from edgekit.results import (
     save,
 )
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "records"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks" / "records"
 HOSTILE = "<script>alert(1)</script>"
 FLAGS = (
     "--headless=new",
@@ -115,6 +119,10 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
 
+    def unfold(self) -> None:
+        """Open every part that a click would open."""
+        self.run("for (const part of document.querySelectorAll('details')) part.open = true")
+
     def find(self, selector: str) -> Any:
         return self.driver.find_element("css selector", selector)
 
@@ -159,6 +167,123 @@ def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def six_artifacts() -> list[AnyRecord]:
+    """Return what `bench` and `evaluate` save of the six artifacts of one model."""
+    confusion = Confusion("age", ("young", "old"), ((40, 10), (5, 45)))
+    records: list[AnyRecord] = []
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    pairs = [(b, p) for b in ("onnx", "tflite", "openvino") for p in precisions]
+    for place, (backend, precision) in enumerate(pairs):
+        made = a_measurement("multitask-cnn:classification", 1.0 + place, backend, precision)
+        facts = replace(made.artifact, sha256=f"{place}" * 64, bytes=3_500_000 - 400_000 * place)
+        records.append(replace(made, artifact=facts))
+        records.append(
+            an_accuracy(
+                backend=backend,
+                precision=precision,
+                artifact=facts.sha256,
+                age_accuracy=70.0 - place,
+                age_accuracy_low=66.0 - place,
+                age_accuracy_high=73.0 - place,
+                gender_accuracy=93.0 - place,
+                gender_accuracy_low=92.0 - place,
+                gender_accuracy_high=94.0 - place,
+                confusion=(confusion,),
+            )
+        )
+    return records
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("six")
+    write_page(saved_in(folder / "results", six_artifacts()), folder / "report.html")
+    return folder / "report.html"
+
+
+def test_six_artifacts_take_four_screens_and_the_answer_is_on_top(page: Page, six: Path) -> None:
+    page.open(six)
+    assert page.run("return document.documentElement.scrollHeight") <= 4 * 900
+    first = page.find("main > section")
+    assert first.text.splitlines()[1].startswith("Ship ")
+    assert page.run("return arguments[0].getBoundingClientRect().bottom", first) < 300
+    last_row = page.find(".answers tbody tr:last-child")
+    assert page.run("return arguments[0].getBoundingClientRect().bottom", last_row) < 900
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_every_column_of_the_answer_is_seen_without_scrolling_sideways(
+    page: Page, six: Path, width: int
+) -> None:
+    page.open(six, width)
+    cells = page.driver.find_elements("css selector", ".answers tbody td")
+    assert len(cells) == 6 * 8
+    seen = page.run(
+        "return arguments[0].map((e) => [e.getBoundingClientRect(), e.innerText.trim()])"
+        ".map(([box, text]) => [box.left, box.right, text])",
+        cells,
+    )
+    assert all(left >= 0 and right <= width and text for left, right, text in seen)
+    names = {cell.get_attribute("data-column") for cell in cells}
+    assert {"artifact", "p50, ms", "size", "memory", "age, %", "gender, %", "result"} < names
+
+
+@pytest.mark.parametrize("table", [".answers", "#artifacts"])
+def test_the_header_of_a_table_stays(page: Page, six: Path, table: str) -> None:
+    page.open(six)
+    page.unfold()
+    if table == "#artifacts":  # a table that scrolls within its own box, made low enough to scroll
+        page.run("document.querySelector('#artifacts').parentElement.style.maxHeight = '9rem'")
+        page.run("document.querySelector('#artifacts').parentElement.scrollTop = 90")
+        top = page.run(
+            "return document.querySelector('#artifacts').parentElement.getBoundingClientRect().top"
+        )
+    else:
+        page.run("document.querySelector('.answers tbody tr:nth-child(4)').scrollIntoView()")
+        top = 0
+    box = page.run(f"return document.querySelector('{table} th').getBoundingClientRect()")
+    row = page.run(f"return document.querySelector('{table} tbody tr').getBoundingClientRect()")
+    assert row["top"] < top, "the first row has gone out of sight"
+    assert abs(box["top"] - top) <= 2, "and its header has not"
+
+
+def test_a_row_of_the_answer_leads_to_its_record(page: Page, six: Path) -> None:
+    page.open(six)
+    link = page.find(".answers tbody tr [data-record]")
+    assert link.text == "onnx-fp32"
+    link.click()
+    assert page.find("dialog").is_displayed()
+    assert "sha-256" in page.find("dialog").text.lower()
+
+
+def test_the_picture_in_the_readme_shows_the_page_as_it_is() -> None:
+    script = ROOT / "docs" / "write_report_picture.py"
+    with Image.open(ROOT / "docs" / "report.png") as picture:
+        assert picture.text["page"] == runpy.run_path(str(script))["digest"](), (  # type: ignore[attr-defined]
+            "docs/report.png is old: run python docs/write_report_picture.py"
+        )
+
+
+def test_many_tables_are_folded_after_the_first(page: Page, benchmarks: Path) -> None:
+    page.open(benchmarks, 1280)
+    shown = page.driver.find_elements("css selector", ".answers")
+    assert [table.is_displayed() for table in shown] == [True] * 4 + [False] * (len(shown) - 4)
+    page.find("details.rest > summary").click()
+    assert shown[-1].is_displayed()
+
+
+def test_making_the_page_is_told_on_standard_error(tmp_path: Path) -> None:
+    results = saved_in(tmp_path / "results", six_artifacts())
+    asked = ["report", "--results", str(results), "--html", str(tmp_path / "report.html")]
+    done = CliRunner().invoke(app, asked)
+    said = done.stderr.splitlines()
+    assert "plots: drawing latency against size" in said
+    assert "page: adding latency against accuracy" in said and said[-1] == "page: done"
+    assert "drawing" not in done.stdout
+    quiet = CliRunner().invoke(app, [*asked, "--quiet"])
+    assert quiet.stderr == ""
+
+
 OVERLAPS = """
 const found = [];
 const check = (elements) => {
@@ -170,7 +295,7 @@ const check = (elements) => {
     if (wide > 1 && high > 1) found.push(names.join(" / "));
   }));
 };
-const parents = "body, header, main, section, figure, .plots, nav, .words";
+const parents = "body, main, section, details, figure, .plots, .drawn, .words, .answers tr";
 for (const parent of document.querySelectorAll(parents))
   check([...parent.children].filter((e) => e.getClientRects().length));
 return found;
@@ -200,10 +325,13 @@ def test_nothing_overlaps_overflows_or_is_cut(
 ) -> None:
     page.open(request.getfixturevalue(which), width, scheme)
     assert page.run("return innerWidth") == width
-    assert page.run("return document.documentElement.scrollWidth") <= width
     assert page.run("return [...document.querySelectorAll('svg.plot')].length") > 4
-    assert page.run(OVERLAPS) == []
-    assert page.run(CUT) == []
+    for unfolded in (False, True):
+        if unfolded:
+            page.unfold()
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        assert page.run(OVERLAPS) == []
+        assert page.run(CUT) == []
     theme = LIGHT if scheme == "light" else DARK
     paper = tuple(int(theme["paper"][at : at + 2], 16) for at in (1, 3, 5))
     assert page.run("return getComputedStyle(document.body).backgroundColor") == f"rgb{paper}"
@@ -230,6 +358,7 @@ def head(page: Page, table: str, name: str) -> Any:
 
 def test_a_click_sorts_numbers_as_numbers_and_unknown_last(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     before = column(page, "artifacts", "p50 ms")
     known = sorted((value for value in before if value), key=float)
     unknown = [""] * before.count("")
@@ -246,6 +375,7 @@ def test_a_click_sorts_numbers_as_numbers_and_unknown_last(page: Page, made: Pat
 
 def test_the_keyboard_sorts_opens_and_closes(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     cell = head(page, "artifacts", "backend")
     cell.find_element("tag name", "button").send_keys(Keys.ENTER)
     assert cell.get_attribute("aria-sort") == "ascending"
@@ -261,6 +391,7 @@ def test_the_keyboard_sorts_opens_and_closes(page: Page, made: Path) -> None:
 
 def test_source_and_a_mark_lead_to_the_raw_file(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     saved = load_saved(made.parent / "results")
     known = details(saved, made.parent / "results")
     for selector in ("#artifacts [data-record]", "svg.plot .point[data-record]"):
@@ -279,6 +410,7 @@ def test_source_and_a_mark_lead_to_the_raw_file(page: Page, made: Path) -> None:
 
 def test_every_row_of_ours_has_a_source_and_every_record_is_there(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     saved = load_saved(made.parent / "results")
     records = page.run("return [...document.querySelectorAll('.record')].map(r => r.dataset.key)")
     kinds = (saved.measurements, saved.accuracy, saved.emulations, saved.predictions)
@@ -294,6 +426,7 @@ def test_every_row_of_ours_has_a_source_and_every_record_is_there(page: Page, ma
 
 def test_all_columns_come_when_asked_for(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     extra = page.find("#artifacts th.extra")
     assert not extra.is_displayed()
     page.find("[data-all=artifacts]").click()
@@ -304,6 +437,7 @@ def test_all_columns_come_when_asked_for(page: Page, made: Path) -> None:
 
 def test_every_plot_has_its_words_and_numbers(page: Page, made: Path) -> None:
     page.open(made)
+    page.unfold()
     figures = page.driver.find_elements("tag name", "figure")
     titles = " ".join(f.find_element("tag name", "figcaption").text for f in figures)
     assert "Size against latency" in titles and "Age accuracy against latency" in titles
@@ -311,6 +445,7 @@ def test_every_plot_has_its_words_and_numbers(page: Page, made: Path) -> None:
         plot = figure.find_element("css selector", "svg.plot[role=img]")
         assert len(plot.get_attribute("aria-label") or "") > 40
         assert figure.find_elements("css selector", "details tbody tr")
+    page.open(made)
     page.find("figure summary").click()
     assert page.find("figure details table").is_displayed()
 

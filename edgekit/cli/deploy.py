@@ -58,6 +58,10 @@ def deploy(
         ),
     ] = False,
     keep: Annotated[int, typer.Option(help="How many versions a board keeps.", min=1)] = 3,
+    service: Annotated[
+        Path | None,
+        typer.Option(help="A systemd user unit to install, and to restart with each version."),
+    ] = None,
     python: Python = "python3",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,12 +73,13 @@ def deploy(
     Example: edgekit deploy mtc.ekb --to ssh://pi@raspberrypi.local
     """
     from edgekit.deployment.bundle import read_bundle
-    from edgekit.deployment.deploy import Deployed, DeployRequest
+    from edgekit.deployment.deploy import Deployed, DeployRequest, check_unit
     from edgekit.deployment.deploy import deploy as run
     from edgekit.deployment.rollout import Plan
     from edgekit.progress import Say
 
     read = read_bundle(bundle)
+    check_unit(service)
 
     def action(host: Host, say: Say) -> Deployed:
         limits = [limit for limit in (max_p90, host.max_p90_ms) if limit is not None]
@@ -88,6 +93,7 @@ def deploy(
                 require_signature=signed,
                 allow_older=allow_older,
                 keep=keep,
+                service=service,
             ),
             host.address,
             say,

@@ -12,6 +12,7 @@ from edgekit.paths import RESULTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgekit.progress import Say
     from edgekit.recommend.summary import Summary
     from edgekit.report.records import Saved
     from edgekit.report.table import Table
@@ -71,9 +72,7 @@ def report(
             written += write_report(tables, output, chosen, short=short, summary=summary)
             say("tables", "done")
         if page is not None or plots is not None:
-            say("plots", "drawing")
-            written += _write_drawn(saved, results, page, plots, summary, short, paper)
-            say("plots", "done")
+            written += _write_drawn(saved, results, page, plots, summary, short, paper, say)
     if as_json:
         shown = [
             {"name": t.name, "title": t.title, "rows": [dict(r) for r in t.rows], "notes": t.notes}
@@ -100,7 +99,7 @@ def _print(
     if more:
         paths.append(f"and {more} more files beside them")
     nothing = "nothing was written: give -o FOLDER for tables, --html FILE for a page with plots"
-    title = f"{len(written)} files" if written else "Report"
+    title = f"{len(written)} file{'s' * (len(written) > 1)}" if written else "Report"
     show(title, [], as_json=False, notes=[*(paths or [nothing]), *saved.problems])
 
 
@@ -112,19 +111,22 @@ def _write_drawn(
     summary: Sequence[Summary],
     short: Sequence[Table],
     paper: bool,
+    say: Say,
 ) -> list[Path]:
     """Draw the plots once, write what was asked for and return the paths."""
     from edgekit.files import write_whole
     from edgekit.report.page import html_page
     from edgekit.report.plots import save_plots, sections
 
-    made = sections(saved)
+    made = sections(saved, say)
     written = []
     if page is not None:
-        write_whole(
-            page, html_page(saved, results, made, summary=summary, short=short, paper=paper)
-        )
+        text = html_page(saved, results, made, summary=summary, short=short, paper=paper, say=say)
+        write_whole(page, text)
+        say("page", "done")
         written.append(page)
     if plots is not None:
+        say("files", "writing the plots")
         written += save_plots(made, plots)
+        say("files", "done")
     return written

@@ -176,6 +176,7 @@ def _graph(
         parameters=source.parameters,
         macs=source.macs,
         weights=source.weights,
+        notes=source.notes,
     )
     return ExportedGraph(
         folder=folder,

@@ -42,7 +42,8 @@ class SourceRequest:
     `arch` is the network of a checkpoint (a zoo name or a factory); `weights` a checkpoint for
     the network of a zoo name or factory, or for a zoo name a folder that `edgekit weights` filled;
     `spec` a TOML file with an InputSpec and OutputSpecs; `seed` draws the weights of a zoo network
-    that has none. `trust`: open a file that can run code of its own.
+    that has none. `trust`: open a file that can run code of its own. `part`: which of several
+    state dicts in the checkpoint to take.
     """
 
     locator: str
@@ -51,6 +52,7 @@ class SourceRequest:
     spec: str | None = None
     seed: int = 0
     trust: bool = False
+    part: str | None = None
 
 
 def source_kind(request: SourceRequest) -> SourceKind:
@@ -97,13 +99,17 @@ def _unknown(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModule:
-    """A torch module ready to export, with its contract, name and where its weights came from."""
+    """A torch module ready to export, with its contract, name and where its weights came from.
+
+    `notes`: what was taken of a checkpoint that holds more than the network's state dict.
+    """
 
     module: nn.Module
     spec: ModelSpec
     name: str
     weights: Literal["trained", "random", "given"]
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
@@ -129,9 +135,10 @@ def _zoo(request: SourceRequest) -> LoadedModule:
             f"name the file, or make them with `edgekit weights --weights {given}`"
         )
     kind: Literal["trained", "random", "given"] = "random"
+    notes: tuple[str, ...] = ()
     spec = zoo.spec(name, variant)
     if weights is not None:
-        load_weights(module, weights)
+        notes = load_weights(module, weights, request.part)
         spec = with_temperatures(spec, read_temperatures(weights))
         kind = "trained" if given is None else "given"
     return LoadedModule(
@@ -140,11 +147,13 @@ def _zoo(request: SourceRequest) -> LoadedModule:
         name=f"{name}:{variant}",
         weights=kind,
         sha256=_hash(module),
+        notes=notes,
     )
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
     from edgekit.zoo.checkpoint import load_weights, read_metadata, read_temperatures
+    from edgekit.zoo.weight_files import read_parts
 
     path = Path(request.locator)
     ours = request.arch is None and path.suffix == ".safetensors"
@@ -155,6 +164,7 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
             f"{path} names code to run, {arch[:80]!r}: give --arch {arch[:80]} if you trust it"
         )
     if not arch:
+        read_parts(path)  # a file that is no checkpoint says so first
         raise BadModel(
             f"{path} holds weights but no network. Name the network: edgekit convert {path} "
             "--arch mymodel:make_model --spec spec.toml -o out (or --arch with a zoo name)"
@@ -164,10 +174,14 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     if kind not in {"zoo", "factory"}:
         raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
     base = _zoo(network) if kind == "zoo" else _factory(network)
-    load_weights(base.module, path)
-    spec = with_temperatures(base.spec, read_temperatures(path) if ours else {})
+    notes = load_weights(base.module, path, request.part)
     return LoadedModule(
-        module=base.module, spec=spec, name=base.name, weights="given", sha256=sha256(path)
+        module=base.module,
+        spec=with_temperatures(base.spec, read_temperatures(path) if ours else {}),
+        name=base.name,
+        weights="given",
+        sha256=sha256(path),
+        notes=notes,
     )
 
 
@@ -281,10 +295,16 @@ def _factory(request: SourceRequest) -> LoadedModule:
             "or return (module, edgekit.spec.ModelSpec) from it"
         )
     weights: Literal["random", "given"] = "given"
+    notes: tuple[str, ...] = ()
     if request.weights:
-        load_weights(module, Path(request.weights))
+        notes = load_weights(module, Path(request.weights), request.part)
     return LoadedModule(
-        module=module, spec=spec, name=attribute, weights=weights, sha256=_hash(module)
+        module=module,
+        spec=spec,
+        name=attribute,
+        weights=weights,
+        sha256=_hash(module),
+        notes=notes,
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.deployment.bundle import Bundle
 from edgekit.devices.ssh_link.address import Address
 from edgekit.devices.ssh_link.connection import Connection, connect
-from edgekit.errors import DeviceError, DeviceLost
+from edgekit.errors import DeviceError, DeviceLost, UserError
 from edgekit.paths import ONBOARD
 from edgekit.progress import Say, silent
 from edgekit.scratch import scratch_folder
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 STEPS = (
     "connect", "open", "receive", "upload", "verify", "unpack", "environment", "golden", "latency",
-    "switch", "prune",
+    "service", "switch", "prune",
 )  # fmt: skip
-"""What a deploy does, in order; each begins when the one before it has succeeded."""
+"""What a deploy does, in order; each begins when the one before it has succeeded.
+
+`service` only where a unit is given.
+"""
 
 ANSWER_S = 3600.0
 """The longest step is installing a runtime on a slow board, at most half an hour of pip."""
@@ -48,7 +51,9 @@ class DeployRequest:
     `python` is the board's own, by name or path. `max_p90_ms` holds beside the bundle's own
     limit. `require_signature`: refuse a bundle that nobody in the board's `trusted` has signed,
     even where the board has no such list. `allow_older`: take one whose release number is below
-    the highest that has served there. `keep` versions stay, the new one among them.
+    the highest that has served there. `keep` versions stay, the new one among them. `service` is
+    a systemd unit to install for the user and to restart at the switch; a version whose unit does
+    not come up is taken back. An application that has one already has it restarted without it.
     """
 
     bundle: Bundle
@@ -58,6 +63,7 @@ class DeployRequest:
     allow_older: bool = False
     keep: int = KEEP
     wait: float = WAIT_S
+    service: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,7 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
     ended: the version that served before still does, unless the new one does by then.
     """
     bundle, name = request.bundle, str(address)
+    unit = check_unit(request.service)
     app, version = bundle.name, bundle.sha256
     say(name, "connect")
     with reached(address, request.python) as board:
@@ -136,6 +143,10 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
             raise DeviceError(f"{name}: the bundle has another hash there: check the board's disk")
         signed_by = seen.get("signed_by")
         if already:
+            if unit:
+                say(name, "service")
+                board.ask("service", **unit)
+            board.ask("restart")
             board.ask("prune", keep=request.keep)  # the run before may have ended just there
             say(name, "done")
             return Deployed(
@@ -154,6 +165,9 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
         board.ask("golden")
         say(name, "latency")
         p90_ms = board.ask("latency", limit_ms=request.max_p90_ms)["p90_ms"]
+        if unit:
+            say(name, "service")
+            board.ask("service", **unit)
         say(name, "switch")
         board.ask("switch")
         say(name, "prune")
@@ -168,6 +182,21 @@ def deploy(request: DeployRequest, address: Address, say: Say = silent) -> Deplo
         python=python,
         p90_ms=p90_ms,
     )
+
+
+def check_unit(file: Path | None) -> dict[str, str] | None:
+    """Return a unit's name and text. Raises UserError for a file that is none."""
+    if file is None:
+        return None
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--service {file} cannot be read ({error}): give a .service file"
+        ) from None
+    if file.suffix != ".service" or "[Service]" not in text:
+        raise UserError(f"--service {file} is no systemd unit: give a .service file")
+    return {"unit": file.name, "text": text}
 
 
 def roll_back(

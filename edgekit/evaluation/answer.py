@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
+from edgekit.annotation import FORMATS, Mark, save_annotated
 from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.devices import open_device
-from edgekit.errors import BadData, EdgekitError
+from edgekit.errors import BadData, EdgekitError, UserError
 from edgekit.session import entry, lay_out
 from edgekit.targets import HOST, load_target
 
@@ -24,6 +26,19 @@ SQUARE = 1.35
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoundBox:
+    """One box of a detection: its class, how sure it is (0 to 1), and two corners, x and y of each.
+
+    The corners are pixels of the upright picture, or the network's own numbers where it takes none.
+    """
+
+    label: str
+    index: int
+    confidence: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one output says of an image; its kind tells which fields there are.
 
@@ -31,8 +46,9 @@ class Decision:
     1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
     scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
     `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
-    `shape` and `range`: an image's height, width and channels, and its least and largest value.
-    `abstained`: the label was withheld, because the confidence was below what was asked for.
+    `boxes`: a detection's, the surest first. `shape` and `range`: an image's height, width and
+    channels, and its least and largest value. `abstained`: the label was withheld, because the
+    confidence was below what was asked for.
     """
 
     index: int | None = None
@@ -43,6 +59,7 @@ class Decision:
     labels: dict[str, float] | None = None
     shares: dict[str, float] | None = None
     vector: tuple[float, ...] | None = None
+    boxes: tuple[FoundBox, ...] | None = None
     shape: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
     abstained: bool = False
@@ -52,6 +69,8 @@ class Decision:
         """The answer as JSON holds it: a label, a number, or all there is of other kinds."""
         if self.shape is not None:
             return {"shape": self.shape, "range": self.range}
+        if self.boxes is not None:
+            return [asdict(box) for box in self.boxes]
         found = (self.label, self.value, self.labels, self.shares, self.vector)
         return next((value for value in found if value is not None), None)
 
@@ -64,6 +83,9 @@ class Decision:
             return self.label
         if self.value is not None:
             return f"{self.value:.4g} {self.unit}".strip()
+        if self.boxes is not None:
+            counts = Counter(box.label for box in self.boxes)
+            return ", ".join(f"{count} {label}" for label, count in counts.items()) or "none"
         if self.labels is not None:
             return ", ".join(self.labels) or "none"
         if self.shares is not None:
@@ -173,6 +195,56 @@ def _withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, 
         else decision
         for name, decision in outputs.items()
     }
+
+
+def marks_of(answer: Answer) -> list[Mark]:
+    """Return the face of an answer and what is said of it, and every box that a detector found."""
+    marks = []
+    if answer.box is not None:
+        said = tuple(f"{name} {words}" for name, words in in_words(answer).items())
+        marks.append(Mark(box=answer.box, lines=said))
+    for decision in answer.outputs.values():
+        for found in (decision and decision.boxes) or ():
+            line = f"{found.label} {found.confidence:.0%}"
+            marks.append(Mark(box=found.box, lines=(line,), colour=found.index))
+    return marks
+
+
+def in_words(answer: Answer) -> dict[str, str]:
+    """Return each output's answer in few words, with its confidence where it has one."""
+    return {
+        name: decision.text
+        + ("" if (sure := decision.confidence) is None else f" ({100 * sure:.0f} %)")
+        for name, decision in answer.outputs.items()
+        if decision is not None and decision.boxes is None
+    }
+
+
+def save_pictures(answers: Sequence[Answer], folder: Path) -> list[Path]:
+    """Write each picture with its boxes into `folder`, as NAME-boxes.jpg (.png of other formats).
+
+    Returns the files, in order. Raises UserError where the artifact finds neither faces nor boxes.
+    """
+    pictures: dict[str, list[Mark]] = {}
+    for answer in answers:
+        found = [d for d in answer.outputs.values() if d is not None and d.boxes is not None]
+        if not found and answer.box is None and not answer.fault:
+            raise UserError(
+                "--save draws boxes, and this artifact has no detection and no subject to find: "
+                "leave it out"
+            )
+        pictures.setdefault(answer.image, []).extend(marks_of(answer))
+    saved: list[Path] = []
+    for image, marks in pictures.items():
+        source = Path(image)
+        suffix = source.suffix.lower() if source.suffix.lower() in FORMATS else ".png"
+        path, number = folder / f"{source.stem}-boxes{suffix}", 1
+        while path in saved:
+            number += 1
+            path = folder / f"{source.stem}-{number}-boxes{suffix}"
+        save_annotated(source.read_bytes(), marks, path)
+        saved.append(path)
+    return saved
 
 
 def _timeout(images: int) -> float:

@@ -6,6 +6,13 @@
                                                        an answer
     python3 runner.py serve [--whole] [ARTIFACT] FOLDER          every file of a folder, by name
     python3 runner.py golden [ARTIFACT]     does it answer here as it did where it was bundled?
+    python3 runner.py APP.py [ARGUMENT ...] run an application that imports this file
+
+In an application:
+
+    from runner import load
+    model = load()                          # the artifact beside this file
+    model("face.jpg")                       # or an array of pixels: {"age": {"label": ...}, ...}
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
@@ -23,6 +30,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -60,7 +68,10 @@ Others stay shut: EPS starts Ghostscript, and a small ICO can take hundreds of m
 """
 
 _ORIENTATION = 0x0112
-"""The EXIF tag that says how a picture lies; from 5 to 8 it is stored on its side."""
+"""The EXIF tag that says how a picture lies."""
+
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""Its values for a picture that is stored on its side."""
 
 _TURNS = (
     "FLIP_LEFT_RIGHT",
@@ -102,39 +113,10 @@ def decode(
     an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
     integers).
     """
-    fast = fit == "stretch" and filter == "bilinear"
-    least = _scaled((1, 1), height, width, resize_to, fit) if fast else None
-    image = open_picture(data, "L" if grey else "RGB", least)
+    draft = fit == "stretch" and filter == "bilinear"
+    scale = (lambda size: _scaled(size, height, width, resize_to, fit)) if draft else None
+    image = upright(data, "L" if grey else "RGB", scale)
     return _fitted(image, height, width, resize_to, fit, filter, pad, cut)
-
-
-def open_picture(data: bytes, mode: str = "RGB", least: "Optional[tuple[int, int]]" = None) -> Any:
-    """Return an image file as Pillow's image: upright, opaque, 8 bits a channel, in `mode`.
-
-    With `least` (width, height) a JPEG may come smaller than it is, but not below that size.
-    Raises as `decode`.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with _decoding():
-            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from None
-    except UnidentifiedImageError:
-        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-    with encoded, _decoding():
-        if encoded.width * encoded.height > MAX_PIXELS:
-            raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        if least is not None:
-            on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-            encoded.draft(mode, least[::-1] if on_its_side else least)
-        encoded.load()
-        image = _plain(encoded).convert(mode)
-        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
-        if isinstance(turn, int) and 2 <= turn <= 8:
-            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
-    return image
 
 
 def _fitted(
@@ -166,6 +148,72 @@ def _fitted(
     # torchvision's CenterCrop rounds a half to the even number.
     top, left = (round(s / 2) if fit == "crop" else s // 2 for s in spare)
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def upright(
+    data: bytes,
+    mode: str = "RGB",
+    scale: "Optional[Callable[[tuple[int, int]], tuple[int, int]]]" = None,
+) -> Any:
+    """Return an encoded image as a Pillow image, turned upright by its EXIF tag.
+
+    `scale` takes its size and returns the smallest that will do. Raises as `decode`.
+    """
+    from PIL import Image
+
+    encoded = _opened(data)
+    with encoded, _decoding():
+        turn = encoded.getexif().get(_ORIENTATION)
+        if scale:
+            target = scale(encoded.size)
+            encoded.draft(mode, target[::-1] if turn in _ON_ITS_SIDE else target)
+        encoded.load()
+        image = _plain(encoded).convert(mode)
+        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
+        if isinstance(turn, int) and 2 <= turn <= 8:
+            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
+    return image
+
+
+def picture_size(data: bytes) -> "tuple[int, int]":
+    """Return the width and height of an encoded image, as it is upright. Raises as `decode`."""
+    with _opened(data) as encoded, _decoding():
+        turned = encoded.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        size: "tuple[int, int]" = encoded.size[::-1] if turned else encoded.size
+    return size
+
+
+def _opened(data: bytes) -> Any:
+    """Return an encoded image of which nothing is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _decoding():
+            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    except UnidentifiedImageError:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
+    if encoded.width * encoded.height > MAX_PIXELS:
+        raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
+    return encoded
+
+
+def framing(spec: Dict[str, Any], size: "tuple[int, int]") -> "tuple[tuple[float, ...], ...]":
+    """Return the scales and offsets, (x, y), from a picture of `size` to the network's input.
+
+    `size` is (width, height), `spec` a manifest's `input`. What lies at x in the upright picture
+    is at x times the scale plus the offset in the pixels that `decode_for` returns.
+    """
+    frame = spec["width"], spec["height"]
+    fit = spec.get("fit", "stretch")
+    scaled = _scaled(size, spec["height"], spec["width"], spec.get("resize_to"), fit)
+    spare = [frame[i] - scaled[i] for i in (0, 1)]
+    if fit == "letterbox":
+        offsets = [s // 2 for s in spare]
+    else:
+        offsets = [-round(-s / 2) if fit == "crop" else -(-s // 2) for s in spare]
+    return tuple(scaled[i] / size[i] for i in (0, 1)), tuple(map(float, offsets))
 
 
 def _scaled(
@@ -283,7 +331,7 @@ def decode_faces(data: bytes, spec: Dict[str, Any], cut: bool = True) -> "List[t
     the whole picture. Faces come from left to right.
     Raises NoFace where there is none, ModuleNotFoundError without dlib, else as `decode`.
     """
-    picture = open_picture(data)
+    picture = upright(data)
     frames = [_around(box, spec) for box in find_faces(picture)]
     if not frames:
         raise NoFace("no face found")
@@ -439,6 +487,34 @@ def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
     return array.astype(dtype)
 
 
+def fitted(pixels: Any, manifest: Dict[str, Any]) -> Array:
+    """Return pixels at the network's size; those of that size are taken as they are.
+
+    Raises ValueError for an array that is no picture, or where the network takes no picture.
+    """
+    spec = manifest.get("input")
+    if not spec or manifest.get("tensors"):
+        named = ", ".join(input_names(manifest))
+        raise ValueError(f"the model takes arrays by name: give a dict with {named}")
+    grey = spec["colour"] == "GREY"
+    array = np.asarray(pixels)
+    if array.ndim == 2 and grey:
+        array = array[..., None]
+    channels = 1 if grey else 3
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or not array.size:
+        raise ValueError(
+            f"the array is {array.dtype} {array.shape}: give uint8 pixels, height x width x "
+            f"{channels} ({'grey' if grey else 'RGB'})"
+        )
+    if array.shape[:2] == (spec["height"], spec["width"]):
+        return np.ascontiguousarray(array)
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array[..., 0] if grey else array).save(buffer, "PPM")
+    return decode_for(buffer.getvalue(), spec)
+
+
 def feed(sample: Any, manifest: Dict[str, Any]) -> Any:
     """Return what the artifact takes of one sample: a tensor, or a list of them, in order.
 
@@ -486,7 +562,8 @@ def feed_image(pixels: Array, manifest: Dict[str, Any]) -> Array:
 def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """Return what one output says of one image, by its kind, or None for a plain tensor.
 
-    `value` is the output of one image, with its batch dimension.
+    `value` is the output of one image, with its batch dimension; of a detection, what `read_with`
+    makes of it.
     """
     decider = DECIDERS.get(output["kind"])
     return decider(np.asarray(value, dtype=np.float64), output) if decider else None
@@ -555,6 +632,22 @@ def _decide_map(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
+def _decide_boxes(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the boxes that are sure enough, the surest first, as corners in the output's unit."""
+    boxes, scores, classes = detections(value[0], output, output["threshold"])
+    return {
+        "boxes": [
+            {
+                "label": output["labels"][index],
+                "index": int(index),
+                "confidence": float(score),
+                "box": [float(number) for number in box],
+            }
+            for box, score, index in zip(boxes, scores, classes)
+        ]
+    }
+
+
 DECIDERS: "Dict[str, Callable[[Array, Dict[str, Any]], Dict[str, Any]]]" = {
     "classification": _decide_class,
     "ordinal": _decide_class,
@@ -564,6 +657,7 @@ DECIDERS: "Dict[str, Callable[[Array, Dict[str, Any]], Dict[str, Any]]]" = {
     "embedding": _decide_embedding,
     "image": _decide_image,
     "segmentation": _decide_map,
+    "detection": _decide_boxes,
 }
 """What is printed of an output, by its kind."""
 
@@ -583,6 +677,158 @@ def class_map(values: Array, output: Dict[str, Any]) -> Array:
     if count == 2:
         return (flat > (0.5 if output.get("scores") == "probabilities" else 0)).astype(np.int64)
     return np.rint(flat).astype(np.int64)
+
+
+# Boxes
+
+
+MAX_BOXES = 300
+"""Of one picture, and one label's of those that are judged: no detector is trained for more."""
+
+
+def read_with(output: Dict[str, Any], values: "Dict[str, Array]") -> Array:
+    """Return what an output's answer is read from: its own values, (N, ...), of `values` by name.
+
+    Of a detection, with the outputs that hold its boxes and classes: (N, ROWS, 4 + SCORES), where
+    the four are two corners (x, y, x, y), and the scores are one probability a label or, where
+    its row is `final`, a probability and a class index.
+    """
+    own = values[output["name"]]
+    spec = output.get("boxes")
+    if not spec:
+        return own
+    labels, final = len(output["labels"]), spec["row"] == "final"
+    own = np.asarray(own, np.float32)
+    if spec["output"]:
+        boxes = _rows(np.asarray(values[spec["output"]], np.float32), 4)
+        scores = _rows(own, 1 if final else labels)
+    else:
+        extra = {"final": 2, "scores": labels, "objectness": 1 + labels}[spec["row"]]
+        rows = _rows(own, 4 + extra)
+        boxes, scores = rows[..., :4], rows[..., 4:]
+    if final:
+        if spec["classes"]:
+            classes = _rows(np.asarray(values[spec["classes"]], np.float32), 1)
+            scores = np.concatenate([scores, classes], -1)
+        sure = scores[..., :1]
+        if output.get("scores") == "logits":
+            scores = np.concatenate([_sigmoid(sure), scores[..., 1:]], -1)
+    else:
+        if output.get("scores") == "logits":
+            scores = _sigmoid(scores) if spec["background"] is None else _softmax(scores)
+        if spec["row"] == "objectness":
+            scores = scores[..., 1:] * scores[..., :1]
+    return np.concatenate([_corners(boxes, spec["format"]), scores], -1)
+
+
+def _rows(values: Array, width: int) -> Array:
+    """Return an output as rows of `width` numbers, (N, ROWS, width); channels may be first."""
+    if values.ndim == 2:
+        values = values[..., None]
+    return values if values.shape[2] == width else values.transpose(0, 2, 1)
+
+
+def _corners(boxes: Array, form: str) -> Array:
+    """Return boxes of any form as two corners, x and y of each."""
+    if form == "xyxy":
+        return boxes
+    if form == "yxyx":
+        return boxes[..., [1, 0, 3, 2]]
+    size = boxes[..., 2:]
+    first = boxes[..., :2] - size / 2 if form == "cxcywh" else boxes[..., :2]
+    return np.concatenate([first, first + size], -1)
+
+
+def _sigmoid(values: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(values, -80, 80)))
+
+
+def _softmax(values: Array) -> Array:
+    shares = np.exp(values - values.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def detections(
+    rows: Array, output: Dict[str, Any], threshold: float, every: bool = False
+) -> "tuple[Array, Array, Array]":
+    """Return boxes (B, 4), scores (B) and class indices (B) of one picture, the surest first.
+
+    `rows` is `read_with`'s, of one picture. A row counts by its best label or, with `every`, by
+    each label that reaches the threshold, as those count who measure a mean average precision. Of
+    boxes of one label that overlap by more than the output's `overlap` the surest is kept.
+    """
+    spec = output["boxes"]
+    if spec["row"] == "final":
+        places = np.flatnonzero(rows[:, 4] >= threshold)
+        scores, classes = rows[places, 4], np.rint(rows[places, 5]).astype(np.int64)
+        known = (classes >= 0) & (classes < len(output["labels"]))
+        if spec["background"] is not None:
+            known &= classes != spec["background"]
+        places, scores, classes = places[known], scores[known], classes[known]
+    else:
+        grid = rows[:, 4:]
+        if spec["background"] is not None:
+            grid = grid.copy()
+            grid[:, spec["background"]] = -1
+        if every:
+            places, classes = np.nonzero(grid >= threshold)
+        else:
+            best = grid.argmax(1)
+            places = np.flatnonzero(grid[np.arange(len(grid)), best] >= threshold)
+            classes = best[places]
+        scores = grid[places, classes]
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, classes = rows[places[order], :4], scores[order], classes[order]
+    if spec["row"] == "final":
+        kept = np.arange(min(len(boxes), MAX_BOXES))
+    else:
+        kept = suppress(boxes, classes, spec["overlap"])
+    return boxes[kept], scores[kept], classes[kept]
+
+
+def suppress(boxes: Array, classes: Array, overlap: float) -> Array:
+    """Return the places of boxes, sorted by score, that no surer one of their class overlaps."""
+    kept: List[int] = []
+    left = np.arange(len(boxes))
+    while len(left) and len(kept) < MAX_BOXES:
+        first, left = left[0], left[1:]
+        kept.append(first)
+        same = classes[left] == classes[first]
+        left = left[~(same & (ious(boxes[first], boxes[left]) > overlap))]
+    return np.array(kept, np.int64)
+
+
+def ious(box: Array, others: Array) -> Array:
+    """Return the intersection over union of one box with each of N others, (N)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.prod(np.clip(sides, 0, None), axis=1)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    either = np.prod(box[2:] - box[:2]) + areas - shared
+    return np.where(either > 0, shared / np.where(either > 0, either, 1), 0.0)
+
+
+def in_picture(
+    decision: Dict[str, Any],
+    output: Dict[str, Any],
+    spec: Dict[str, Any],
+    size: "tuple[int, int]",
+) -> Dict[str, Any]:
+    """Return a detection's answer with its boxes in pixels of the upright picture of `size`.
+
+    What lies outside of the picture is cut off; a box of which nothing is left is left out.
+    """
+    scales, offsets = framing(spec, size)
+    frame = (spec["width"], spec["height"])
+    unit = frame if output["boxes"]["unit"] == "fractions" else (1, 1)
+    found = []
+    for item in decision["boxes"]:
+        box = [
+            min(max((item["box"][i] * unit[i % 2] - offsets[i % 2]) / scales[i % 2], 0.0), limit)
+            for i, limit in enumerate((*map(float, size), *map(float, size)))
+        ]
+        if box[0] < box[2] and box[1] < box[3]:
+            found.append({**item, "box": box})
+    return {**decision, "boxes": found}
 
 
 # What kinds are judged by, over N images: the larger the better.
@@ -634,13 +880,64 @@ def _mean_iou(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
     return float(np.mean(ratios))
 
 
+MATCHED_IOU = 0.5
+"""Two boxes of one label that overlap by so much show the same thing."""
+
+
+def _matched(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return the share of boxes that both give, each less the distance of the two scores.
+
+    Of either side count the boxes at the threshold; a partner may be as unsure as half of it, so
+    that one who is just over and one who is just under cost their distance and no more. Where the
+    reference finds nothing at all, the threshold is half of its largest score instead.
+    """
+    least = output["threshold"]
+    top = max(_largest(rows, output) for rows in reference)
+    if 0 < top < least:
+        least = top / 2
+    points, count = 0.0, 0
+    for mine, theirs in zip(ours, reference):
+        sides = [detections(rows, output, least / 2) for rows in (mine, theirs)]
+        for these, those in (sides, sides[::-1]):
+            similar = _partners(these, those, least)
+            points, count = points + sum(similar), count + len(similar)
+    return points / count if count else 1.0
+
+
+def _largest(rows: Array, output: Dict[str, Any]) -> float:
+    """Return the largest score of one picture's rows."""
+    _, scores, _ = detections(rows, output, 1e-9)
+    return float(scores[0]) if len(scores) else 0.0
+
+
+def _partners(these: Any, those: Any, least: float) -> List[float]:
+    """Return for each of these boxes 1 less the distance of its partner's score, 0 for none."""
+    free = np.ones(len(those[0]), bool)
+    similar = []
+    for box, score, index in zip(*these):
+        if score < least:
+            break
+        overlaps = np.where(free & (those[2] == index), ious(box, those[0]), 0.0)
+        place = int(overlaps.argmax()) if len(overlaps) else 0
+        if len(overlaps) and overlaps[place] >= MATCHED_IOU:
+            free[place] = False
+            similar.append(1 - abs(float(score) - float(those[1][place])))
+        else:
+            similar.append(0.0)
+    return similar
+
+
 METRICS: "Dict[str, tuple[str, Callable[[Array, Array, Dict[str, Any]], float]]]" = {
     "multilabel": ("shared labels", _jaccard),
     "embedding": ("cosine", _cosine),
     "image": ("PSNR", _psnr),
     "segmentation": ("mean IoU", _mean_iou),
+    "detection": ("matched boxes", _matched),
 }
-"""The name and the function of what a kind is judged by: (ours, reference, output) → a number."""
+"""The name and the function of what a kind is judged by: (ours, reference, output) → a number.
+
+Both are what `read_with` returns.
+"""
 
 
 # Distances between answers
@@ -755,9 +1052,66 @@ def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], 
 
 def load_ai_edge_litert(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load a .tflite file in LiteRT, with its default XNNPACK delegate."""
+    if computes_in_half(manifest):
+        return _half_litert(model, threads)
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter(Interpreter(model_path=model, num_threads=threads))
+
+
+def computes_in_half(manifest: Dict[str, Any]) -> bool:
+    """Tell whether an artifact is to be computed in half precision, and this CPU can.
+
+    Others compute it in float32: its answers are then the more exact.
+    """
+    return manifest.get("precision") == "fp16-compute" and has_half()
+
+
+def has_half() -> bool:
+    """Tell whether this CPU has vector arithmetic in half precision (Arm's asimdhp)."""
+    return bool(re.search(r"^Features\s*:.*\basimdhp\b", _read("/proc/cpuinfo"), re.MULTILINE))
+
+
+FORCE_FP16 = 4
+"""TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16: convolutions and all else in half precision."""
+
+
+def _half_litert(model: str, threads: int) -> Invoke:
+    """Load a .tflite file in LiteRT's compiled model: its interpreter cannot ask for fp16."""
+    from ai_edge_litert.compiled_model import (
+        CompiledModel,
+        CpuOptions,
+        HardwareAccelerator,
+        Options,
+    )
+
+    cpu = CpuOptions(num_threads=threads, xnnpack_flags=FORCE_FP16)
+    compiled = CompiledModel.from_file(
+        model, options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    )
+    ((key, ends),) = compiled.get_signature_list().items()
+    details = compiled.get_output_tensor_details(key)
+    given, taken = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    places = [int((re.findall(r"args_([0-9]+)", name) or [0])[0]) for name in ends["inputs"]]
+    order = sorted(range(len(taken)), key=lambda at: _last_number(ends["outputs"][at]))
+
+    def invoke(tensor: Any) -> List[Array]:
+        tensors = tensor if isinstance(tensor, list) else [tensor]
+        for buffer, place in zip(given, places):
+            buffer.write(np.ascontiguousarray(tensors[place]))
+        compiled.run_by_index(0, given, taken)
+        values = []
+        for at in order:
+            said = details[ends["outputs"][at]]
+            count, dtype = int(np.prod(said["shape"])), np.dtype(said["dtype"])
+            values.append(np.array(taken[at].read(count, dtype)).reshape(said["shape"]))
+        return values
+
+    return invoke
+
+
+def _last_number(name: str) -> int:
+    return int((re.findall(r"[0-9]+", name) or ["0"])[-1])
 
 
 def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
@@ -794,17 +1148,17 @@ def _interpreter(interpreter: Any) -> Invoke:
     return invoke
 
 
-def openvino_settings(threads: int) -> Dict[str, Any]:
+def openvino_settings(threads: int, half: bool = False) -> Dict[str, Any]:
     """Return the CPU plugin's settings.
 
     Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
-    and no longer compute the model that was proven.
+    and no longer compute the model that was proven. `half`: at half precision.
     """
     return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "f16" if half else "f32",
     }
 
 
@@ -812,7 +1166,8 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin."""
     import openvino
 
-    compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
+    settings = openvino_settings(threads, computes_in_half(manifest))
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
     several = len(input_names(manifest)) > 1
@@ -893,8 +1248,19 @@ def load_ncnn(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
 def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Answer zeros at once: what is left of a measurement is the harness's own cost."""
     scored = ("classification", "ordinal", "multilabel")
-    sizes = [len(o["labels"]) if o["kind"] in scored else 1 for o in manifest["outputs"]]
-    answer = [np.zeros((1, size), np.float32) for size in sizes]
+    outputs = manifest["outputs"]
+    shapes: "Dict[str, tuple[int, ...]]" = {
+        o["name"]: (1, len(o["labels"]) if o["kind"] in scored else 1) for o in outputs
+    }
+    for output in (o for o in outputs if o.get("boxes")):
+        boxes, labels = output["boxes"], len(output["labels"])
+        row = {"final": 2, "scores": labels, "objectness": 1 + labels}[boxes["row"]]
+        shapes[output["name"]] = (1, 1, row if boxes["output"] else 4 + row)
+        if boxes["output"]:
+            shapes[boxes["output"]] = (1, 1, 4)
+        if boxes["classes"]:
+            shapes[output["name"]] = shapes[boxes["classes"]] = (1, 1)
+    answer = [np.zeros(shapes[output["name"]], np.float32) for output in outputs]
     return lambda tensor: answer
 
 
@@ -1045,14 +1411,49 @@ class Loaded:
             return read_samples(Path(job["samples"]).read_bytes(), self.manifest)
         return np.load(job["pixels"], allow_pickle=False)
 
-    def answer(self, sample: Any) -> Dict[str, Any]:
-        """Return each output's decision on one sample."""
+    def __call__(self, given: Any) -> Dict[str, Any]:
+        """Return each output's decision by its name, as `predict` prints it.
+
+        `given` is a path, an encoded file's bytes, or pixels: uint8 RGB, height × width × 3 (grey:
+        height × width, with or without × 1). Pixels of another size than the network's are fitted
+        to it as a file's are. A model that takes tensors is given arrays by input name. Raises
+        OSError or ValueError for what cannot be read.
+        """
+        if isinstance(given, (str, os.PathLike)):
+            given = Path(given).read_bytes()
+        if isinstance(given, (bytes, bytearray, memoryview)):
+            return self.answer(self.sample(bytes(given)), bytes(given))
+        if isinstance(given, dict):
+            buffer = io.BytesIO()
+            save_arrays(buffer, given)
+            return self.answer(self.sample(buffer.getvalue()))
+        return self.answer(fitted(given, self.manifest))
+
+    def answer(self, sample: Any, data: bytes = b"") -> Dict[str, Any]:
+        """Return each output's decision on one sample; boxes in the picture that `data` encodes.
+
+        Without `data`, and where no input is an image, boxes are as the network gives them. What
+        an output is read with says nothing for itself.
+        """
+        outputs = self.manifest["outputs"]
         values = self.invoke(feed(sample, self.manifest))
-        return {o["name"]: decide(v, o) for o, v in zip(self.manifest["outputs"], values)}
+        named = {output["name"]: value for output, value in zip(outputs, values)}
+        found = {o["name"]: decide(read_with(o, named), o) for o in outputs}
+        for output in outputs:
+            boxes = output.get("boxes")
+            if boxes and data and not self.manifest.get("tensors"):
+                spec, decision = self.manifest["input"], found[output["name"]] or {}
+                found[output["name"]] = in_picture(decision, output, spec, picture_size(data))
+            for part in (boxes["output"], boxes["classes"]) if boxes else ():
+                found.pop(part, None)
+        return found
 
 
 def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Time load, first, invoke and end to end apart; print every raw sample, in seconds."""
+    manifest = json.loads((Path(job["artifact"]) / "manifest.json").read_text())
+    if manifest.get("precision") == "fp16-compute" and not has_half():
+        raise ValueError("this CPU has no half-precision arithmetic: it would time float32")
     encoded = [Path(path).read_bytes() for path in job["images"]]
     loaded = Loaded(job, runtimes)
     tensors = [feed(loaded.sample(data), loaded.manifest) for data in encoded]
@@ -1063,7 +1464,9 @@ def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     minimum = (float(job["min_seconds"]), int(job["min_count"]))
     invoke_s = _collect(loaded.invoke, tensors, *minimum)
     conditions.append(condition())
-    end_to_end_s = _collect(lambda data: loaded.answer(loaded.sample(data)), encoded, 0, minimum[1])
+    end_to_end_s = _collect(
+        lambda data: loaded.answer(loaded.sample(data), data), encoded, 0, minimum[1]
+    )
     conditions.append(condition())
     _print(
         {
@@ -1178,7 +1581,10 @@ def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
         for output in loaded.manifest["outputs"]:
             name = output["name"]
             limit = record["limits"][name]
-            compared[name], fault = _compare(ours[name], answers[name], output, limit)
+            mine, theirs = ours[name], answers[name]
+            if "min_score" in limit:
+                mine, theirs = read_with(output, ours), read_with(output, answers)
+            compared[name], fault = _compare(mine, theirs, output, limit)
             faults += [f"{name}: {fault}"] if fault else []
     _print(
         {
@@ -1266,7 +1672,9 @@ def _predict(loaded: Loaded, path: str, find: bool) -> None:
     try:
         data = Path(path).read_bytes()
         faces = loaded.faces(data) if find else [(None, loaded.sample(data))]
-        answers = [(frame, loaded.answer(sample)) for frame, sample in faces]
+        answers = [
+            (frame, loaded.answer(sample, b"" if frame else data)) for frame, sample in faces
+        ]
     except (OSError, ValueError) as error:
         _print({**event, "error": str(error), "kind": type(error).__name__})
         return
@@ -1288,6 +1696,23 @@ def _files(folder: str) -> List[str]:
 
 def _print(event: Dict[str, Any]) -> None:
     print(json.dumps(event), flush=True)
+
+
+def load(folder: Any = HERE, threads: int = 0) -> Loaded:
+    """Return the artifact in a folder, ready to be called; without one, that beside this file.
+
+    `threads` is 0 for all cores. Raises what the runtime raises where it cannot load it.
+    """
+    job = _artifact_job(str(folder))
+    return Loaded({**job, "threads": threads or job["threads"]}, RUNTIMES)
+
+
+def _run_application(arguments: Sequence[str]) -> int:
+    """Run a program by its path, as `python APP.py` would; `import runner` finds this file."""
+    sys.argv[:] = list(arguments)
+    sys.path.insert(1, str(Path(arguments[0]).resolve().parent))  # after the runner's own folder
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
 
 
 def _artifact_job(folder: str) -> Dict[str, Any]:
@@ -1314,6 +1739,8 @@ def main(
     word, rest = "".join(arguments[:1]), list(arguments[1:])
     whole = rest[:1] == ["--whole"]
     rest = rest[whole:]
+    if word.endswith(".py"):
+        return _run_application(arguments)
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingPackage
 from edgekit.paths import RESULTS
+from edgekit.progress import Say, silent
 from edgekit.report.columns import SHOWN
 from edgekit.report.formats import Told, shown_cell
 from edgekit.report.record_details import Details, details
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 _OWN = frozenset({"artifacts"})
 """Long tables that are there without the seed paper's."""
+_FOLDED = frozenset({"trace", "confusion"})
+"""Kinds of plots that are asked for after a doubt, not before: the page opens them on a click."""
+_MOST = 4
+"""Short tables that are open; of more the page opens the rest on a click."""
 _PROVENANCE = frozenset({"provenance"})
 WORDS = {
     "measured": "on that device, in real time; every sample is saved",
@@ -84,11 +89,13 @@ def html_page(
     summary: Sequence[Told] = (),
     short: Sequence[Table] | None = None,
     paper: bool = False,
+    say: Say = silent,
 ) -> str:
     """Return the whole report as HTML, the summary first; equal records give equal text.
 
     `made` are the plots, where they were drawn already; `short` are the tables that
-    people read, where they were made already; `paper` adds the seed paper's.
+    people read, where they were made already; `paper` adds the seed paper's. `say` is
+    called with each part that is begun.
     Raises MissingPackage without jinja2 or matplotlib.
     """
     try:
@@ -100,10 +107,12 @@ def html_page(
     from edgekit.report.plots.canvas import drawing
     from edgekit.report.plots.inline import inline
 
+    say("page", "reading the records")
     known = details(saved, results)
-    drawn = []
+    drawn: list[dict[str, Any]] = []
     with drawing():
-        for section in made if made is not None else sections(saved):
+        for section in made if made is not None else sections(saved, say):
+            say("page", f"adding {section.title.lower()}")
             plots = [
                 {
                     "title": plot.title,
@@ -114,6 +123,7 @@ def html_page(
                 for number, plot in enumerate(section.plots)
             ]
             drawn.append({"section": section, "plots": plots})
+    say("page", "writing the tables")
     script = (_TEMPLATES / "report.js").read_text()
     style = _colours() + (_TEMPLATES / "report.css").read_text()
     environment = jinja2.Environment(
@@ -125,16 +135,18 @@ def html_page(
     )
     return environment.get_template("report.html").render(
         summary=summary,
+        most=_MOST,
         short=[
             shown_table(table, known)
             for table in (short_tables(saved, paper=paper) if short is None else short)
         ],
         tables=[
-            shown_table(table, known)
+            shown_table(table if paper else _own(table), known)
             for table in tables_of(saved)
             if paper or table.name in _OWN or any(table.sources)
         ],
-        sections=drawn,
+        drawn=[item for item in drawn if item["section"].name not in _FOLDED],
+        folded=[item for item in drawn if item["section"].name in _FOLDED],
         records=list(known.values()),
         words=WORDS,
         script=script,
@@ -157,6 +169,18 @@ def shown_table(table: Table, known: dict[str, Details]) -> ShownTable:
     )
     return ShownTable(
         name=table.name, title=table.title, columns=columns, rows=rows, notes=table.notes
+    )
+
+
+def _own(table: Table) -> Table:
+    """Return a table without the rows that no record of the reader's is behind."""
+    if not table.sources:
+        return table
+    kept = [place for place, source in enumerate(table.sources) if source is not None]
+    return replace(
+        table,
+        rows=tuple(table.rows[place] for place in kept),
+        sources=tuple(table.sources[place] for place in kept),
     )
 
 

@@ -11,10 +11,12 @@ from edgekit.report.scatter_points import Quality, qualities
 from edgekit.report.table import Cell, Table
 from edgekit.results import (
     AccuracyRecord,
+    AnyRecord,
     ArtifactFacts,
     EmulationRecord,
     Measurement,
     PredictionRecord,
+    record_key,
     slug,
 )
 
@@ -58,27 +60,30 @@ def _newest(measurements: Iterable[Measurement]) -> list[Measurement]:
 def _measured(
     model: str, place: str, rows: Sequence[Measurement], accuracy: Sequence[AccuracyRecord]
 ) -> Table:
-    made = [row | _shares(m.artifact, accuracy) for m, row in ranked(rows)]
+    made = [(m, row | _shares(m.artifact, accuracy)) for m, row in ranked(rows)]
     return _table(model, place, made, (*doubts(rows), *_data(rows, accuracy)))
 
 
 def _predicted(
     model: str, place: str, rows: Sequence[PredictionRecord], accuracy: Sequence[AccuracyRecord]
 ) -> Table:
-    made: list[dict[str, Cell]] = []
+    made: list[tuple[AnyRecord, dict[str, Cell]]] = []
     for record in sorted(rows, key=lambda r: (r.seconds, r.label)):
         facts = record.artifact
         ends = (1e3 * value for value in (record.seconds, record.low, record.high))
         made.append(
-            {
-                "artifact": f"{facts.backend}-{facts.precision}",
-                "runtime": record.runtime,
-                "threads": record.threads,
-                "p50, ms": cells.with_interval(*ends),
-                "size": cells.size(facts.bytes),
-                **_shares(facts, accuracy),
-                "result": "calibrated" if record.calibrated else "uncalibrated",
-            }
+            (
+                record,
+                {
+                    "artifact": f"{facts.backend}-{facts.precision}",
+                    "runtime": record.runtime,
+                    "threads": record.threads,
+                    "p50, ms": cells.with_interval(*ends),
+                    "size": cells.size(facts.bytes),
+                    **_shares(facts, accuracy),
+                    "result": "calibrated" if record.calibrated else "uncalibrated",
+                },
+            )
         )
     return _table(model, place, made, ("nobody measured these times", *_data(rows, accuracy)))
 
@@ -86,20 +91,23 @@ def _predicted(
 def _emulated(
     model: str, place: str, rows: Sequence[EmulationRecord], accuracy: Sequence[AccuracyRecord]
 ) -> Table:
-    made: list[dict[str, Cell]] = []
+    made: list[tuple[AnyRecord, dict[str, Cell]]] = []
     for record in sorted(rows, key=lambda r: r.instructions_per_inference or 1 << 62):
         facts, count = record.artifact, record.instructions_per_inference
         same = "equal" if record.identical else f"within {record.max_abs_diff or 0:.2g}"
         made.append(
-            {
-                "artifact": f"{facts.backend}-{facts.precision}",
-                "runtime": record.runtime,
-                "instructions": cells.NONE if count is None else f"{count / 1e6:,.1f} M",
-                "outputs": cells.NONE if record.failure else same,
-                "size": cells.size(facts.bytes),
-                **_shares(facts, accuracy),
-                "result": "failed" if record.failure else "ok",
-            }
+            (
+                record,
+                {
+                    "artifact": f"{facts.backend}-{facts.precision}",
+                    "runtime": record.runtime,
+                    "instructions": cells.NONE if count is None else f"{count / 1e6:,.1f} M",
+                    "outputs": cells.NONE if record.failure else same,
+                    "size": cells.size(facts.bytes),
+                    **_shares(facts, accuracy),
+                    "result": "failed" if record.failure else "ok",
+                },
+            )
         )
     failures = tuple(
         f"{r.artifact.backend}-{r.artifact.precision} failed: {r.failure}"
@@ -111,8 +119,12 @@ def _emulated(
 
 
 def _table(
-    model: str, place: str, rows: Sequence[Mapping[str, Cell]], notes: Sequence[str]
+    model: str,
+    place: str,
+    made: Sequence[tuple[AnyRecord, Mapping[str, Cell]]],
+    notes: Sequence[str],
 ) -> Table:
+    rows = [row for _, row in made]
     columns = tuple(dict.fromkeys(name for row in rows for name in row if name != "result"))
     columns = (*columns, "result")
     return Table(
@@ -121,6 +133,7 @@ def _table(
         columns=columns,
         rows=tuple({name: row.get(name) for name in columns} for row in rows),
         notes=tuple(dict.fromkeys(notes)),
+        sources=tuple(record_key(record) for record, _ in made),
     )
 
 

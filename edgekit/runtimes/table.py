@@ -6,6 +6,7 @@ two together. A plug-in's runtime has no row: what is asked of it here has a pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,7 +151,14 @@ def deployed() -> tuple[Runtime, ...]:
     return tuple(runtime for runtime in RUNTIMES if runtime.role == "deployed")
 
 
-def requirements(environment: Environment) -> tuple[str, ...]:
-    """Return all that pip is asked for to make a board's environment."""
-    own = [item.requirement for item in deployed() if item.environment == environment]
-    return (*own, *SUPPORT[environment])
+def requirements(environment: Environment, runtimes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return all that pip is asked for to make a board's environment.
+
+    Of `runtimes` only, where a system cannot have the others; nothing where it has none of these.
+    """
+    own = [
+        item.requirement
+        for item in deployed()
+        if item.environment == environment and (not runtimes or item.name in runtimes)
+    ]
+    return (*own, *SUPPORT[environment]) if own else ()

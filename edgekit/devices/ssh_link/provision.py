@@ -122,10 +122,25 @@ def provision(
         connection.close()
 
 
+_STOP_SERVICES = """
+: "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"; export XDG_RUNTIME_DIR
+for record in "$HOME"/.edgekit/apps/*/service.json; do
+  [ -f "$record" ] || continue
+  unit=$(sed -n 's/.*"unit": "\\([A-Za-z0-9][A-Za-z0-9_.-]*\\.service\\)".*/\\1/p' "$record")
+  [ -n "$unit" ] || continue
+  systemctl --user disable --now "$unit"
+  rm -f "$HOME/.config/systemd/user/$unit"
+  systemctl --user daemon-reload
+done
+"""
+"""What `edgekit deploy --service` installed outside of ~/.edgekit."""
+
+
 def clean(address: Address) -> bool:
-    """Remove `~/.edgekit` from the board; returns whether there was one."""
+    """Remove `~/.edgekit` from the board, and its services; returns whether there was one."""
     connection = connect(address)
     try:
+        connection.run(["sh", "-c", _STOP_SERVICES], timeout=BUILD_S)
         there = connection.kind_below(connection.home, ".edgekit") != "missing"
         done = connection.run(["rm", "-rf", "--", ".edgekit"], timeout=BUILD_S)
         if done.exit_code:

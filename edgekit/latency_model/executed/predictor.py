@@ -11,6 +11,7 @@ from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.artifact import grain
 from edgekit.errors import UserError
 from edgekit.files import sha256
 from edgekit.latency_model import Accuracy, Method, Prediction, Setting
@@ -54,7 +55,7 @@ class ExecutedPredictor:
         work = executed(setting.target, artifact, setting.runtime)
         cost = terms(work, operators, setting.threads, setting.clock_mhz)
         seconds = float(cost @ in_order(board.constants))
-        kind = "int8" if artifact.manifest.precision == "int8" else "float"
+        kind = "int8" if grain(artifact.manifest.precision) == "int8" else "float"
         kernels = KERNELS.get(setting.runtime, setting.runtime)
         key = f"{kernels} {kind}"
         half, off = board.half[kind], board.off.get(key)

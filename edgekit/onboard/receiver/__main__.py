@@ -16,6 +16,7 @@ from typing import Any
 from edgekit.onboard.receiver import Refused
 from edgekit.onboard.receiver.durable import write_whole
 from edgekit.onboard.receiver.receiver import Receiver
+from edgekit.onboard.receiver.service import Service
 from edgekit.onboard.receiver.signature import TRUSTED
 from edgekit.onboard.receiver.store import App, app_names, home, strays
 
@@ -72,8 +73,14 @@ class Talk:
 
     def roll_back(self, required: bool = False) -> Answer:
         """Let the version serve that served before."""
-        before = self._opened().active()
-        return {"active": self._opened().roll_back(required), "before": before}
+        app = self._opened()
+        before = app.active()
+        active = app.roll_back(required)
+        try:
+            Service(app.folder).restart(active)
+        except Refused as refused:
+            raise Refused(f"{active[:12]} serves again, but its service: {refused}") from None
+        return {"active": active, "before": before}
 
     def receive(self, bundle: str, size: int) -> Answer:
         """Begin with a bundle: its hash and its size."""
@@ -98,7 +105,8 @@ class Talk:
             steps = {
                 "drop": at.drop, "verify": at.verify, "unpack": at.unpack,
                 "environment": at.environment, "golden": at.golden, "latency": at.latency,
-                "switch": at.switch, "prune": at.prune,
+                "service": at.service, "restart": at.restart, "switch": at.switch,
+                "prune": at.prune,
             }  # fmt: skip
         action = own.get(str(name)) or steps.get(str(name))
         if action is None:

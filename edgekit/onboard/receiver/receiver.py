@@ -7,6 +7,7 @@ what was begun is removed when the process ends, or by the next one.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgekit.onboard.receiver.archive import (
 from edgekit.onboard.receiver.durable import flush_tree, sha256
 from edgekit.onboard.receiver.environment import prepare
 from edgekit.onboard.receiver.run_script import run_fault
+from edgekit.onboard.receiver.service import Service
 from edgekit.onboard.receiver.signature import TRUSTED, signer
 from edgekit.onboard.receiver.store import App, home, remove
 from edgekit.onboard.receiver.trial import golden, latency
@@ -40,6 +42,8 @@ class Receiver:
         self._python = ""
         self._proven = False
         self._serving = False
+        self._service = Service(app.folder)
+        self._unit: tuple[str, str] | None = None
 
     def room(self, size: int) -> dict[str, Any]:
         """Say where the bundle goes; refuse where the disk could not hold it twice, unpacked too.
@@ -137,8 +141,29 @@ class Receiver:
         self._proven = True
         return {"p90_ms": p90, "limit_ms": min(given)}
 
+    def service(self, unit: str, text: str) -> dict[str, Any]:
+        """Take the unit that is to run the application from the switch on; check it only."""
+        self._service.check(unit, text)
+        self._unit = (unit, text)
+        return {"unit": unit}
+
+    def restart(self) -> dict[str, Any]:
+        """Let the unit run what serves already, unless it does."""
+        active = self._app.active()
+        wanted = self._unit or (self._service.unit(), self._service.text())
+        now = (self._service.unit(), self._service.text())
+        if active and wanted[0] and (now != wanted or self._service.started() != active):
+            if self._unit:
+                self._service.install(*self._unit)
+            self._service.restart(active)
+            return {"restarted": wanted[0]}
+        return {"restarted": None}
+
     def switch(self) -> dict[str, Any]:
-        """Let the proven version serve."""
+        """Let the proven version serve, and its service run it.
+
+        A service that does not come up takes the switch back: the version before serves again.
+        """
         if self._head is None or not self._proven:
             raise Refused("the bundle has not been proven here")
         before = self._app.active()
@@ -148,9 +173,31 @@ class Receiver:
             raise Refused(f"the version changed while it was tried: {fault}")
         flush_tree(self._app.aside)
         self._app.adopt(self._version)
+        unit = (self._service.unit(), self._service.text())
+        history, release = self._app.history(), self._app.release()
         self._app.raise_release(self._head.index.get("release"))
         self._app.switch(self._version)
-        return {"active": self._version, "before": before}
+        try:
+            if self._unit:
+                self._service.install(*self._unit)
+            self._service.restart(self._version)
+        except Refused as refused:
+            self._app.put_back(before, history, release)
+            self._restore(unit, before)
+            again = f"{before[:12]} serves again" if before else "nothing serves, as before"
+            raise Refused(f"the service did not start ({refused}): {again}") from None
+        return {"active": self._version, "before": before, "service": self._service.unit()}
+
+    def _restore(self, unit: tuple[str | None, str | None], version: str | None) -> None:
+        """Put the unit back that was there, and start it again, as well as systemd lets."""
+        name, text = unit
+        with suppress(Refused):
+            if name and text:
+                self._service.install(name, text)
+            else:
+                self._service.remove()
+            if version:
+                self._service.restart(version)
 
     def prune(self, keep: int) -> dict[str, Any]:
         """Remove the upload and all but the last `keep` versions."""

@@ -5,6 +5,7 @@
     ~/.edgekit/apps/NAME/history.json        what has served, in order; what follows `current` never
                                              did, or was rolled back
     ~/.edgekit/apps/NAME/release.json        the highest release number that has served, if any
+    ~/.edgekit/apps/NAME/service.json        the systemd unit that runs it, if any (service.py)
     ~/.edgekit/apps/NAME/incoming/           uploads not yet whole
     ~/.edgekit/apps/NAME/aside/              a version not yet proven
     ~/.edgekit/apps/NAME/lock                held by the one deploy at work
@@ -181,6 +182,20 @@ class App:
         before = [item for item in self.history() if item != version]
         write_whole(self._history, json.dumps([*before, version]).encode())
         point(self._current, f"versions/{version}")
+
+    def put_back(self, version: str | None, history: list[str], release: int) -> None:
+        """Take a switch back: let `version` serve again, or nothing where nothing did."""
+        if release:
+            write_whole(self._release, json.dumps(release).encode())
+        else:
+            self._release.unlink(missing_ok=True)
+        if version is None:
+            self._current.unlink(missing_ok=True)
+            self._history.unlink(missing_ok=True)
+            flush_folder(self.folder)
+            return
+        point(self._current, f"versions/{version}")
+        write_whole(self._history, json.dumps(history).encode())
 
     def roll_back(self, required: bool = False) -> str:
         """Let the version serve that served before, and return it.

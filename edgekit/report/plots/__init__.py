@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.progress import Say, silent
 from edgekit.report.plots.canvas import Plot, drawing, picture
 from edgekit.report.records import Saved
 
@@ -33,8 +34,8 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def sections(saved: Saved) -> tuple[Section, ...]:
-    """Return every kind of plot that has something to show.
+def sections(saved: Saved, say: Say = silent) -> tuple[Section, ...]:
+    """Return every kind of plot that has something to show; `say` is called with each kind.
 
     Raises MissingPackage without matplotlib.
     """
@@ -42,48 +43,50 @@ def sections(saved: Saved) -> tuple[Section, ...]:
     from edgekit.report.scatter_points import points
 
     placed, unplaced = points(saved)
+    kinds: tuple[tuple[str, str, str, Iterator[Plot], Sequence[str]], ...] = (
+        (
+            "accuracy",
+            "Latency against accuracy",
+            scatter.LEAD,
+            scatter.accuracy_plots(placed),
+            unplaced,
+        ),
+        ("size", "Latency against size", scatter.LEAD, scatter.size_plots(placed), unplaced),
+        (
+            "distribution",
+            "Latency, call by call",
+            distribution.LEAD,
+            distribution.distribution_plots(saved.measurements),
+            (),
+        ),
+        (
+            "trace",
+            "Drift and heat over the run",
+            trace.LEAD,
+            trace.trace_plots(saved.measurements),
+            trace.steady(saved.measurements),
+        ),
+        (
+            "instructions",
+            "Instructions on an emulated board",
+            instructions.LEAD,
+            instructions.instruction_plots(saved.emulations),
+            (),
+        ),
+        (
+            "confusion",
+            "What is taken for what",
+            confusion.LEAD,
+            confusion.confusion_plots(saved),
+            (),
+        ),
+    )
+    made = []
     with drawing():
-        made = (
-            _section(
-                "accuracy",
-                "Latency against accuracy",
-                scatter.LEAD,
-                scatter.accuracy_plots(placed),
-                unplaced,
-            ),
-            _section(
-                "size",
-                "Latency against size",
-                scatter.LEAD,
-                scatter.size_plots(placed),
-                unplaced,
-            ),
-            _section(
-                "distribution",
-                "Latency, call by call",
-                distribution.LEAD,
-                distribution.distribution_plots(saved.measurements),
-            ),
-            _section(
-                "trace",
-                "Drift and heat over the run",
-                trace.LEAD,
-                trace.trace_plots(saved.measurements),
-                trace.steady(saved.measurements),
-            ),
-            _section(
-                "instructions",
-                "Instructions on an emulated board",
-                instructions.LEAD,
-                instructions.instruction_plots(saved.emulations),
-            ),
-            _section(
-                "confusion",
-                "What is taken for what",
-                confusion.LEAD,
-                confusion.confusion_plots(saved),
-            ),
-        )
+        for name, title, lead, plots, notes in kinds:
+            say("plots", f"drawing {title.lower()}")
+            made.append(_section(name, title, lead, plots, notes))
+    say("plots", "done")
     return tuple(section for section in made if section.plots)
 
 
