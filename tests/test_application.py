@@ -22,7 +22,7 @@ from edgekit.deployment.deploy import DeployRequest, deploy, roll_back, status
 from edgekit.devices.ssh_link.address import parse_address
 from edgekit.devices.ssh_link.provision import clean
 from edgekit.errors import DeviceError, UserError
-from edgekit.onboard.receiver import service
+from edgekit.onboard.receiver import Refused, service
 from edgekit.onboard.runner import load, main
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def pythons() -> list[str]:
     """Return this Python and, where they are here with NumPy and Pillow, the oldest and newest."""
     found = [sys.executable]
     for name in ("python3.9", "python3.13"):
-        path = shutil.which(name)
+        path = shutil.which(name) or ""
         has = [path, "-c", "import numpy, PIL"]
         if path and subprocess.run(has, capture_output=True).returncode == 0:
             found.append(path)
@@ -260,7 +260,7 @@ def test_a_file_that_is_no_unit_is_refused_at_home(
 
 def test_a_units_name_leads_nowhere_else(tmp_path: Path) -> None:
     for name in ("../x.service", "a b.service", ".service", "-x.service", "x.timer"):
-        with pytest.raises(service.Refused, match="no unit's name"):
+        with pytest.raises(Refused, match="no unit's name"):
             service.Service(tmp_path).check(name, UNIT)
 
 
