@@ -57,6 +57,7 @@ def convert(
     weights: Place | None = None,
     spec: Place | None = None,
     trust: bool = False,
+    download: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
@@ -68,7 +69,8 @@ def convert(
 ) -> Conversion:
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
-    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
+    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx`, `package.module:factory` or a
+    library's network (`timm:NAME`), whose weights are fetched with `download` alone;
     `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
@@ -83,7 +85,12 @@ def convert(
 
     request = ConvertRequest(
         source=SourceRequest(
-            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec), trust=trust
+            locator=str(source),
+            arch=arch,
+            weights=_text(weights),
+            spec=_text(spec),
+            trust=trust,
+            download=download,
         ),
         backends=tuple(backends),
         precisions=tuple(precisions),
