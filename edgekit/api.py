@@ -61,6 +61,7 @@ def convert(
     part: str | None = None,
     spec: Place | None = None,
     trust: bool = False,
+    download: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
@@ -73,7 +74,8 @@ def convert(
 ) -> Conversion:
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
-    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
+    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx`, `package.module:factory` or a
+    library's network (`timm:NAME`), whose weights are fetched with `download` alone;
     `spec` a TOML file that says what its input and outputs mean; `part` names one of several
     networks in a checkpoint. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
@@ -109,6 +111,7 @@ def convert(
             part=part,
             spec=_text(spec),
             trust=trust,
+            download=download,
         ),
         backends=backends_for(board, backends) if board else tuple(backends or BACKENDS),
         precisions=tuple(precisions or (precisions_for(board) if board else ("fp32", "int8"))),
