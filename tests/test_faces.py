@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_the_largest_face_is_the_subject() -> None:
     largest = max(found, key=lambda item: item[0][2] - item[0][0])
     assert np.array_equal(runner.decode_subject(encoded, ASKED), largest[1])
     assert [item[0][0] for item in found] == sorted(item[0][0] for item in found)
+
+
+def test_threads_may_search_at_once() -> None:
+    """One detector in two threads ended the process."""
+    encoded = encode(astronaut())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(frames, [encoded] * 24))
+    assert found == [frames(encoded)] * 24
 
 
 def test_a_frame_outside_of_its_picture_repeats_the_edge() -> None:

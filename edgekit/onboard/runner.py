@@ -34,6 +34,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -316,7 +317,8 @@ FILLS = 0.8
 CUT_SIDE = 2048
 """A frame is cut out at this many pixels, at most: one wider than its picture stays small."""
 
-_FINDERS: List[Any] = []
+_FINDERS = threading.local()
+"""dlib's detector holds the picture it works on: two threads in one of them end the process."""
 
 
 class NoFace(ValueError):
@@ -373,8 +375,8 @@ def find_faces(picture: Any) -> "List[Box]":
 
 
 def face_finder() -> Any:
-    """Return dlib's detector of upright faces, made at first use. Raises ModuleNotFoundError."""
-    if not _FINDERS:
+    """Return this thread's detector, made at first use. Raises ModuleNotFoundError."""
+    if not hasattr(_FINDERS, "detector"):
         try:
             import dlib
         except ModuleNotFoundError:
@@ -382,8 +384,8 @@ def face_finder() -> Any:
                 "dlib, which finds the faces, is not installed: pip install dlib-bin, "
                 "or say --whole where every picture is one face, cut out"
             ) from None
-        _FINDERS.append(dlib.get_frontal_face_detector())
-    return _FINDERS[0]
+        _FINDERS.detector = dlib.get_frontal_face_detector()
+    return _FINDERS.detector
 
 
 def _around(box: Box, spec: Dict[str, Any]) -> Box:
