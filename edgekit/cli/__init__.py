@@ -10,12 +10,14 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from edgekit.cli.bench import bench
 from edgekit.cli.bundle import bundle
+from edgekit.cli.cache import cache
 from edgekit.cli.compare import compare
 from edgekit.cli.convert import convert
 from edgekit.cli.deploy import deploy, rollback, status
@@ -33,6 +35,8 @@ from edgekit.cli.train import train
 from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError, printable
 
+OWN, PROJECT = Path("edgekit.toml"), Path("pyproject.toml")
+"""Files in the working folder that may set options."""
 INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work; 2 the input was wrong; 130 interrupted by Ctrl-C "
@@ -72,6 +76,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(device)
 app.add_typer(keys)
+app.add_typer(cache)
 
 
 def _version(wanted: bool) -> None:
@@ -84,12 +89,17 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print all versions."),
     ] = False,
 ) -> None:
     """Convert a PyTorch model for small computers, check every artifact, and measure it."""
+    if OWN.is_file() or PROJECT.is_file():
+        from edgekit.cli.defaults import default_map
+
+        context.default_map = default_map(OWN, PROJECT, context.command, context)
 
 
 def main() -> None:

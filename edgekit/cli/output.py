@@ -91,8 +91,30 @@ def _width(console: Console) -> int:
 
 
 def command_line() -> str:
-    """Return the command as it was typed, for the records that it makes."""
-    return shlex.join(["edgekit", *sys.argv[1:]])
+    """Return the command for the records that it makes: as typed, and what a file set besides."""
+    return shlex.join(["edgekit", *sys.argv[1:], *_set_by_file()])
+
+
+def _set_by_file() -> list[str]:
+    """Return the options that edgekit.toml or pyproject.toml set, as they would be typed."""
+    from importlib import import_module
+
+    import typer
+
+    # Typer brings its own click from 0.20 on; before that it is the package of that name.
+    click = typer.Context.__mro__[1].__module__.rpartition(".")[0]
+    context = import_module(f"{click}.globals").get_current_context(silent=True)
+    words: list[str] = []
+    for parameter in context.command.params if context else ():
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "DEFAULT_MAP":
+            continue
+        value = context.params[name]
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if item is not None and item is not False:
+                words += [parameter.opts[0], *([] if item is True else [str(item)])]
+    return words
 
 
 def column_names(rows: Rows) -> list[str]:

@@ -27,7 +27,8 @@ def write_requirements(
     `wheelhouse` the wheels are copied to `wheelhouse/`, those it lacks fetched to it first.
     """
     runtime = find_runtime(load_backend(artifact.manifest.backend).RUNTIME)
-    needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
+    half = artifact.manifest.precision == "fp16-compute"
+    needed = {*runtime.distributions(half=half), *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
     for lock in shipped_locks():
         name = f"requirements/{ARCHITECTURE}-python{lock.python}-glibc{lock.glibc}.txt"

@@ -1429,13 +1429,16 @@ class Loaded:
             buffer = io.BytesIO()
             save_arrays(buffer, given)
             return self.answer(self.sample(buffer.getvalue()))
-        return self.answer(fitted(given, self.manifest))
+        pixels = np.asarray(given)
+        return self.answer(fitted(given, self.manifest), size=(pixels.shape[1], pixels.shape[0]))
 
-    def answer(self, sample: Any, data: bytes = b"") -> Dict[str, Any]:
+    def answer(
+        self, sample: Any, data: bytes = b"", size: "Optional[tuple[int, int]]" = None
+    ) -> Dict[str, Any]:
         """Return each output's decision on one sample; boxes in the picture that `data` encodes.
 
-        Without `data`, and where no input is an image, boxes are as the network gives them. What
-        an output is read with says nothing for itself.
+        Or in one of `size` (width, height). Without both, and where no input is an image, boxes are
+        as the network gives them. What an output is read with says nothing for itself.
         """
         outputs = self.manifest["outputs"]
         values = self.invoke(feed(sample, self.manifest))
@@ -1443,9 +1446,10 @@ class Loaded:
         found = {o["name"]: decide(read_with(o, named), o) for o in outputs}
         for output in outputs:
             boxes = output.get("boxes")
-            if boxes and data and not self.manifest.get("tensors"):
+            if boxes and (data or size) and not self.manifest.get("tensors"):
                 spec, decision = self.manifest["input"], found[output["name"]] or {}
-                found[output["name"]] = in_picture(decision, output, spec, picture_size(data))
+                whole = size or picture_size(data)
+                found[output["name"]] = in_picture(decision, output, spec, whole)
             for part in (boxes["output"], boxes["classes"]) if boxes else ():
                 found.pop(part, None)
         return found

@@ -24,7 +24,8 @@ class Runtime:
 
     - `name` is the runner's, in jobs and records; `backend` builds what it loads.
     - `distribution` is its name on PyPI, `module` what a program imports, `requirement` what
-      boards' locks ask pip for. Empty where nothing is installed.
+      boards' locks ask pip for. Empty where nothing is installed. `half_needs` are
+      distributions that it imports besides, to compute in half precision.
     - `kernels` are the libraries whose published times speak for it, the best evidence first.
     - `operator_times` says how the profiler gets times by operator; empty: it cannot be profiled.
     - `profiled_by_cuts`: it has no profiler of its own, so the graph is cut after each operator.
@@ -37,6 +38,7 @@ class Runtime:
     distribution: str = ""
     module: str = ""
     requirement: str = ""
+    half_needs: tuple[str, ...] = ()
     environment: Environment = "main"
     role: Role = "deployed"
     kernels: tuple[str, ...] = ()
@@ -44,6 +46,10 @@ class Runtime:
     profiled_by_cuts: bool = False
     stand_in: str = ""
     by_default: bool = True
+
+    def distributions(self, *, half: bool = True) -> frozenset[str]:
+        """Return what is installed for it, by name on PyPI; `half`: for half precision too."""
+        return frozenset({self.distribution, *(self.half_needs if half else ())})
 
 
 RUNTIMES = (
@@ -62,6 +68,7 @@ RUNTIMES = (
         distribution="ai-edge-litert",
         module="ai_edge_litert.interpreter",
         requirement="ai-edge-litert",
+        half_needs=("ml-dtypes",),
         # LiteRT and tflite-runtime 2.14 compute with XNNPACK unless told not to, so TFLite's
         # published times from before it (ruy) do not speak for them.
         kernels=("xnnpack",),
@@ -157,8 +164,9 @@ def requirements(environment: Environment, runtimes: Sequence[str] = ()) -> tupl
     Of `runtimes` only, where a system cannot have the others; nothing where it has none of these.
     """
     own = [
-        item.requirement
+        text
         for item in deployed()
+        for text in (item.requirement, *item.half_needs)
         if item.environment == environment and (not runtimes or item.name in runtimes)
     ]
     return (*own, *SUPPORT[environment]) if own else ()

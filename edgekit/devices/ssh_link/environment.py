@@ -76,7 +76,7 @@ def environments(
     made = []
     for place in SUPPORT:
         if chosen := tuple(name for name in runtimes if _RUNTIMES[name].environment == place):
-            names = _ALWAYS | {_RUNTIMES[name].distribution for name in chosen}
+            names = _ALWAYS.union(*(_RUNTIMES[name].distributions() for name in chosen))
             content = (
                 _of_lock(lock, place, names)
                 if lock
