@@ -299,6 +299,17 @@ def test_evaluate_judges_the_faces_of_photographs(cli: Cli, converted: Path, pho
     assert plain["images"] == 2
 
 
+def test_an_application_finds_the_faces_of_a_frame(converted: Path, photos: Path) -> None:
+    model = runner.load(converted / "onnx-fp32")
+    (by_path,) = model.find(photos / "astronaut.jpg")
+    assert is_at(by_path["box"], FACE) and by_path["gender"]["label"] in {"male", "female"}
+    (by_pixels,) = model.find(np.asarray(astronaut()))
+    assert is_at(by_pixels["box"], FACE)
+    (by_bytes,) = model.find(encode(astronaut()))
+    assert by_bytes == by_pixels
+    assert model.find(np.asarray(picture_of("chelsea"))) == []
+
+
 # What is drawn
 
 

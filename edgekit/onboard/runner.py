@@ -13,6 +13,7 @@ In an application:
     from runner import load
     model = load()                          # the artifact beside this file
     model("face.jpg")                       # or an array of pixels: {"age": {"label": ...}, ...}
+    model.find("photo.jpg")                 # one such answer for each face, with its "box"
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
@@ -1431,6 +1432,30 @@ class Loaded:
             return self.answer(self.sample(buffer.getvalue()))
         pixels = np.asarray(given)
         return self.answer(fitted(given, self.manifest), size=(pixels.shape[1], pixels.shape[0]))
+
+    def find(self, given: Any) -> List[Dict[str, Any]]:
+        """Return the answer to each face in a picture, from left to right; none: an empty list.
+
+        `given` is a path, an encoded file's bytes, or uint8 RGB pixels, height × width × 3. An
+        answer has each output's decision by its name and, as `box`, the face's frame in pixels.
+        Raises ValueError for a model without a subject, ModuleNotFoundError without dlib, else as
+        `decode`.
+        """
+        if not (self.manifest.get("input") or {}).get("subject"):
+            raise ValueError("the model's input has no subject to find: call the model itself")
+        if isinstance(given, (str, os.PathLike)):
+            given = Path(given).read_bytes()
+        if not isinstance(given, (bytes, bytearray, memoryview)):
+            from PIL import Image
+
+            buffer = io.BytesIO()
+            Image.fromarray(np.asarray(given)).save(buffer, "PPM")
+            given = buffer.getvalue()
+        try:
+            found = self.faces(bytes(given))
+        except NoFace:
+            return []
+        return [{"box": frame, **self.answer(pixels)} for frame, pixels in found]
 
     def answer(
         self, sample: Any, data: bytes = b"", size: "Optional[tuple[int, int]]" = None
