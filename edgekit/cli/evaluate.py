@@ -120,10 +120,14 @@ def evaluate(
     title = f"{_title(evaluations)}: accuracy on {images} images of {data}, in per cent"
     notes.insert(0, "in brackets: the 95 % interval; ±1: a neighbouring class counts as right")
     changes = change_rows(evaluations)
-    show(title, rows, as_json=False, notes=() if changes else notes, short=short_rows(evaluations))
+    then = f"edgekit recommend --target {target} --results {results or RESULTS}"
+    if results is None:
+        then = f"the same command with --results {RESULTS}, then edgekit recommend"
+    first: dict[str, Any] = {} if changes else {"notes": notes, "then": then}
+    show(title, rows, as_json=False, short=short_rows(evaluations), **first)
     if changes:
         title = "Change from fp32 on the same images, in points"
-        show(title, rows, as_json=False, notes=notes, short=changes)
+        show(title, rows, as_json=False, notes=notes, short=changes, then=then)
 
 
 def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:

@@ -69,4 +69,5 @@ def weights(
         make(one, Path(data).expanduser().resolve(), quiet or as_json)
     pairs = join_pairs([one for one in wanted if not one.ships])
     notes = [f"{path.name} joins the age and the gender network" for path in pairs]
-    show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes)
+    then = f"edgekit convert {shown[0].source if shown else 'MODEL'} -o out"
+    show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes, then=then)
