@@ -48,45 +48,73 @@ def convert(
     source: Place,
     output: Place,
     *,
-    backends: Sequence[str] = BACKENDS,
-    precisions: Sequence[Precision] = ("fp32", "int8"),
+    backends: Sequence[str] | None = None,
+    precisions: Sequence[Precision] | None = None,
+    target: str | Target | None = None,
+    device: str | None = None,
+    best: bool = False,
     calibration: Place = DATA_FREE,
     recipe: str | None = None,
     images: Place | None = None,
     arch: str | None = None,
     weights: Place | None = None,
+    part: str | None = None,
     spec: Place | None = None,
     trust: bool = False,
+    download: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
     guard: Place | None = None,
     guard_minutes: float = 5.0,
     evaluation: Place | None = None,
+    find_subject: bool = False,
     force: bool = False,
     say: Say = silent,
 ) -> Conversion:
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
-    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
-    `spec` a TOML file that says what its input and outputs mean. A `.pt2` that could run code when
+    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx`, `package.module:factory` or a
+    library's network (`timm:NAME`), whose weights are fetched with `download` alone;
+    `spec` a TOML file that says what its input and outputs mean; `part` names one of several
+    networks in a checkpoint. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
     of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
-    `max_drop`, in percentage points, guards int8 on the data `guard`. Each artifact that failed
-    is a row with its error. Raises UserError for bad input, before anything is written, and
-    EdgekitError where nothing could be made.
+    `max_drop`, in percentage points, guards int8 on the data `guard`. With `find_subject` images
+    are photographs, of which the largest face is taken. Each artifact that failed is a row with its
+    error.
+
+    With a `target` what that board can run is built, and run there too: on its emulated CPU, or on
+    the `device` (ssh://user@host); `best` chooses the fastest that loses at most `max_drop` points
+    of accuracy on the labels of `guard` (0.5 where none are said), or of decisions equal to the
+    model's where there are no labels (2).
+    Without a target BACKENDS are built in fp32 and int8.
+
+    Raises UserError for bad input, before anything is written, and EdgekitError where nothing could
+    be made.
     """
+    from edgekit.best.convert import BoardRequest, convert_for
+    from edgekit.best.plan import backends_for, has_half, precisions_for
     from edgekit.conversion.guard_images import evaluation_hashes
     from edgekit.conversion.pipeline import ConvertRequest
     from edgekit.conversion.pipeline import convert as run
     from edgekit.conversion.sources import SourceRequest
 
+    if target is None and (best or device is not None):
+        raise UserError("--best and --device choose for a board: name it with --target")
+    board = None if target is None else _target(target)
     request = ConvertRequest(
         source=SourceRequest(
-            locator=str(source), arch=arch, weights=_text(weights), spec=_text(spec), trust=trust
+            locator=str(source),
+            arch=arch,
+            weights=_text(weights),
+            part=part,
+            spec=_text(spec),
+            trust=trust,
+            download=download,
         ),
-        backends=tuple(backends),
-        precisions=tuple(precisions),
+        backends=backends_for(board, backends) if board else tuple(backends or BACKENDS),
+        precisions=tuple(precisions or (precisions_for(board) if board else ("fp32", "int8"))),
         output=Path(output),
         calibration=str(calibration),
         recipe=recipe,
@@ -95,11 +123,16 @@ def convert(
         force=force,
         min_agreement=min_agreement,
         evaluation=evaluation_hashes(str(evaluation)) if evaluation else (),
-        max_drop=max_drop,
+        max_drop=max_drop if guard or not best else None,
         guard=_text(guard),
         guard_minutes=guard_minutes,
+        find_subject=find_subject,
+        half=board is not None and has_half(board),
     )
-    return run(request, say)
+    if board is None:
+        return run(request, say)
+    asked = BoardRequest(target=board, device=device, best=best, max_drop=max_drop)
+    return convert_for(request, asked, say)
 
 
 def bench(
@@ -249,6 +282,8 @@ def evaluate(
     workers: int = 2,
     executor: str = "local",
     reframe: bool = False,
+    find_subject: bool = False,
+    abstain: float | None = None,
     results: Place | None = None,
     command: str = IN_PYTHON,
     say: Say = silent,
@@ -257,7 +292,9 @@ def evaluate(
 
     `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
-    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. Records are
+    `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. With
+    `find_subject` images are photographs, of which the largest face is judged. `abstain` is a
+    confidence, 0 to 1: what withholding less sure answers gains, and costs in coverage. Records are
     saved under `results` (not the reframed ones), None: nowhere. Raises BadData where the labels
     are not the model's.
     """
@@ -281,6 +318,8 @@ def evaluate(
         workers=workers,
         executor=executor,
         reframe=reframe,
+        find_subject=find_subject,
+        abstain=abstain,
     )
     evaluations = run(request, say)
     if results is not None:
@@ -290,17 +329,26 @@ def evaluate(
 
 
 def answer(
-    images: Place | Iterable[Place], artifact: Place | Artifact, *, runtime: str | None = None
+    images: Place | Iterable[Place],
+    artifact: Place | Artifact,
+    *,
+    runtime: str | None = None,
+    whole: bool = False,
+    abstain: float | None = None,
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.
 
-    Raises BadData for an image that is missing or cannot be decoded.
+    A model of faces answers each face that is found in an image; one in which there is none has an
+    answer without outputs, and `fault` says so. With `whole` every image is one face, cut out
+    before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are withheld.
+    Raises BadData for an image that is missing or cannot be decoded, or where there is no face in
+    any, MissingPackage without what finds faces.
     """
     from edgekit.artifact import load_artifact
     from edgekit.evaluation.answer import predict_images
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
-    return predict_images(loaded, _paths(images), runtime)
+    return predict_images(loaded, _paths(images), runtime, whole=whole, abstain=abstain)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

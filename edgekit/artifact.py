@@ -21,8 +21,21 @@ MAX_MANIFEST_BYTES = 32 * 2**20
 # 1: the first.
 SCHEMA = 1
 
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "fp16", "fp16-compute", "int8", "int8-dynamic"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8", "int8-dynamic")
+"""`fp16` stores the weights in half precision and computes in float32. `fp16-compute` computes in
+half precision too, where the CPU has it; a board has proven it. `int8` has int8 weights and
+activations, whose ranges calibration found; `int8-dynamic` has int8 weights, and finds the range of
+each layer's input anew at every inference, with no calibration."""
+Grain = Literal["fp32", "fp16", "half", "int8"]
+
+
+def grain(precision: Precision) -> Grain:
+    """Return how coarse the numbers of a precision are: what its answers are held to."""
+    coarse: dict[Precision, Grain] = {"fp16-compute": "half", "int8-dynamic": "int8"}
+    return coarse.get(precision, precision)  # type: ignore[arg-type]
+
+
 Feed = Literal["uint8", "int8", "float32"]
 
 
@@ -40,7 +53,8 @@ class SourceRecord:
     """Where the model came from.
 
     `weights`: `trained` (shipped with the zoo), `random` (drawn from a seed; fine for latency,
-    meaningless for accuracy) or `given` (the user's own).
+    meaningless for accuracy) or `given` (the user's own). `notes`: what was taken of a checkpoint
+    that holds more than one state dict, or names it otherwise than the network.
     """
 
     kind: str
@@ -49,6 +63,7 @@ class SourceRecord:
     parameters: int
     macs: int | None
     weights: Literal["trained", "random", "given"]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +83,9 @@ class OutputParity:
     """How far one output is from the torch model's over the parity images.
 
     Distances are absolute, in the output's own unit. `agreement` is the share of images with the
-    same decision, 0 to 1, or None for an output that makes none. `equal` is the share of equal
+    same decision, 0 to 1, or None for an output that makes none; `ties` counts the changed ones
+    whose classes the model itself nearly ties, which do not count against int8; None where that was
+    not asked. `equal` is the share of equal
     values of an output of integers or booleans. `relative` is the root mean square of a plain
     tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
     is the largest `max_abs_diff` that would have passed, where that was judged. `score` is the
@@ -84,6 +101,7 @@ class OutputParity:
     allowed: float | None = None
     metric: str | None = None
     score: float | None = None
+    ties: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,41 @@ def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int
     """
     kind = kind_of(output)
     return kind.decisions(values, output) if kind.JUDGED_BY == "decisions" else None
+
+
+def ties(
+    ours: NDArray[np.float32], reference: NDArray[np.float32], output: OutputSpec
+) -> NDArray[np.bool_] | None:
+    """Tell for each image whether its decision changed between two that nearly tie, (N,).
+
+    A tie is the reference's own: it all but decides what `ours` does (kinds.NEAR_TIE). None where
+    an output decides nothing.
+    """
+    decided, expected = decisions(ours, output), decisions(reference, output)
+    if decided is None or expected is None:
+        return None
+    tied: NDArray[np.bool_] = kind_of(output).nearly_tied(reference, decided, output)
+    changed: NDArray[np.bool_] = decided != expected
+    return changed & tied
+
+
+def confidences(
+    values: NDArray[np.float32], output: OutputSpec, *, plain: bool = False
+) -> NDArray[np.float64] | None:
+    """Return how sure each image's decision is, (N,), 0 to 1; None for kinds without confidence.
+
+    With `plain` as the network says it, without the output's temperature.
+    """
+    import msgspec
+    import numpy as np
+
+    from edgekit.onboard.runner import confidences as of
+
+    if output.kind not in {"classification", "ordinal"}:
+        return None
+    said = msgspec.to_builtins(replace(output, temperature=1.0) if plain else output)
+    sure: NDArray[np.float64] = of(values.reshape(len(values), -1).astype(np.float64), said)
+    return sure
 
 
 def compare_outputs(

@@ -101,8 +101,15 @@ class Session:
                 environment=environment_of(self.entry.runtime),
             )
         except JobFailed as error:
-            if error.kind == "ModuleNotFoundError" and self.device.name == "local":
+            if error.kind != "ModuleNotFoundError":
+                raise
+            if self.device.name == "local":
                 raise self._missing() from None
+            if self.device.provenance == "emulated":
+                raise DeviceError(
+                    f"{self.device.name} has no {self.entry.runtime}: that has no wheel for the "
+                    "board's Python; choose another runtime, or the board with another system"
+                ) from None
             raise
 
     def outputs(
@@ -149,6 +156,21 @@ def put_pixels(device: Device, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     return {"pixels": "pixels.npy"}
 
 
+def put_samples(device: Device, samples: Sequence[Any]) -> dict[str, Any]:
+    """Put samples, pixels of images or arrays by input name, and return what a job says of them."""
+    import numpy as np
+
+    if not isinstance(samples[0], dict):
+        return put_pixels(device, np.asarray(samples))
+    from edgekit.onboard.runner import save_arrays
+
+    with scratch_folder() as scratch:
+        file = Path(scratch) / "samples.npz"
+        save_arrays(file, {name: np.stack([s[name] for s in samples]) for name in samples[0]})
+        device.put(file, file.name)
+    return {"samples": "samples.npz"}
+
+
 def put_noise(device: Device, manifest: Manifest, count: int) -> dict[str, Any]:
     """Put seeded noise that fits an artifact, and return what a job says of it.
 
@@ -156,17 +178,9 @@ def put_noise(device: Device, manifest: Manifest, count: int) -> dict[str, Any]:
     """
     if not manifest.tensors:
         return put_pixels(device, noise(manifest.image, count))
-    import numpy as np
-
     from edgekit.data.samples import noise_samples
-    from edgekit.onboard.runner import save_arrays
 
-    samples = noise_samples(manifest.input, manifest.tensors, count)
-    with scratch_folder() as scratch:
-        file = Path(scratch) / "samples.npz"
-        save_arrays(file, {name: np.stack([s[name] for s in samples]) for name in samples[0]})
-        device.put(file, file.name)
-    return {"samples": "samples.npz"}
+    return put_samples(device, noise_samples(manifest.input, manifest.tensors, count))
 
 
 def put_images(device: Device, images: Sequence[Path]) -> dict[str, Any]:

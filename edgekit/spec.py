@@ -10,7 +10,8 @@ inherits from its class, and the manifest must hold every field.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 ADIENCE_AGE_LABELS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
@@ -38,6 +39,11 @@ class InputSpec:
     `letterbox`: resized until it fits inside, centred, and filled up with `pad`: one grey level or
     a value a channel, in RGB order. Detectors of the YOLO family are trained so.
 
+    `subject` says what fills a picture: a `face`. The network was trained on squares around dlib's
+    box of a face that are longer than the box by the share `margin`, their centre lower by the
+    share `shift` of it. The faces of a photograph are cut out so before `fit`, by
+    `runner.decode_faces`.
+
     `filter` is Pillow's, antialiased. Pixels of `stretch` with `bilinear` come from JPEGs decoded
     at a smaller scale, which is fast; all others are decoded in full.
     """
@@ -53,6 +59,9 @@ class InputSpec:
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     pad: tuple[int, ...] = (114,)
     name: str = "image"
+    subject: Literal["face"] | None = None
+    margin: float = 0.0
+    shift: float = 0.0
 
     @property
     def channels(self) -> int:
@@ -79,6 +88,12 @@ class InputSpec:
             raise ValueError("a letterbox has no resize_to: it is resized to fit height and width")
         if len(self.pad) not in {1, self.channels}:
             raise ValueError(f"pad needs 1 value or {self.channels} for {self.colour}")
+        if self.subject is None and (self.margin or self.shift):
+            raise ValueError('margin and shift are a subject\'s: say subject = "face"')
+        if not (-0.5 <= self.margin <= 4 and -1 <= self.shift <= 1):
+            raise ValueError(
+                "margin is a share of a face's side, from -0.5 to 4; shift, from -1 to 1"
+            )
         if any(not 0 <= value <= 255 for value in self.pad):
             raise ValueError("pad is a colour: every value is from 0 to 255")
 
@@ -105,6 +120,42 @@ class TensorSpec:
             raise ValueError(f"input '{self.name}': range is the least value, then the largest")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Boxes:
+    """How the boxes of a detection are read, which are N rows for one image.
+
+    `format`: two corners (`xyxy`; `yxyx` as TensorFlow gives them), the upper left corner and the
+    size (`xywh`), or the centre and the size (`cxcywh`).
+    `unit`: pixels of the network's input, or fractions of its width and height.
+    `row`: what follows the four numbers. `scores`: one score a label. `objectness`: the probability
+    that anything is there, then one score a label (YOLOv5). `final`: one score and a class index,
+    of boxes of which nothing is left to suppress (end-to-end networks).
+    `output`: the output that holds the boxes, where they are one of their own; this output then
+    holds what follows them. `classes`: the output with the class indices of `final`, likewise.
+    Rows may lie along the second or the last axis: (1, 4 + labels, N) or (1, N, 4 + labels).
+    `background`: the place of the label that means nothing is there; logits are then a softmax's.
+    `overlap`: of two boxes of a class that overlap by more (IoU), the surer one is kept.
+    """
+
+    format: Literal["xyxy", "yxyx", "xywh", "cxcywh"]
+    unit: Literal["pixels", "fractions"] = "pixels"
+    row: Literal["scores", "objectness", "final"] = "scores"
+    output: str | None = None
+    classes: str | None = None
+    background: int | None = None
+    overlap: float = 0.45
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overlap <= 1:
+            raise ValueError("overlap is an IoU: over 0, at most 1")
+        if self.classes is not None and (self.row != "final" or self.output is None):
+            raise ValueError("classes needs row = 'final' and output, the boxes' own output")
+        if self.row == "final" and (self.output is None) != (self.classes is None):
+            raise ValueError("boxes of row = 'final' in an output of their own need classes too")
+        if self.row == "objectness" and self.output is not None:
+            raise ValueError("row = 'objectness' is of boxes and scores in one output")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
@@ -116,6 +167,7 @@ class OutputSpec:
     `multilabel`: one score a label, each yes or no at `threshold`, a probability.
     `value`: one real number in `unit`. `embedding`: a vector, compared by its cosine.
     `image`: a picture. `segmentation`: a class for each place, as scores or as a map of classes.
+    `detection`: labelled boxes whose score is at least `threshold`, as `boxes` says.
     `tensor`: no decision is defined; only distances are reported.
     `edgekit/kinds/` holds how each is judged.
 
@@ -124,6 +176,10 @@ class OutputSpec:
     already (the network ends in a softmax or a sigmoid). None in a spec: the export finds out and
     writes it into the manifest. None in a manifest, as in older ones: logits. A `tensor` that ends
     in a softmax or a sigmoid is marked `probabilities` too: all its values share one range.
+
+    `temperature` divides the logits before the softmax, so that a confidence of 80 % is right 80
+    times in 100: it is fitted on images that the network was not trained on, and changes no
+    decision. Of probabilities it divides their logarithms.
 
     `path` (`from` in a spec.toml) picks one part of what a forward returns: dict keys and places,
     joined by dots ("boxes", "features.0"), or an .onnx file's own name of an output.
@@ -139,6 +195,7 @@ class OutputSpec:
         "embedding",
         "image",
         "segmentation",
+        "detection",
         "tensor",
     ] = "tensor"
     labels: tuple[str, ...] = ()
@@ -146,20 +203,40 @@ class OutputSpec:
     path: str | None = None
     unit: str = ""
     threshold: float = 0.5
+    temperature: float = 1.0
+    boxes: Boxes | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the other outputs that this one is read with."""
+        held = (self.boxes.output, self.boxes.classes) if self.boxes else ()
+        return tuple(name for name in held if name)
+
+    @property
+    def sorted(self) -> bool:
+        """Whether the network put the rows in an order itself, by their scores."""
+        return self.boxes is not None and self.boxes.row == "final"
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("an output needs a name")
+        if (self.boxes is None) == (self.kind == "detection"):
+            raise ValueError(
+                f"output '{self.name}' is a {self.kind}: "
+                + ('give it boxes, { format = "xyxy" }' if self.boxes is None else "no boxes")
+            )
         unscored = {"regression", "value", "embedding", "image"}
         if self.kind not in {"tensor", "value", "embedding", "image"}:
-            if self.kind == "multilabel" and not self.labels:
-                raise ValueError(f"output '{self.name}' is a multilabel: give it labels")
-            if self.kind != "multilabel" and len(self.labels) < 2:
-                raise ValueError(
-                    f"output '{self.name}' is a {self.kind}: give it two labels or more"
-                )
+            few = {"multilabel": 1, "detection": 1}.get(self.kind, 2)
+            if len(self.labels) < few:
+                wanted = "labels" if few == 1 else "two labels or more"
+                raise ValueError(f"output '{self.name}' is a {self.kind}: give it {wanted}")
         if self.kind in unscored and self.scores is not None:
             raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
+        if self.temperature != 1 and self.kind not in {"classification", "ordinal"}:
+            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no temperature")
+        if not 0.01 <= self.temperature <= 100:
+            raise ValueError(f"output '{self.name}': temperature is a number from 0.01 to 100")
         if not 0 < self.threshold < 1:
             raise ValueError(f"output '{self.name}': threshold is a probability, over 0, under 1")
 
@@ -207,6 +284,24 @@ class ModelSpec:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two outputs are named '{name}': give each its own name")
+        for output in self.outputs:
+            for part in output.parts:
+                if part not in names or part == output.name:
+                    raise ValueError(
+                        f"output '{output.name}' takes boxes or classes from '{part}', "
+                        f"no other output of the spec ({', '.join(names)})"
+                    )
+
+
+def with_temperatures(spec: ModelSpec, temperatures: Mapping[str, float]) -> ModelSpec:
+    """Return a spec whose outputs have these temperatures, by name; the others keep theirs."""
+    outputs = tuple(
+        replace(output, temperature=temperatures[output.name])
+        if output.name in temperatures
+        else output
+        for output in spec.outputs
+    )
+    return replace(spec, outputs=outputs)
 
 
 def face_spec(input_spec: InputSpec, heads: tuple[tuple[str, str], ...]) -> ModelSpec:

@@ -6,7 +6,7 @@ a target's name only where the two do not contradict each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -44,10 +44,12 @@ class Requirements:
     """What a device must report of itself to be measured under a target's name.
 
     `board` starts, and `cpu_model` is part of, what it reports; `absent` lists features that
-    would make the runtimes choose other kernels. Empty means that anything will do.
+    would make the runtimes choose other kernels. `os` is part of the operating system's name.
+    Empty means that anything will do.
     """
 
     board: str = ""
+    os: str = ""
     cpu_model: str = ""
     features: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -127,15 +129,26 @@ class Software:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """One profile. `name` is its file's stem; `architecture` is `uname -m`'s word."""
+    """One profile. `name` is its file's stem, for one of its other systems with that behind it.
+
+    `architecture` is `uname -m`'s word. `systems` are those it can have, by their files' stems in
+    `targets/systems/`, the default one first; `software` says what that system has, and what the
+    profile itself says instead.
+    """
 
     name: str
     title: Said
     architecture: Literal["aarch64", "x86_64", "any"]
+    systems: tuple[Said, ...] = ()
     requires: Requirements = Requirements()
     hardware: Hardware = Hardware()
     emulation: Emulation | None = None
     software: Software = Software()
+
+    @property
+    def board(self) -> str:
+        """Its name without that of a system: what holds for the board with any of them."""
+        return self.name.removesuffix(f"-{self.requires.os}") if self.requires.os else self.name
 
     @property
     def default_device(self) -> str:
@@ -174,32 +187,98 @@ class DeviceFacts:
 
 
 def own_names() -> list[str]:
-    """Return the names of the targets that ship with edgekit."""
+    """Return the names of the targets that ship with edgekit, each with its default system."""
     return sorted(path.stem for path in shelf("targets").glob("*.toml"))
 
 
+def system_names() -> list[str]:
+    """Return the names of the systems whose boards can be emulated."""
+    return sorted(path.stem for path in (shelf("targets") / "systems").glob("*.toml"))
+
+
+def load_system(name: str) -> Software:
+    """Return what a system has; raises BadTarget for one that no one knows."""
+    if name not in system_names():
+        raise BadTarget(did_you_mean("system", name, system_names()))
+    path = shelf("targets") / "systems" / f"{name}.toml"
+    return read_toml(path, Software, error=BadTarget, remedy="restore it")
+
+
 def target_names() -> list[str]:
-    """Return the names of all targets, plug-ins' too."""
-    return sorted((*own_names(), *plugins("targets", own_names())))
+    """Return the names of all targets, plug-ins' too, and of our boards with their other systems.
+
+    A default system's own name (`rpi4-bookworm`) is understood and not listed.
+    """
+    others = [f"{name}-{other}" for name in own_names() for other in load_target(name).systems[1:]]
+    return sorted((*own_names(), *others, *plugins("targets", own_names())))
+
+
+def with_system(name: str, system: str | None) -> str:
+    """Return the name of a target's board with this system, None: as it is named.
+
+    Raises BadTarget for a user's own file, which says its system itself.
+    """
+    if system is None:
+        return name
+    if name.endswith(".toml"):
+        raise BadTarget(f'--os is for boards by name: write systems = ["{system}"] into {name}')
+    return f"{name}-{system}"
 
 
 def load_target(name_or_path: str) -> Target:
     """Return a target by its name, or from the user's own TOML file (a path ending in .toml).
 
-    Raises BadTarget in one line: with the nearest names, or the file and field that is wrong;
-    BrokenPlugin where a plug-in's file is not there.
+    A name may end with one of the target's systems: `rpi4-trixie`. Raises BadTarget in one line:
+    with the nearest names, or the file and field that is wrong; BrokenPlugin where a plug-in's
+    file is not there.
     """
     if name_or_path.endswith(".toml"):
-        path = Path(name_or_path)
-    elif name_or_path in own_names():
-        path = shelf("targets") / f"{name_or_path}.toml"
-    elif plugin := plugins("targets").get(name_or_path):
-        path = plugin.file(f"{name_or_path}.toml")
-    else:
-        known = did_you_mean("target", name_or_path, target_names())
-        raise BadTarget(f"{known} (or give a path to your own .toml)")
+        return _on_system(_read(Path(name_or_path)))
+    if path := _file_of(name_or_path):
+        return _on_system(_read(path))
+    board, dash, system = name_or_path.rpartition("-")
+    if dash and system in system_names() and (path := _file_of(board)):
+        target = _read(path)
+        if system not in target.systems:
+            has = " or ".join(target.systems) or "no system of ours"
+            raise BadTarget(f"{board} has {has}, not {system}")
+        return _on_system(target, system)
+    known = did_you_mean("target", name_or_path, target_names())
+    raise BadTarget(f"{known} (or give a path to your own .toml)")
+
+
+def _file_of(name: str) -> Path | None:
+    """Return where the target of that name is written down, by us or by a plug-in."""
+    if name in own_names():
+        return shelf("targets") / f"{name}.toml"
+    plugin = plugins("targets").get(name)
+    return plugin.file(f"{name}.toml") if plugin else None
+
+
+def _on_system(target: Target, system: str | None = None) -> Target:
+    """Return the target with what its system has, the default one where none is named.
+
+    Asked for by name, another system than the default is one that the device must report.
+    """
+    if not target.systems:
+        return target
+    default = target.systems[0]
+    has, own = load_system(system or default), target.software
+    said = {item.name: getattr(own, item.name) for item in fields(own)}
+    software = replace(has, **{name: fact for name, fact in said.items() if fact is not None})
+    if system in {None, default}:
+        return replace(target, software=software)
+    return replace(
+        target,
+        name=f"{target.name}-{system}",
+        requires=replace(target.requires, os=system),
+        software=software,
+    )
+
+
+def _read(path: Path) -> Target:
     try:
-        return read_toml(
+        target = read_toml(
             path,
             Target,
             error=BadTarget,
@@ -213,6 +292,10 @@ def load_target(name_or_path: str) -> Target:
                 "for them"
             ) from None
         raise
+    for system in target.systems:
+        if system not in system_names():
+            raise BadTarget(f"{path}: {did_you_mean('system', system, system_names())}")
+    return target
 
 
 def matches(target: Target, facts: DeviceFacts) -> list[str]:
@@ -227,6 +310,8 @@ def matches(target: Target, facts: DeviceFacts) -> list[str]:
     found = []
     if not facts.board.startswith(wanted.board):
         found.append(f"board: {facts.board!r}, {name} is {wanted.board!r}")
+    if wanted.os not in facts.os:
+        found.append(f"system: {facts.os!r}, {name} is {wanted.os}")
     if wanted.cpu_model not in facts.cpu_model:
         found.append(f"CPU: {facts.cpu_model!r}, {name} has {wanted.cpu_model!r} in its name")
     present = set(facts.cpu_features)

@@ -59,9 +59,11 @@ def pythons() -> list[str]:
     """Return this Python and, where they are here with NumPy and Pillow, the oldest and newest."""
     found = [sys.executable]
     for name in ("python3.9", "python3.13"):
-        path = shutil.which(name) or ""
+        path = shutil.which(name)
+        if path is None:
+            continue
         has = [path, "-c", "import numpy, PIL"]
-        if path and subprocess.run(has, capture_output=True).returncode == 0:
+        if subprocess.run(has, capture_output=True).returncode == 0:
             found.append(path)
     return found
 

@@ -113,7 +113,7 @@ def test_missing_empty_folder_and_wrong_kind_are_refused(tmp_path: Path) -> None
         torch.save(content, tmp_path / "w.pt")
         assert "no state dict" in refusal(tmp_path / "w.pt")
     torch.save(nn.Linear(3, 2), tmp_path / "w.pt")
-    assert "not a readable checkpoint" in refusal(tmp_path / "w.pt")
+    assert "a whole pickled model" in refusal(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(

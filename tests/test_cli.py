@@ -99,9 +99,9 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 def test_predict_answers_a_picture_and_names_a_missing_one(
-    cli: Cli, converted: Path, pictures: Path
+    cli: Cli, converted: Path, faces: Path
 ) -> None:
-    picture = sorted(pictures.iterdir())[0]
+    picture = sorted(faces.iterdir())[0]
     done = cli("predict", picture, "--artifact", converted / "onnx-int8", "--json")
     (row,) = json.loads(done.stdout)["rows"]
     assert row["gender"] in {"male", "female"} and 0 < row["gender_confidence"] <= 1

@@ -41,6 +41,13 @@ def test_the_drop_is_in_points_of_accuracy_with_labels() -> None:
     assert drop(flipped(3), guard, OUTPUTS) == pytest.approx(100 / 3)
 
 
+def test_without_labels_the_models_own_near_ties_cost_no_points() -> None:
+    reference = LOGITS * np.array([[1], [1], [1], [0.01]], np.float32)
+    guard = GuardSet(PIXELS, {"x": reference}, {})
+    turned = reference[:, ::-1].copy()
+    assert drop({"x": turned}, guard, OUTPUTS) == 75
+
+
 @pytest.mark.parametrize(("limit", "kept"), [(100.0, 0), (50.0, 1), (25.0, 2), (0.0, 3)])
 def test_it_keeps_no_more_layers_in_float_than_it_must(limit: float, kept: int) -> None:
     guard = GuardSet(PIXELS, {"x": LOGITS}, {})

@@ -23,7 +23,7 @@ from edgekit.graph import GuardSet
 from edgekit.graph.contract import Flat
 from edgekit.kinds import kind_names, kind_of
 from edgekit.onboard import runner
-from edgekit.spec import OutputSpec
+from edgekit.spec import Boxes, OutputSpec
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(11)
@@ -57,6 +57,17 @@ def embeddings() -> Array:
 
 SCORES = RNG.normal(0, 3, (32, 5))
 FIVE = tuple("abcde")
+
+
+def rows(shift: float = 0.0) -> Array:
+    """Boxes with scores of five labels, (8, 40, 9), whose centres lie `shift` further right."""
+    draw = np.random.default_rng(5)
+    boxes = np.concatenate([draw.uniform(10, 90, (8, 40, 2)), draw.uniform(8, 30, (8, 40, 2))], -1)
+    boxes[..., 0] += shift
+    boxes /= 128  # fractions: in pixels they would share one int8 scale with the scores
+    return np.concatenate([boxes, draw.uniform(0, 1, (8, 40, 5)) ** 3], -1)
+
+
 CASES: dict[str, tuple[OutputSpec, Array, Array]] = {
     "classification": (OutputSpec("x", "classification", FIVE), SCORES, SCORES[:, ::-1]),
     "ordinal": (OutputSpec("x", "ordinal", FIVE), SCORES, SCORES[:, ::-1]),
@@ -78,6 +89,11 @@ CASES: dict[str, tuple[OutputSpec, Array, Array]] = {
     ),
     "image": (OutputSpec("x", "image"), blobs(), blobs() * 0.0),
     "segmentation": (OutputSpec("x", "segmentation", LABELS), blobs(), blobs()),
+    "detection": (
+        OutputSpec("x", "detection", FIVE, "probabilities", boxes=Boxes(format="cxcywh")),
+        rows(),
+        rows(shift=30),
+    ),
     "tensor": (OutputSpec("x"), SCORES, SCORES * 0),
 }
 

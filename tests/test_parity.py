@@ -274,7 +274,7 @@ def golden(
     """Return what a board's runner says of its answers; '' where they pass."""
     parity = ParityRecord(images=(), outputs=(record,), bar="", passed=True)
     source = SimpleNamespace(weights="given")
-    manifest = SimpleNamespace(precision=precision, parity=parity, source=source)
+    manifest = SimpleNamespace(precision=precision, parity=parity, source=source, outputs=(output,))
     artifact: Any = SimpleNamespace(manifest=manifest)
     held = limit(artifact, output, {output.name: answers})
     return runner._compare(ours, answers, msgspec.to_builtins(output), held)[1]
@@ -308,3 +308,51 @@ def test_a_board_is_held_to_an_older_manifest_too() -> None:
     )
     assert golden(answers + np.float32(1e-5), answers, "fp32", kind, old) == ""
     assert "allowed" in golden(answers * np.float32(1.001), answers, "fp32", kind, old)
+
+
+# Near ties
+
+
+CLASSES = OutputSpec("age", "classification", ("young", "old", "other"))
+
+
+def scores(margin: float, images: int = 40) -> Array:
+    """Scores of three classes over a range of 10; `young` leads `old` by `margin`."""
+    return np.tile(np.array([[10.0, 10.0 - margin, 0.0]], np.float32), (images, 1))
+
+
+def test_a_decision_that_the_model_itself_nearly_ties_does_not_count_against_int8() -> None:
+    reference = scores(0.1)
+    ours = reference.copy()
+    ours[:10, 1] += 0.2
+    record = verdict(ours, reference, output=CLASSES)
+    assert record.passed and record.agreement == 0.75 and record.outputs[0].ties == 10
+    assert any("10 of 40 decisions changed" in doubt for doubt in record.doubts)
+
+
+def test_a_decision_that_the_model_makes_clearly_counts_however_far_int8_is_off() -> None:
+    """An artifact gains nothing by being noisy: only the model's own margin is looked at."""
+    reference = scores(0.5)
+    ours = reference.copy()
+    ours[:10, 1] += 5.0
+    record = verdict(ours, reference, output=CLASSES)
+    assert not record.passed and record.outputs[0].ties == 0
+
+
+def test_a_tie_of_two_classes_excuses_no_third() -> None:
+    reference = scores(0.1)
+    ours = reference.copy()
+    ours[:10, 2] = 11.0
+    record = verdict(ours, reference, output=CLASSES)
+    assert not record.passed and record.outputs[0].ties == 0
+
+
+@pytest.mark.parametrize(("value", "ties"), [(1.49, 10), (1.3, 0)])
+def test_a_value_next_to_the_edge_of_its_class_is_a_tie(value: float, ties: int) -> None:
+    output = OutputSpec("age", "regression", ("young", "old", "other"))
+    reference = np.full((40, 1), value, np.float32)
+    reference[20:] = 0.2
+    ours = reference.copy()
+    ours[:10] = 1.6
+    record = verdict(ours, reference, output=output)
+    assert record.outputs[0].ties == ties and record.passed == bool(ties)

@@ -338,6 +338,7 @@ def test_counts_that_ship_need_no_emulator(monkeypatch: pytest.MonkeyPatch, tmp_
     assert executed.why_not(target, same, "onnxruntime") is None
     assert executed.known(target, wider, "onnxruntime") is None
     assert executed.known(load_target("rpi5"), same, "onnxruntime") is None
+    assert executed.known(load_target("rpi4-trixie"), same, "onnxruntime") == work
 
 
 # On the emulated board

@@ -175,7 +175,7 @@ def test_an_unknown_runtime_is_a_users_mistake(tmp_path: Path) -> None:
 
 def test_a_board_gets_the_wheels_of_its_lock_and_numpy_1_apart(tmp_path: Path) -> None:
     lock = lock_for(PI, PI4, None)
-    assert lock == read_lock(lock_path("rpi4"))
+    assert lock == read_lock(lock_path("bookworm"))
     chosen = ("onnxruntime", "tflite_runtime")
     made = {item.place: item for item in environments(PI, lock, chosen, tmp_path)}
     names = {
@@ -186,5 +186,22 @@ def test_a_board_gets_the_wheels_of_its_lock_and_numpy_1_apart(tmp_path: Path) -
     assert {name for name, _ in names["numpy1"]} == {"tflite-runtime", "numpy", "pillow"}
     assert ("numpy", "2") in names["main"] and ("numpy", "1") in names["numpy1"]
     assert made["main"].folder != made["numpy1"].folder
-    newer = replace(PI, version="3.13.5", glibc="2.41")
-    assert lock_for(newer, PI4, None) is None, "its wheels are another Python's"
+    other = replace(PI, version="3.12.3", glibc="2.39")
+    assert lock_for(other, PI4, None) is None, "its wheels are another Python's"
+
+
+@pytest.mark.parametrize("claimed", [None, "rpi4", "rpi4-trixie"])
+def test_a_board_with_trixie_gets_trixies_lock_and_no_tflite_runtime(
+    claimed: str | None, tmp_path: Path
+) -> None:
+    found = replace(PI, version="3.13.5", glibc="2.41")
+    facts = replace(PI4, os="Debian GNU/Linux 13 (trixie)")
+    lock = lock_for(found, facts, load_target(claimed) if claimed else None)
+    assert lock == read_lock(lock_path("trixie"))
+    [made] = environments(found, lock, ("onnxruntime", "ncnn"), tmp_path)
+    assert {wheel.name for wheel in made.wheels} == {"onnxruntime", "ncnn", "numpy", "pillow"}
+    with pytest.raises(
+        DeviceError, match=r"^tflite-runtime has no wheel for Python 3\.13 [^\n]*\Z"
+    ):
+        environments(found, lock, ("tflite_runtime",), tmp_path)
+    assert lock_for(found, replace(facts, board="Jetson"), None) is None

@@ -26,7 +26,8 @@ SHIPPED = (
     "edgekit/zoo/weights/multitask-cnn.classification.safetensors",
     "edgekit/zoo/weights/multitask-cnn.classification.md",
     "edgekit/_shelf/targets/rpi4.toml",
-    "edgekit/_shelf/targets/locks/rpi4.json",
+    "edgekit/_shelf/targets/systems/trixie.toml",
+    "edgekit/_shelf/targets/locks/bookworm.json",
     "edgekit/_shelf/calibration/default.toml",
     "edgekit/_shelf/benchmarks/training/utkface-split.json",
     "edgekit/_shelf/benchmarks/training/multitask-cnn.classification/training.json",
@@ -129,7 +130,8 @@ def test_the_wheel_converts_its_own_weights_and_answers(elsewhere: Path, picture
         "out", cwd=elsewhere,
     )  # fmt: skip
     picture = min(pictures.iterdir())
-    shown = run(edgekit, "predict", picture, "-a", "out/onnx-int8", "--json", cwd=elsewhere)
+    ask = ("predict", picture, "--whole", "-a", "out/onnx-int8", "--json")
+    shown = run(edgekit, *ask, cwd=elsewhere)
     assert json.loads(shown)["rows"][0]["gender"] in {"male", "female"}
     run(
         edgekit, "bench", "out", "--images", pictures, "--min-seconds", "0.05", "--percentile",

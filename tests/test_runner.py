@@ -65,7 +65,13 @@ def test_predict_answers_each_image_and_survives_a_broken_one(
     good = next(iter(sorted(pictures.iterdir())))
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     done = run_alone(
-        tmp_path, "predict", str(converted / "onnx-fp32"), str(good), "broken.jpg", str(good)
+        tmp_path,
+        "predict",
+        "--whole",
+        str(converted / "onnx-fp32"),
+        str(good),
+        "broken.jpg",
+        str(good),
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
@@ -76,7 +82,9 @@ def test_predict_answers_each_image_and_survives_a_broken_one(
 
 def test_serve_answers_one_line_per_path(tmp_path: Path, converted: Path, pictures: Path) -> None:
     paths = sorted(map(str, pictures.iterdir()))[:3]
-    done = run_alone(tmp_path, "serve", str(converted / "tflite-int8"), text="\n".join(paths))
+    done = run_alone(
+        tmp_path, "serve", "--whole", str(converted / "tflite-int8"), text="\n".join(paths)
+    )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["image"] for answer in answers] == paths
 

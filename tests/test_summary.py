@@ -57,6 +57,21 @@ def test_three_lines_say_what_to_ship_what_int8_costs_and_what_is_in_doubt(tmp_p
     assert doubt == "In doubt: nothing that was recorded."
 
 
+def test_an_inconclusive_time_is_never_recommended(tmp_path: Path) -> None:
+    """openvino-fp32 was once recommended at 0 ms [0, 134]: its rounds did not agree."""
+    sound, shaky = trained("fp32", ms=3.0), trained("fp32", "openvino", ms=0.5)
+    rounds = (*shaky.rounds[:2], replace(shaky.rounds[2], settled=False))
+    save(sound, tmp_path)
+    save(replace(shaky, rounds=rounds, label="shaky"), tmp_path)
+    (here,) = summarise(load_saved(tmp_path))
+    assert here.lines[0].startswith("Ship onnx-fp32: ")
+    (tmp_path / "alone").mkdir()
+    save(replace(shaky, rounds=rounds, label="shaky"), tmp_path / "alone")
+    (alone,) = summarise(load_saved(tmp_path / "alone"))
+    assert alone.lines[0] == "Ship nothing yet: every time measured there is inconclusive."
+    assert "round 3 did not settle" in alone.lines[2] and "measure again" in alone.lines[2]
+
+
 def test_random_weights_and_unknown_accuracy_are_told(tmp_path: Path) -> None:
     save(a_measurement(), tmp_path)
     (found,) = summarise(load_saved(tmp_path))

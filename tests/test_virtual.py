@@ -52,7 +52,7 @@ def device(rpi4: Sysroot) -> Iterator[VirtualDevice]:
 # The device
 
 
-@pytest.mark.parametrize("name", ["rpi4", "rpi5", "rpi3", "rpi-zero2w"])
+@pytest.mark.parametrize("name", ["rpi4", "rpi4-trixie", "rpi5", "rpi3", "rpi-zero2w"])
 def test_every_board_reports_itself_as_its_profile_says(name: str) -> None:
     target = load_target(name)
     installed = board(name)
@@ -62,8 +62,11 @@ def test_every_board_reports_itself_as_its_profile_says(name: str) -> None:
         facts = probe(device)
         check_device(target, facts, device.name)
     assert facts.board == target.title
-    runtimes = {"onnxruntime", "ai_edge_litert", "tflite_runtime", "openvino", "ncnn"}
-    assert facts.runtimes.keys() == runtimes
+    software = target.software
+    assert software.python and software.glibc and software.debian and software.runtimes
+    assert facts.python.rpartition(".")[0] == software.python.value
+    assert facts.glibc == software.glibc.value and software.debian.value in facts.os
+    assert facts.runtimes.keys() == set(software.runtimes.value)
     # An emulator's clock and temperature are nobody's: they must not be the host's.
     assert (facts.clock_mhz, facts.temperature_c, facts.governor) == (None, None, "")
 
@@ -332,6 +335,35 @@ def test_a_count_is_the_difference_of_two_run_lengths(
     assert proof.instructions is not None
     # The loop itself and its feed are in the plain method's number.
     assert (totals[1] - totals[0]) / 4 == pytest.approx(proof.instructions.per_inference, rel=2e-3)
+
+
+def test_both_systems_of_a_board_answer_and_cost_the_same(
+    artifacts: dict[str, Artifact], images: list[Path]
+) -> None:
+    names = ("onnx-int8", "tflite-fp32", "openvino-int8", "ncnn-fp32")
+    chosen = [artifacts[name] for name in names]
+    older, newer = (
+        emulated.verify(board(name), chosen, images) for name in ("rpi4", "rpi4-trixie")
+    )
+    for name, old, new in zip(names, older, newer, strict=True):
+        assert (new.failure, new.runtime_version) == ("", old.runtime_version), name
+        assert new.outputs == old.outputs, name
+        assert old.instructions is not None and new.instructions is not None, name
+        assert new.instructions.vector_mac == old.instructions.vector_mac, name
+        counts = [proof.instructions.per_inference for proof in (old, new) if proof.instructions]
+        assert counts[1] == pytest.approx(counts[0], rel=5e-3), name
+
+
+def test_a_runtime_that_a_system_has_not_is_one_line(
+    artifacts: dict[str, Artifact], images: list[Path]
+) -> None:
+    [proof] = emulated.verify(
+        board("rpi4-trixie"), [artifacts["tflite-int8"]], images, runtime="tflite_runtime"
+    )
+    assert proof.failure == (
+        "virtual:rpi4-trixie has no tflite_runtime: that has no wheel for the board's Python; "
+        "choose another runtime, or the board with another system"
+    )
 
 
 def test_tflite_runtime_has_its_own_numpy(

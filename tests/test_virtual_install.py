@@ -61,7 +61,7 @@ def rpi3() -> Board:
 @pytest.fixture
 def lock() -> Lock:
     """A lock of one small runtime, where the rest would only take longer."""
-    whole = read_lock(lock_path("rpi3"))
+    whole = read_lock(lock_path("bookworm"))
     small = {"tflite-runtime", "numpy", "pillow"}
     return replace(whole, wheels=tuple(wheel for wheel in whole.wheels if wheel.name in small))
 

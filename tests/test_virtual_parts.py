@@ -116,14 +116,14 @@ def test_half_a_wheel_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_damaged_lock_names_its_file(tmp_path: Path) -> None:
-    lock = json.loads(lock_path("rpi4").read_text())
+    lock = json.loads(lock_path("bookworm").read_text())
     del lock["wheels"]
-    (tmp_path / "rpi4.json").write_text(json.dumps(lock))
-    with pytest.raises(BadTarget, match=r"rpi4\.json is damaged .*wheels"):
-        read_lock(tmp_path / "rpi4.json")
-    (tmp_path / "rpi4.json").write_text(lock_path("rpi4").read_text()[:-9])
-    with pytest.raises(BadTarget, match=r"rpi4\.json is damaged"):
-        read_lock(tmp_path / "rpi4.json")
+    (tmp_path / "bookworm.json").write_text(json.dumps(lock))
+    with pytest.raises(BadTarget, match=r"bookworm\.json is damaged .*wheels"):
+        read_lock(tmp_path / "bookworm.json")
+    (tmp_path / "bookworm.json").write_text(lock_path("bookworm").read_text()[:-9])
+    with pytest.raises(BadTarget, match=r"bookworm\.json is damaged"):
+        read_lock(tmp_path / "bookworm.json")
 
 
 def test_a_target_that_is_no_board_says_so() -> None:

@@ -1,6 +1,7 @@
 """OpenVINO: its own converter on the exported program; int8 by NNCF's post-training quantizer.
 
-fp16 stores the weights in half precision; the CPU plugin computes in float32 all the same.
+fp16 stores the weights in half precision; the CPU plugin computes in float32 all the same, but for
+fp16-compute, which is the same file: the runner asks the plugin for half precision.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from edgekit.graph.operator_errors import unsupported
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8")
 RUNTIME = "openvino"
 EXTRA = "openvino"
 PACKAGES = ("openvino", "nncf", "torch")
@@ -37,7 +38,9 @@ def build(
     if precision == "int8":
         layers = _layers(model)
         model = _quantize(graph, model, [layers[layer] for layer in keep_float])
-    ov.save_model(model, folder / "model.xml", compress_to_fp16=precision == "fp16")
+    ov.save_model(
+        model, folder / "model.xml", compress_to_fp16=precision in {"fp16", "fp16-compute"}
+    )
     return Built(("model.xml", "model.bin"), graph.feed, int8_layers=tuple(layers))
 
 

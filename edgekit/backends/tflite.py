@@ -1,4 +1,4 @@
-"""TFLite: litert-torch, with no TensorFlow; int8 and fp16 by ai-edge-quantizer.
+"""TFLite: litert-torch, with no TensorFlow; int8, int8-dynamic and fp16 by ai-edge-quantizer.
 
 The int8 artifact takes int8 pixels, pixel − 128. Where the normalisation is one whole-numbered
 mean and one std for all channels, the input's scale and zero point are the normalisation, and
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
     from edgekit.spec import InputSpec
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8", "int8-dynamic")
 RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
@@ -46,12 +46,18 @@ _WEIGHTED = {
 def build(
     graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
 ) -> Built:
-    """Write model.tflite; fp32 and fp16 take uint8 pixels 1×H×W×C, int8 takes pixel − 128."""
+    """Write model.tflite, which takes uint8 pixels 1×H×W×C; int8 takes pixel − 128."""
     if graph.format == "onnx":
         raise UnsupportedModel(
             "tflite is not built from .onnx: give the PyTorch model, or leave out --backend tflite"
         )
-    make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[precision]
+    make = {
+        "fp32": _fp32,
+        "fp16": _fp16,
+        "fp16-compute": _fp32,  # LiteRT rounds the weights itself when it loads them
+        "int8": _int8,
+        "int8-dynamic": _dynamic,
+    }[precision]
     return make(graph, folder / "model.tflite", keep_float)
 
 
@@ -82,6 +88,17 @@ def _fp16(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         ),
         AlgorithmName.FLOAT_CASTING,
     )
+    write_whole(out, bytes(maker.quantize().quantized_model))
+    return Built((out.name,), graph.feed)
+
+
+def _dynamic(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
+    """Store the weights in int8; a kernel scales each layer's input to int8 when it runs."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    _fp32(graph, out, keep_float)
+    source = with_flat_biases(out.read_bytes())
+    maker = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
     write_whole(out, bytes(maker.quantize().quantized_model))
     return Built((out.name,), graph.feed)
 

@@ -136,22 +136,24 @@ def _predicted(
 
     What was emulated stands without them: a board of one's own may have a core of no evidence.
     """
-    from edgekit.cli.predict_latency import open_for
+    from edgekit.cli.predict_latency import Choice
     from edgekit.errors import UserError
     from edgekit.latency_model.operators import readers
     from edgekit.latency_model.records import predict
 
     priced = [artifact for artifact in artifacts if artifact.manifest.backend in readers()]
+    choice = Choice(request.target, None, shipped=False)
+    records: list[PredictionRecord] = []
     try:
-        predictor, origin = open_for(request.target)
-        records = predict(
-            request.target,
-            priced,
-            predictor,
-            runtime=request.runtime,
-            command=request.command,
-        )
-        return records, origin
+        for artifact in priced:
+            records += predict(
+                request.target,
+                [artifact],
+                choice.of(artifact, request.runtime),
+                runtime=request.runtime,
+                command=request.command,
+            )
     except UserError as error:
         notes.append(f"no latency predicted: {error}")
         return (), ()
+    return records, choice.lines

@@ -11,7 +11,7 @@ from edgekit.cli import completion
 from edgekit.cli.options import Wide
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Artifact, ParityRecord
+    from edgekit.artifact import Artifact, ParityRecord, Precision
     from edgekit.conversion.pipeline import Conversion
 
 
@@ -19,7 +19,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx.",
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, module:factory, "
+            "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:FOLDER.",
             autocompletion=completion.zoo_names,
         ),
     ],
@@ -27,12 +28,36 @@ def convert(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="onnx, tflite, openvino or ncnn; repeat for more. Default: the first three."
+            help="onnx, tflite, openvino or ncnn; repeat for more. Default: the first three; with "
+            "--target all that it runs."
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Comma-separated: fp32, fp16, int8.")
-    ] = "fp32,int8",
+        str | None,
+        typer.Option(
+            help="Comma-separated: fp32, fp16, int8, int8-dynamic. Default: fp32,int8; with "
+            "--target all that help there."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Board to convert for: build what it can run, and run that there or emulated.",
+            autocompletion=completion.targets,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="With --target, where to run: virtual (emulated) or ssh://user@host."),
+    ] = None,
+    best: Annotated[
+        bool,
+        typer.Option(
+            "--best",
+            help="With --target: name the fastest artifact that loses at most --max-drop points "
+            "on --guard.",
+        ),
+    ] = False,
     calibration: Annotated[
         str, typer.Option(help="Folder or zip of images for int8, or 'data-free'.")
     ] = "data-free",
@@ -53,11 +78,19 @@ def convert(
             help="Weights for the network: a checkpoint, or a folder made by `edgekit weights`."
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Which of several networks in the checkpoint, such as model_ema."),
+    ] = None,
     spec: Annotated[
         str | None, typer.Option(help="TOML file: \\[input] and [\\[outputs]] of your own model.")
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Open a .pt2 that can run code; you trust its maker.")
+    ] = False,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Let timm, torchvision and the like fetch their weights."),
     ] = False,
     raw_input: Annotated[
         bool,
@@ -77,7 +110,8 @@ def convert(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Accuracy that int8 may lose, in points; layers stay in float until it holds.",
+            help="Accuracy that int8 may lose, in points; layers stay in float until it holds. "
+            "With --best: that any artifact may lose; if not given 0.5, without labels 2.",
             min=0,
         ),
     ] = None,
@@ -95,6 +129,13 @@ def convert(
             help="Data you will evaluate on. You are warned if calibration images are among it."
         ),
     ] = None,
+    find_subject: Annotated[
+        bool,
+        typer.Option(
+            "--find-subject",
+            help="The images are photographs: take the largest face in each, not the whole.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -106,46 +147,70 @@ def convert(
     much is not written.
     Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
     """
-    from edgekit.api import BACKENDS
     from edgekit.api import convert as run
+    from edgekit.cli.convert_board import board_notes, board_rows, board_title, short_board_rows
     from edgekit.cli.output import progress, show
 
     with progress(quiet or as_json) as say:
         conversion = run(
             source,
             output,
-            backends=backend or BACKENDS,
-            precisions=[word.strip() for word in precision.split(",") if word.strip()],  # type: ignore[misc]
+            backends=backend,
+            precisions=_words(precision),  # type: ignore[arg-type]
+            target=target,
+            device=device,
+            best=best,
             calibration=calibration,
             recipe=recipe,
             images=images,
             arch=arch,
             weights=weights,
+            part=part,
             spec=spec,
             trust=trust,
+            download=download,
             raw_input=raw_input,
             min_agreement=min_agreement,
             max_drop=max_drop,
             guard=guard,
             guard_minutes=guard_minutes,
             evaluation=evaluation,
+            find_subject=find_subject,
             force=force,
             say=say,
         )
-    show(
-        conversion.graph.model,
-        rows(conversion),
-        as_json=as_json,
-        notes=notes(conversion, output),
-        short=short_rows(conversion),
-        wide=wide,
-    )
+    board = conversion.board
+    said = [*(board_notes(board, output) if board else ()), *notes(conversion, output)]
+    there = board_rows(board) if board else []
+    table = rows(conversion)
+    if as_json:
+        show(conversion.graph.model, [*table, *there], as_json=True, notes=said)
+    else:
+        short = short_rows(conversion)
+        last = () if there else said
+        show(conversion.graph.model, table, as_json=False, notes=last, short=short, wide=wide)
+    if board and there and not as_json:
+        show(
+            board_title(board),
+            there,
+            as_json=False,
+            notes=said,
+            short=short_board_rows(board),
+            wide=wide,
+        )
     failed = [row for row in conversion.rows if row.error]
     if failed:
         from edgekit import errors
 
         kinds = (getattr(errors, row.kind or "", errors.EdgekitError) for row in failed)
         raise typer.Exit(max(getattr(kind, "exit_code", 1) for kind in kinds))
+    if board and (any(trial.fault for trial in board.trials) or (board.asked and not board.pick)):
+        raise typer.Exit(1)
+
+
+def _words(text: str | None) -> list[str] | None:
+    """Return comma-separated words; an empty text names none, None is no text."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def rows(conversion: Conversion) -> list[dict[str, Any]]:
@@ -183,7 +248,7 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
             {
                 "artifact": f"{row.backend}-{row.precision}",
                 "size": size(artifact.bytes if artifact else None),
-                f"against the model, on {images} images": _against(row.precision, row.parity),
+                f"against the model, on {images} images": against(row.precision, row.parity),
                 "verdict": {"proven": "ok", "answers zeros": "zeros"}.get(
                     _status(artifact), "failed"
                 ),
@@ -192,13 +257,19 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
     return table
 
 
-def _against(precision: str, parity: ParityRecord | None) -> str:
+def against(precision: Precision, parity: ParityRecord | None) -> str:
     """Return how an artifact's answers compare with the model's, in one phrase."""
+    from edgekit.artifact import grain
+
     if parity is None or not parity.outputs:
         return "–"
-    if precision == "int8" and parity.agreement is not None:
+    if grain(precision) == "int8" and parity.agreement is not None:
         count = len(parity.images)
-        return f"{round(parity.agreement * count)} of {count} decisions the same"
+        same = f"{round(parity.agreement * count)} of {count} decisions the same"
+        tied = max(output.ties or 0 for output in parity.outputs)
+        return f"{same}, {tied} near tie{'s' * (tied != 1)}" if tied else same
+    if scored := [o for o in parity.outputs if grain(precision) == "int8" and o.score is not None]:
+        return ", ".join(f"{output.metric} {output.score:.2f}" for output in scored)
     distance = f"largest difference {parity.max_abs_diff:.1g}"
     equal = parity.passed and precision == "fp32"
     return f"equal ({distance})" if equal else distance
@@ -216,6 +287,7 @@ def notes(conversion: Conversion, output: Path) -> list[str]:
     lines = [f"{r.backend}-{r.precision} failed: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
         lines.append("random weights: the times are right, but the answers mean nothing")
+    lines += [f"weights: {note}" for note in graph.source.notes]
     if graph.calibration:
         lines += [f"calibration: {warning}" for warning in graph.calibration.warnings]
     doubts = (doubt for a in conversion.artifacts for doubt in a.manifest.parity.doubts)

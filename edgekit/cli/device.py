@@ -21,11 +21,15 @@ device = typer.Typer(
 Board = Annotated[
     str,
     typer.Argument(
-        help="rpi3, rpi4, rpi5, rpi-zero2w, or your own target file (TOML).",
+        help="rpi3, rpi4, rpi5, rpi-zero2w, one with -trixie, or your own target file (TOML).",
         autocompletion=completion.targets,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+System = Annotated[
+    str | None,
+    typer.Option("--os", help="Its system, bookworm or trixie; the same as rpi4-trixie."),
+]
 Where = Annotated[str, typer.Argument(help="ssh://user@host:port; your ~/.ssh/config is used.")]
 Claimed = Annotated[
     str | None,
@@ -36,20 +40,21 @@ Claimed = Annotated[
 @device.command()
 def install(
     board: Board,
+    system: System = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Install a virtual board in your cache: its system and ARM runtimes. No root needed.
 
-    Example: edgekit device install rpi4
+    With --os trixie it is the target rpi4-trixie everywhere. Example: edgekit device install rpi4
     """
     from edgekit.cli.output import progress
     from edgekit.devices.emulator.install import install as run
     from edgekit.devices.emulator.profile import board_of
-    from edgekit.targets import load_target
+    from edgekit.targets import load_target, with_system
 
     with progress(quiet) as say:
         sysroot = run(
-            board_of(load_target(board)),
+            board_of(load_target(with_system(board, system))),
             progress=lambda step, done, total: say("install", f"{step} ({done} of {total})"),
         )
     runtimes = ", ".join(
@@ -86,15 +91,17 @@ def list_boards(as_json: Json = False) -> None:
 
 
 @device.command()
-def remove(board: Board) -> None:
+def remove(board: Board, system: System = None) -> None:
     """Remove a virtual board from your cache.
 
     Example: edgekit device remove rpi4
     """
     from edgekit.devices.emulator.install import remove as run
+    from edgekit.targets import with_system
 
-    count = run(board)
-    print(f"removed {board}" if count else f"{board} was not installed")
+    name = with_system(board, system)
+    count = run(name)
+    print(f"removed {name}" if count else f"{name} was not installed")
     print(f"next: edgekit device install {board} brings it back")
 
 
@@ -104,6 +111,7 @@ def check(
     wheel: Annotated[
         list[str] | None, typer.Argument(help="More wheels: file names or name==version.")
     ] = None,
+    system: System = None,
     as_json: Json = False,
 ) -> None:
     """Check which wheels fit a board's Python, C library and CPU, before you copy any.
@@ -112,13 +120,12 @@ def check(
     """
     from edgekit.cli.output import show
     from edgekit.devices.emulator.profile import board_of
-    from edgekit.devices.emulator.sysroot import installed
+    from edgekit.devices.emulator.sysroot import installed, lock_of
     from edgekit.devices.emulator.wheel_check import check as run
     from edgekit.errors import DeviceError
-    from edgekit.runtimes.locks import lock_path, read_lock
-    from edgekit.targets import load_target
+    from edgekit.targets import load_target, with_system
 
-    profile = board_of(load_target(board))
+    profile = board_of(load_target(with_system(board, system)))
     try:
         record = installed(profile).record
     except DeviceError:
@@ -130,7 +137,7 @@ def check(
             "tried": fit.tried,
             "reasons": "; ".join(fit.reasons) or None,
         }
-        for fit in run(profile, read_lock(lock_path(profile.name)), record, wheel or ())
+        for fit in run(profile, lock_of(profile), record, wheel or ())
     ]
     notes = ["tried: imported on the board's emulated CPU; the others by their tags alone"]
     if record is None:

@@ -60,6 +60,21 @@ def evaluate(
         bool,
         typer.Option("--reframe", help="Judge the same images framed otherwise, too; not saved."),
     ] = False,
+    find_subject: Annotated[
+        bool,
+        typer.Option(
+            "--find-subject",
+            help="The images are photographs: judge the largest face in each, not the whole.",
+        ),
+    ] = False,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            help="Show what withholding answers less sure than this (0 to 1) gains and costs.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the records for `edgekit report`.")
     ] = None,
@@ -89,12 +104,15 @@ def evaluate(
             workers=workers,
             executor=executor,
             reframe=reframe,
+            find_subject=find_subject,
+            abstain=abstain,
             results=results,
             command=command_line(),
             say=say,
         )
     notes = [
         f"{e.artifact.label}: {e.broken} images could not be decoded"
+        + (", or show no face: they are left out" if find_subject else "")
         for e in evaluations
         if e.broken
     ]
@@ -119,15 +137,23 @@ def evaluate(
     images = max(e.assessment.images for e in evaluations)
     title = f"{_title(evaluations)}: accuracy on {images} images of {data}, in per cent"
     notes.insert(0, "in brackets: the 95 % interval; ±1: a neighbouring class counts as right")
-    changes = change_rows(evaluations)
+    tables = {
+        title: short_rows(evaluations),
+        "Change from fp32 on the same images, in points": change_rows(evaluations),
+        "Confidence: how far it is from the accuracy (ECE, in points)": confidence_rows(
+            evaluations
+        ),
+    }
+    if abstain is not None:
+        tables[f"Answers from a confidence of {abstain:g} on"] = abstention_rows(evaluations)
+    shown = {title: table for title, table in tables.items() if table}
     then = f"edgekit recommend --target {target} --results {results or RESULTS}"
     if results is None:
         then = f"the same command with --results {RESULTS}, then edgekit recommend"
-    first: dict[str, Any] = {} if changes else {"notes": notes, "then": then}
-    show(title, rows, as_json=False, short=short_rows(evaluations), **first)
-    if changes:
-        title = "Change from fp32 on the same images, in points"
-        show(title, rows, as_json=False, notes=notes, short=changes, then=then)
+    for place, (title, table) in enumerate(shown.items(), 1):
+        last = place == len(shown)
+        end: dict[str, Any] = {"notes": notes, "then": then} if last else {}
+        show(title, rows, as_json=False, short=table, **end)
 
 
 def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
@@ -164,6 +190,49 @@ def change_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, A
         same = evaluation.agreement
         cells["same answers, %"] = percent(same.percent, same.low, same.high)
         rows.append((evaluation.artifact.manifest.model, cells))
+    return grouped(rows)
+
+
+def confidence_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row an artifact and output that has a confidence: its error, before and after."""
+    from edgekit.cli.output import grouped
+
+    return grouped(
+        (
+            evaluation.artifact.manifest.model,
+            {
+                "artifact": _name(evaluation),
+                "output": item.output,
+                "mean confidence, %": f"{item.mean:.1f}",
+                "ECE": f"{item.ece:.1f}",
+                "ECE without temperature": f"{item.plain_ece:.1f}",
+                "temperature": f"{item.temperature:g}",
+            },
+        )
+        for evaluation in evaluations
+        for item in evaluation.assessment.confidence
+    )
+
+
+def abstention_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
+    """Return a row an artifact and output: how many are answered, and how many of them rightly."""
+    from edgekit.cli.output import grouped
+    from edgekit.report.cells import percent
+
+    rows = []
+    for evaluation in evaluations:
+        for item in evaluation.assessment.confidence:
+            kept = item.abstention
+            if kept is None:
+                continue
+            right, all_of_them = kept.accuracy, kept.coverage
+            cells: dict[str, Any] = {
+                "artifact": _name(evaluation),
+                "output": item.output,
+                "answered, %": percent(all_of_them.percent, all_of_them.low, all_of_them.high),
+                "right of those, %": right and percent(right.percent, right.low, right.high),
+            }
+            rows.append((evaluation.artifact.manifest.model, cells))
     return grouped(rows)
 
 

@@ -16,8 +16,9 @@ INDENT = "  "
 _GAP = 2
 _NARROWEST = 14
 """Letters that a column of text keeps, if it has them: narrower ones are hard to read."""
-_TOKEN = re.compile(r"[-+~]?\d\S*(?: (?:[kMG]?B|ms|s|%))?(?: \[[^\]]*\])?(?:[,;.](?=\s|$))?|\S+")
-_NUMBER = re.compile(r"[-+~]?[\d.,]+(?:e[-+]?\d+)?x?(?: (?:[kMG]?B|ms|s|%))?")
+_UNIT = r"(?: (?:[kMG]?B|ms|s|%)(?!\w))?"
+_TOKEN = re.compile(rf"[-+~]?\d\S*{_UNIT}(?: \[[^\]]*\])?(?:[,;.](?=\s|$))?|\S+")
+_NUMBER = re.compile(rf"[-+~]?[\d.,]+(?:e[-+]?\d+)?x?{_UNIT}")
 
 
 @dataclass(frozen=True, slots=True)

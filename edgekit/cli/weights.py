@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edgekit.training.recorded import Recorded
 
 
 def weights(
@@ -22,6 +25,14 @@ def weights(
     remake: Annotated[
         bool, typer.Option("--remake", help="Train those that ship, too, and keep both.")
     ] = False,
+    fit_confidence: Annotated[
+        bool,
+        typer.Option(
+            "--fit-confidence",
+            help="Train nothing: fit the confidences of weights that are there, on the validation "
+            "side of --data, and renew their cards.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -32,7 +43,7 @@ def weights(
     from edgekit import zoo
     from edgekit.cli.output import progress, show
     from edgekit.errors import BadData, BadModel, did_you_mean
-    from edgekit.training.recorded import Recorded, for_use, join_pairs, make, recorded, with_needed
+    from edgekit.training.recorded import for_use, join_pairs, make, recorded, with_needed
 
     place = (folder or zoo.own_weights()).expanduser().resolve()
     known = recorded(place)
@@ -41,6 +52,9 @@ def weights(
         if name not in names:
             raise BadModel(did_you_mean("training on record", name, names))
     wanted = [one for one in known if one.source in models] if models else for_use(known)
+    if fit_confidence:
+        _fit_confidence(wanted, place, data, as_json, quiet)
+        return
     kept = [one for one in wanted if one.ships and not remake]
     left = [one for one in with_needed([o for o in wanted if o not in kept], known) if not one.made]
     shown = [one for one in known if one in wanted or one in left]
@@ -71,3 +85,40 @@ def weights(
     notes = [f"{path.name} joins the age and the gender network" for path in pairs]
     then = f"edgekit convert {shown[0].source if shown else 'MODEL'} -o out"
     show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes, then=then)
+
+
+def _fit_confidence(
+    wanted: list[Recorded], place: Path, data: str, as_json: bool, quiet: bool
+) -> None:
+    """Fit the temperatures of every training whose weights are there, and print what it changed."""
+    from edgekit import zoo
+    from edgekit.cli.output import progress, show
+    from edgekit.errors import BadData
+    from edgekit.training.refit import refit
+
+    if not data or not Path(data).expanduser().exists():
+        raise BadData(f"no data to fit on at '{data}': give --data the data it was trained on")
+    rows = []
+    for one in wanted:
+        paths = (place / one.weights.name, zoo.WEIGHTS / one.weights.name)
+        weights = next((path for path in paths if path.is_file()), None)
+        if weights is None:
+            continue
+        with progress(quiet or as_json) as say:
+            say("fit", one.source)
+            result = refit(one, weights, data)
+            say("fit", "done")
+        rows += [
+            {
+                "model": one.source,
+                "output": item.output,
+                "temperature": round(item.temperature, 3),
+                "ece": round(item.ece, 2),
+                "ece_before": round(item.plain_ece, 2),
+                "path": str(weights),
+            }
+            for item in result.test.confidence
+        ]
+    title = "Confidence: the calibration error on the test side, in points"
+    notes = [] if rows else ["no weights with a confidence are there"]
+    show(title, rows, as_json=as_json, notes=notes, then="edgekit convert MODEL -o out")

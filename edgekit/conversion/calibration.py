@@ -81,12 +81,17 @@ def choose(images: ImageSet, recipe: Recipe) -> tuple[str, ...]:
 
 
 def load_samples(
-    path: Path, recipe: Recipe, spec: InputSpec, evaluation: Collection[str] = ()
+    path: Path,
+    recipe: Recipe,
+    spec: InputSpec,
+    evaluation: Collection[str] = (),
+    find: bool = False,
 ) -> Samples:
     """Return the decoded samples a recipe picks from the images at `path`.
 
-    `evaluation`: content hashes of the evaluation set, for the linter. A picked file that cannot
-    be decoded is named in a warning and left out; BadData where none can be.
+    `evaluation`: content hashes of the evaluation set, for the linter. With `find` a sample is the
+    largest face of its picture. A picked file that cannot be decoded, or shows none, is named in a
+    warning and left out; BadData where none is left.
     """
     import numpy as np
 
@@ -95,7 +100,7 @@ def load_samples(
     for name in choose(images, recipe):
         data = images.read(name)
         try:
-            decoded = decode_image(data, spec)
+            decoded = decode_image(data, spec, find)
         except (OSError, ValueError) as error:
             broken.append(f"{name} ({error})")
             continue
@@ -106,7 +111,8 @@ def load_samples(
     stacked = np.stack(pixels)
     warnings = lint(stacked, hashes, evaluation)
     if broken:
-        warnings += (f"{len(broken)} images cannot be decoded, the first {broken[0]}: remove them",)
+        what = "cannot be decoded or show no face" if find else "cannot be decoded"
+        warnings += (f"{len(broken)} images {what}, the first {broken[0]}: remove them",)
     return Samples(stacked, tuple(hashes), warnings)
 
 

@@ -26,7 +26,7 @@ from edgekit.conversion.loading import Source, check_shapes, load_source
 from edgekit.conversion.reference import check_answers
 from edgekit.conversion.sources import SourceKind, SourceRequest, source_kind
 from edgekit.conversion.steps import Report
-from edgekit.data.images import content_hash, decode_image, open_images
+from edgekit.data.images import check_findable, content_hash, decode_image, open_images
 from edgekit.data.sample_images import sample_images
 from edgekit.data.samples import noise_samples, read_samples
 from edgekit.errors import BadData, BadModel
@@ -51,7 +51,8 @@ class ExportRequest:
 
     `images`: folder, zip or image for parity; None takes them from the calibration set, or from
     the shipped sample picture. `calibration`: folder, zip or `data-free`; None where no int8
-    artifact is wanted. `evaluation`: content hashes of the evaluation set, for the linter.
+    artifact is wanted. `evaluation`: content hashes of the evaluation set, for the linter. With
+    `find_subject` every image is cut to its largest face.
     """
 
     source: SourceRequest
@@ -62,6 +63,7 @@ class ExportRequest:
     recipe: Recipe
     evaluation: tuple[str, ...] = ()
     guard: str | None = None
+    find_subject: bool = False
 
 
 def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -80,6 +82,8 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     say(f"loading {request.source.locator}")
     source = load_source(request.source, request.raw_input)
     folder = Path(request.folder)
+    if request.find_subject:
+        check_findable(source.spec.input)
     if source.spec.tensors:
         return _with_samples(request, source, kind, say)
     say("decoding images")
@@ -90,7 +94,9 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> ExportedGraph:
     calibration = _calibrate(request, source, folder)
     if request.guard is not None:
         say("running the reference model for the guard")
-        save_guard_set(request.guard, source.spec, source.reference, folder / "guard.npz")
+        save_guard_set(
+            request.guard, source.spec, source.reference, folder / "guard.npz", request.find_subject
+        )
     return _graph(request, source, kind, (parity_names, calibration, reference, noise), say)
 
 
@@ -170,6 +176,7 @@ def _graph(
         parameters=source.parameters,
         macs=source.macs,
         weights=source.weights,
+        notes=source.notes,
     )
     return ExportedGraph(
         folder=folder,
@@ -204,7 +211,7 @@ def _parity_images(
     for name in names:
         data = images.read(name)
         try:
-            pixels.append(decode_image(data, spec))
+            pixels.append(decode_image(data, spec, request.find_subject))
         except (OSError, ValueError):
             continue
         hashes.append(content_hash(data))
@@ -226,7 +233,11 @@ def _calibrate(request: ExportRequest, source: Source, folder: Path) -> Calibrat
         hashes = tuple(content_hash(image.tobytes()) for image in pixels)
     else:
         samples = load_samples(
-            Path(request.calibration), recipe, source.spec.image, request.evaluation
+            Path(request.calibration),
+            recipe,
+            source.spec.image,
+            request.evaluation,
+            request.find_subject,
         )
         pixels, hashes, warnings = samples.pixels, samples.hashes, samples.warnings
     np.save(folder / "calibration.npy", pixels)

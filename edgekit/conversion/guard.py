@@ -1,9 +1,10 @@
 """The accuracy guard: keeps the worst layers of an int8 artifact in float until it holds.
 
 The drop is measured on images that calibration never saw: in points of accuracy where they are
-labelled, else in points of agreement with the source model: of decisions, or of the kind's own
-metric (shared labels, cosine, mean IoU). Layers are tried one by one; those
-whose return to float moves the outputs nearest to the model's go first.
+labelled, else in points of agreement with the source model: of decisions (the model's own near ties
+aside, outputs.ties), or of the kind's own metric (shared labels, cosine, mean IoU, matched boxes).
+Layers are tried one by one; those whose return to float moves the outputs nearest to the model's go
+first.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import msgspec
 
 from edgekit.graph import GuardSet
 from edgekit.kinds import kind_of
-from edgekit.onboard.runner import METRICS
-from edgekit.outputs import Outputs, decisions
+from edgekit.onboard.runner import METRICS, read_with
+from edgekit.outputs import Outputs, decisions, ties
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
         kind = kind_of(output)
         if kind.JUDGED_BY == "metric" and kind.SHARE:
             _, metric = METRICS[output.kind]
-            values = ours[output.name], guard.reference[output.name]
-            drops.append(100 * (1 - metric(*values, msgspec.to_builtins(output))))
+            told = msgspec.to_builtins(output)
+            mine, theirs = read_with(told, ours), read_with(told, guard.reference)
+            drops.append(100 * (1 - metric(mine, theirs, told)))
             continue
         decided = decisions(ours[output.name], output)
         expected = decisions(guard.reference[output.name], output)
@@ -54,7 +56,8 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
             gained = (decided == labels)[known].mean() - (expected == labels)[known].mean()
             drops.append(-100 * float(gained))
         else:
-            drops.append(100 * (1 - float((decided == expected).mean())))
+            tied = ties(ours[output.name], guard.reference[output.name], output)
+            drops.append(100 * float(((decided != expected) & ~tied).mean()))  # type: ignore[operator]
     return max(drops, default=0.0)
 
 

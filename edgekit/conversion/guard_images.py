@@ -27,9 +27,11 @@ def save_guard_set(
     spec: ModelSpec,
     reference: Callable[[NDArray[np.uint8]], dict[str, NDArray[np.generic]]],
     path: Path,
+    find: bool = False,
 ) -> None:
     """Write guard.npz (see graph.py) from a dataset's validation split, or from plain images.
 
+    With `find`, of the largest face in each.
     Raises BadData where there are no readable images, BadModel where no output decides anything.
     """
     import numpy as np
@@ -47,7 +49,7 @@ def save_guard_set(
     kept, pixels = [], []
     for index, data in enumerate(encoded):
         try:
-            pixels.append(decode_image(data, spec.image))
+            pixels.append(decode_image(data, spec.image, find))
         except (OSError, ValueError):
             continue
         kept.append(index)

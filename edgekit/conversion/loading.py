@@ -14,6 +14,7 @@ from edgekit.conversion.spec_files import check_count, complete_spec, numbered, 
 from edgekit.errors import BadModel, UnsupportedModel, first_line
 from edgekit.graph import Noise
 from edgekit.kinds import kind_of
+from edgekit.kinds.detection import parts_fault
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Source:
     parameters: int
     macs: int | None
     weights: Any
+    notes: tuple[str, ...]
     broken: list[str]
     reference: Callable[[Any], dict[str, NDArray[np.generic]]]
     noise: Callable[[Any, dict[str, NDArray[np.generic]]], dict[str, Noise]]
@@ -84,6 +86,7 @@ def _load_torch(request: SourceRequest) -> Source:
         parameters=count_parameters(loaded.module),
         macs=macs,
         weights=loaded.weights,
+        notes=loaded.notes,
         broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
         reference=lambda pixels: torch_answers(network, spec, pixels),
         noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
@@ -134,8 +137,12 @@ def _check_forward(
 
 def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
     """Raise BadModel for an output, of one image, whose shape its kind cannot have."""
-    for output, shape in zip(spec.outputs, shapes, strict=True):
+    named = dict(zip((output.name for output in spec.outputs), shapes, strict=True))
+    for output in spec.outputs:
+        shape = named[output.name]
         fault = kind_of(output).shape_fault(output, shape)
+        if output.parts and not fault:
+            fault = parts_fault(output, named)
         if fault:
             raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
 
@@ -190,6 +197,7 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
         parameters=onnx_source.count_parameters(model),
         macs=None,
         weights="given",
+        notes=(),
         broken=broken_weights(onnx_source.weights(model)),
         reference=lambda pixels: onnx_source.reference(path, pixels, spec, names),
         noise=lambda pixels, answers: {},

@@ -10,6 +10,7 @@ Each heavy arrow runs in a process of its own (steps.py).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import msgspec
 
 from edgekit.artifact import PRECISIONS, Artifact, ParityRecord, Precision, load_artifact
 from edgekit.backends import load_backend
+from edgekit.conversion.board import OnBoard
 from edgekit.conversion.build import BuildRequest
 from edgekit.conversion.calibration import DATA_FREE, load_recipe
 from edgekit.conversion.export import ExportRequest
@@ -38,6 +40,9 @@ class ConvertRequest:
     `calibration` is a folder, a zip or `data-free`; `images` (folder, zip or image) proves
     parity and defaults to calibration images that were not picked, or to the sample picture.
     `max_drop`, in percentage points, guards int8 on `guard`, a labelled dataset or plain images.
+    With `find_subject` all these images are photographs, of which the largest face is taken.
+    `keep` is a folder that takes the exported graph and its samples, for who goes on with them;
+    None: they are removed at the end. `half`: whoever goes on has a board that proves fp16-compute.
     """
 
     source: SourceRequest
@@ -55,6 +60,9 @@ class ConvertRequest:
     max_drop: float | None = None
     guard: str | None = None
     guard_minutes: float = 5.0
+    find_subject: bool = False
+    keep: Path | None = None
+    half: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +77,17 @@ class Row:
     kind: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """A finished conversion: the graph's origin, one row an artifact, and those that are good."""
+    """A finished conversion: the graph's origin, one row an artifact, and those that are good.
+
+    `board` is what became of them on the target, where one was named.
+    """
 
     graph: ExportedGraph
     rows: tuple[Row, ...]
     artifacts: tuple[Artifact, ...]
+    board: OnBoard | None = None
 
 
 def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
@@ -87,7 +99,7 @@ def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
     plan = check(request)
     with (
         folder_whole(request.output, force=request.force) as output,
-        scratch_folder() as scratch,
+        nullcontext(request.keep) if request.keep else scratch_folder() as scratch,
     ):
         children = Children()
         graph = export(request, Path(scratch), say, children)
@@ -104,7 +116,8 @@ def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
         if all(row.error for row in rows):
             raise _all_failed(rows)
     good = [f"{row.backend}-{row.precision}" for row in rows if not row.error]
-    return Conversion(graph, rows, tuple(load_artifact(request.output / name) for name in good))
+    made = tuple(load_artifact(request.output / name) for name in good)
+    return Conversion(graph=graph, rows=rows, artifacts=made)
 
 
 def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
@@ -113,6 +126,11 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
     for precision in request.precisions:
         if precision not in PRECISIONS:
             raise UserError(did_you_mean("precision", precision, list(PRECISIONS)))
+    if "fp16-compute" in request.precisions and not request.half:
+        raise UserError(
+            "fp16-compute is proven by the board that computes it: give --target rpi5, or another "
+            "board whose CPU has half-precision arithmetic"
+        )
     if request.max_drop is not None and request.guard is None:
         raise UserError("--max-drop needs --guard: labelled data, or images calibration never saw")
     if not request.precisions or not request.backends:
@@ -142,7 +160,8 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         calibration=request.calibration if "int8" in request.precisions else None,
         recipe=recipe,
         evaluation=request.evaluation,
-        guard=request.guard if request.max_drop is not None else None,
+        guard=request.guard if request.max_drop is not None or request.keep else None,
+        find_subject=request.find_subject,
     )
     reply = run_step(
         "edgekit.conversion.export",

@@ -1,4 +1,4 @@
-"""Where a trained model comes from: zoo name, checkpoint, .pt2, package.module:factory, .onnx.
+"""Where a trained model comes from: zoo name, checkpoint, .pt2, module:factory, .onnx, a library.
 
 `describe` looks without loading; `load_module` loads in the export step's process. User code and
 files are read there and nowhere else.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
+from edgekit.conversion.libraries import Wanted, library_names, load_library
 from edgekit.conversion.spec_files import (
     check_count,
     check_tensors,
@@ -21,12 +22,12 @@ from edgekit.conversion.spec_files import (
 )
 from edgekit.errors import BadModel
 from edgekit.files import sha256
-from edgekit.spec import ModelSpec
+from edgekit.spec import ModelSpec, with_temperatures
 
 if TYPE_CHECKING:
     from torch import nn
 
-SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
+SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx", "library"]
 PACKAGE_OF = {
     "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image",
     "yaml": "pyyaml",
@@ -42,7 +43,9 @@ class SourceRequest:
     `arch` is the network of a checkpoint (a zoo name or a factory); `weights` a checkpoint for
     the network of a zoo name or factory, or for a zoo name a folder that `edgekit weights` filled;
     `spec` a TOML file with an InputSpec and OutputSpecs; `seed` draws the weights of a zoo network
-    that has none. `trust`: open a file that can run code of its own.
+    that has none. `trust`: open a file that can run code of its own. `part`: which of several
+    state dicts in the checkpoint to take. `download`: a library may fetch weights, as it would by
+    itself.
     """
 
     locator: str
@@ -51,6 +54,8 @@ class SourceRequest:
     spec: str | None = None
     seed: int = 0
     trust: bool = False
+    part: str | None = None
+    download: bool = False
 
 
 def source_kind(request: SourceRequest) -> SourceKind:
@@ -64,6 +69,10 @@ def source_kind(request: SourceRequest) -> SourceKind:
         if request.spec:
             raise BadModel(f"{locator} is a zoo network with its own contract: leave out --spec")
         return "zoo"
+    if locator.partition(":")[1] and locator.partition(":")[0] in library_names():
+        return "library"
+    if request.download:
+        raise BadModel(f"--download is for {', '.join(library_names())}: leave it out")
     path = Path(locator)
     if path.is_dir():
         raise BadModel(f"{path} is a folder: give the checkpoint, .pt2 or .onnx file in it")
@@ -97,25 +106,35 @@ def _unknown(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModule:
-    """A torch module ready to export, with its contract, name and where its weights came from."""
+    """A torch module ready to export, with its contract, name and where its weights came from.
+
+    `notes`: what was taken of a checkpoint that holds more than the network's state dict.
+    """
 
     module: nn.Module
     spec: ModelSpec
     name: str
     weights: Literal["trained", "random", "given"]
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
     """Load a torch source (every kind but onnx). Raises BadModel in one line."""
-    load = {"zoo": _zoo, "checkpoint": _checkpoint, "pt2": _pt2, "factory": _factory}[kind]
-    loaded = load(request)
+    loaders = {
+        "zoo": _zoo,
+        "checkpoint": _checkpoint,
+        "pt2": _pt2,
+        "factory": _factory,
+        "library": _library,
+    }
+    loaded = loaders[kind](request)
     loaded.module.eval()
     return loaded
 
 
 def _zoo(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights
+    from edgekit.zoo.checkpoint import load_weights, read_temperatures
 
     name, variant = zoo.resolve(request.locator)
     module = zoo.build(name, variant, seed=request.seed)
@@ -129,20 +148,25 @@ def _zoo(request: SourceRequest) -> LoadedModule:
             f"name the file, or make them with `edgekit weights --weights {given}`"
         )
     kind: Literal["trained", "random", "given"] = "random"
+    notes: tuple[str, ...] = ()
+    spec = zoo.spec(name, variant)
     if weights is not None:
-        load_weights(module, weights)
+        notes = load_weights(module, weights, request.part)
+        spec = with_temperatures(spec, read_temperatures(weights))
         kind = "trained" if given is None else "given"
     return LoadedModule(
         module=module,
-        spec=zoo.spec(name, variant),
+        spec=spec,
         name=f"{name}:{variant}",
         weights=kind,
         sha256=_hash(module),
+        notes=notes,
     )
 
 
 def _checkpoint(request: SourceRequest) -> LoadedModule:
-    from edgekit.zoo.checkpoint import load_weights, read_metadata
+    from edgekit.zoo.checkpoint import load_weights, read_metadata, read_temperatures
+    from edgekit.zoo.weight_files import read_parts
 
     path = Path(request.locator)
     ours = request.arch is None and path.suffix == ".safetensors"
@@ -153,6 +177,7 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
             f"{path} names code to run, {arch[:80]!r}: give --arch {arch[:80]} if you trust it"
         )
     if not arch:
+        read_parts(path)  # a file that is no checkpoint says so first
         raise BadModel(
             f"{path} holds weights but no network. Name the network: edgekit convert {path} "
             "--arch mymodel:make_model --spec spec.toml -o out (or --arch with a zoo name)"
@@ -162,9 +187,14 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     if kind not in {"zoo", "factory"}:
         raise BadModel(f"--arch {arch}: give a zoo name or package.module:factory")
     base = _zoo(network) if kind == "zoo" else _factory(network)
-    load_weights(base.module, path)
+    notes = load_weights(base.module, path, request.part)
     return LoadedModule(
-        module=base.module, spec=base.spec, name=base.name, weights="given", sha256=sha256(path)
+        module=base.module,
+        spec=with_temperatures(base.spec, read_temperatures(path) if ours else {}),
+        name=base.name,
+        weights="given",
+        sha256=sha256(path),
+        notes=notes,
     )
 
 
@@ -278,10 +308,39 @@ def _factory(request: SourceRequest) -> LoadedModule:
             "or return (module, edgekit.spec.ModelSpec) from it"
         )
     weights: Literal["random", "given"] = "given"
+    notes: tuple[str, ...] = ()
     if request.weights:
-        load_weights(module, Path(request.weights))
+        notes = load_weights(module, Path(request.weights), request.part)
     return LoadedModule(
-        module=module, spec=spec, name=attribute, weights=weights, sha256=_hash(module)
+        module=module,
+        spec=spec,
+        name=attribute,
+        weights=weights,
+        sha256=_hash(module),
+        notes=notes,
+    )
+
+
+def _library(request: SourceRequest) -> LoadedModule:
+    library, _, name = request.locator.partition(":")
+    wanted = Wanted(
+        name=name,
+        weights=Path(request.weights) if request.weights else None,
+        download=request.download,
+        trust=request.trust,
+        seed=request.seed,
+    )
+    try:
+        found = load_library(library).load(wanted)
+    except BadModel as error:
+        line = str(error)
+        raise BadModel(line if name in line else f"{request.locator}: {line}") from None
+    return LoadedModule(
+        module=found.module,
+        spec=read_spec(request.spec) if request.spec else found.spec,
+        name=Path(name).stem if name.endswith((".pt", ".yaml", ".yml")) else Path(name).name,
+        weights=found.weights,
+        sha256=_hash(found.module),
     )
 
 

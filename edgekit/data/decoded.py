@@ -9,7 +9,7 @@ import hashlib
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgekit.data.dataset import BROKEN, Dataset, Sample
 from edgekit.errors import BadData
 from edgekit.files import write_whole
-from edgekit.onboard.runner import decode
+from edgekit.onboard.runner import decode, decode_subject
 from edgekit.paths import cache_folder
 from edgekit.spec import InputSpec
 
@@ -37,7 +37,10 @@ DECODE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What images are decoded to: height × width, three channels RGB or one grey, by `fit`."""
+    """What images are decoded to: height × width, three channels RGB or one grey, by `fit`.
+
+    With a `subject` the largest face of each image, cut out by `margin` and `shift`.
+    """
 
     height: int
     width: int
@@ -46,12 +49,24 @@ class Frame:
     filter: str = "bilinear"
     pad: tuple[int, ...] = (114,)
     resize_to: int | None = None
+    subject: str | None = None
+    margin: float = 0.0
+    shift: float = 0.0
 
     def __str__(self) -> str:
         """What the cache's key holds: of a plain frame the words that it always had."""
         plain = f"Frame(height={self.height}, width={self.width}, grey={self.grey})"
         more = (self.fit, self.filter, self.pad, self.resize_to)
-        return plain if more == ("stretch", "bilinear", (114,), None) else f"{plain} {more}"
+        words = plain if more == ("stretch", "bilinear", (114,), None) else f"{plain} {more}"
+        if self.subject is None:
+            return words
+        found = f"{self.subject} {self.margin} {self.shift} dlib {metadata.version('dlib-bin')}"
+        return f"{words} {found}"
+
+
+def subject_frame_of(spec: InputSpec) -> Frame:
+    """Return `frame_of` the largest face in each picture."""
+    return replace(frame_of(spec), subject=spec.subject, margin=spec.margin, shift=spec.shift)
 
 
 def frame_of(spec: InputSpec, margin: float = 0.0) -> Frame:
@@ -140,19 +155,9 @@ def _fill(
             data = dataset.read(sample)
             if hashlib.sha256(data).hexdigest() != sample.sha256:
                 raise BadData(f"{sample.name} is not the file its hash was taken of: start again")
-            pixels: NDArray[np.uint8] = decode(
-                data,
-                frame.height,
-                frame.width,
-                frame.resize_to,
-                frame.grey,
-                frame.fit,
-                frame.filter,
-                frame.pad,
-            )
+            return _decode(data, frame)
         except (OSError, ValueError):
             return None
-        return pixels
 
     shape = (len(dataset.samples), frame.height, frame.width, 1 if frame.grey else 3)
     pixels_path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,6 +180,25 @@ def _fill(
         Path(aside).replace(pixels_path)
     finally:
         Path(aside).unlink(missing_ok=True)
+
+
+def _decode(data: bytes, frame: Frame) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8]
+    if frame.subject is not None:
+        spec = {**asdict(frame), "colour": "GREY" if frame.grey else "RGB"}
+        pixels = decode_subject(data, spec)
+        return pixels
+    pixels = decode(
+        data,
+        frame.height,
+        frame.width,
+        frame.resize_to,
+        frame.grey,
+        frame.fit,
+        frame.filter,
+        frame.pad,
+    )
+    return pixels
 
 
 def _key(dataset: Dataset, frame: Frame) -> str:

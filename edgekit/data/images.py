@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.data.stores import FolderStore, ImageStore, ZipStore
-from edgekit.errors import BadData
+from edgekit.errors import BadData, MissingPackage, UserError
 from edgekit.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -60,14 +60,29 @@ def _is_image(name: str) -> bool:
     return last.lower().endswith(SUFFIXES) and not last.startswith(".") and "__MACOSX" not in name
 
 
-def decode_image(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+def decode_image(data: bytes, spec: InputSpec, find: bool = False) -> NDArray[np.uint8]:
     """Return an encoded image's pixels, uint8 H×W×C, as `spec`'s network takes them.
 
-    `runner.decode_for` the spec; raises OSError or ValueError as it does.
+    `runner.decode_for` the spec; with `find` the largest face in it (`runner.decode_subject`).
+    Raises OSError or ValueError as they do.
     """
     import msgspec
 
-    from edgekit.onboard.runner import decode_for
+    from edgekit.onboard.runner import decode_for, decode_subject
 
-    pixels: NDArray[np.uint8] = decode_for(data, msgspec.to_builtins(spec))
+    decode = decode_subject if find else decode_for
+    pixels: NDArray[np.uint8] = decode(data, msgspec.to_builtins(spec))
     return pixels
+
+
+def check_findable(spec: InputSpec | None) -> None:
+    """Raise UserError for an input without a subject, MissingPackage without what finds it."""
+    from importlib.util import find_spec
+
+    if spec is None or spec.subject is None:
+        raise UserError(
+            "the model's input has no subject to find: leave --find-subject out, or convert the "
+            'model with subject = "face" under [input]'
+        )
+    if find_spec("dlib") is None:
+        raise MissingPackage("dlib-bin (it finds the faces)", "faces")

@@ -8,12 +8,18 @@ a benchmark, and say nothing about accuracy.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.data.images import ImageSet, open_images
 from edgekit.errors import MissingPackage
-from edgekit.files import folder_whole
+from edgekit.files import folder_whole, write_whole
 from edgekit.paths import cache_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 COUNT = 64
 _FACE = (173, 74, 99)
@@ -36,16 +42,36 @@ def sample_images() -> ImageSet:
     return open_images(folder)
 
 
+def sample_photograph() -> Path:
+    """Return the whole photograph as a PNG file in the user's cache, written at first use.
+
+    Raises MissingPackage without scikit-image.
+    """
+    from PIL import Image
+
+    path = cache_folder() / "sample-photograph" / "astronaut.png"
+    if not path.is_file():
+        buffer = io.BytesIO()
+        Image.fromarray(_astronaut()).save(buffer, "PNG")
+        write_whole(path, buffer.getvalue())
+    return path
+
+
+def _astronaut() -> NDArray[np.uint8]:
+    try:
+        from skimage import data
+    except ImportError:
+        raise MissingPackage("scikit-image (its sample picture)", "demo") from None
+    pixels: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
+    return pixels
+
+
 def _write_crops(folder: Path) -> None:
     import random
 
     from PIL import Image, ImageEnhance, ImageOps
 
-    try:
-        from skimage import data
-    except ImportError:
-        raise MissingPackage("scikit-image (its sample picture)", "demo") from None
-    picture = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(_astronaut())
     left, top, side = _FACE
     picture.crop((left, top, left + side, top + side)).save(folder / "astronaut-00.png")
     left, top, side = _WIDE

@@ -12,12 +12,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, grain
 from edgekit.conversion.parity import (
     EQUAL_VALUES,
+    FLOAT_MATCHED,
     FP16_OF_LARGEST,
     FP16_SPREAD,
     FP32_UNMEASURED,
+    HALF_OF_LARGEST,
+    HALF_SPREAD,
     INT8_AGREEMENT,
     INT8_SPREAD,
 )
@@ -71,9 +74,14 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
     answers.
     """
     manifest, largest = artifact.manifest, float(abs(answers[output.name]).max())
-    int8 = manifest.precision == "int8"
+    int8 = grain(manifest.precision) == "int8"
     if int8 and manifest.source.weights == "random":
         return {}
+    readers = [other for other in manifest.outputs if output.name in other.parts]
+    if any(int8 or reader.sorted for reader in readers):  # judged with what it is read with
+        return {}
+    if output.sorted and not int8:
+        return {"min_score": FLOAT_MATCHED}
     proven = {record.name: record for record in manifest.parity.outputs}.get(output.name)
     if proven is not None and proven.equal is not None:
         return {"min_equal": INT8_AGREEMENT if int8 else EQUAL_VALUES}
@@ -87,7 +95,8 @@ def limit(artifact: Artifact, output: OutputSpec, answers: Outputs) -> dict[str,
     fallback, spread = {
         "fp32": (FP32_UNMEASURED, FP32_BOARD_SPREAD),
         "fp16": (FP16_OF_LARGEST, FP16_SPREAD),
-    }[manifest.precision]
+        "half": (HALF_OF_LARGEST, HALF_SPREAD),
+    }[grain(manifest.precision)]
     allowed = proven.allowed if proven is not None else None
     limits = {"max_abs_diff": fallback * largest if allowed is None else allowed}
     return limits | ({"max_relative": spread} if output.kind == "tensor" else {})

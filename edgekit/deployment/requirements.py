@@ -9,11 +9,10 @@ from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
-from edgekit.paths import shelf
-from edgekit.runtimes.locks import read_lock
+from edgekit.runtimes.locks import shipped_locks
+from edgekit.runtimes.platforms import ARCHITECTURE
 from edgekit.runtimes.table import find_runtime
 from edgekit.runtimes.wheels import fetch, pip_wheel
-from edgekit.targets import load_target
 
 _ALWAYS = ("numpy", "pillow")
 """What the runner itself imports."""
@@ -28,13 +27,11 @@ def write_requirements(
     `wheelhouse` the wheels are copied to `wheelhouse/`, those it lacks fetched to it first.
     """
     runtime = find_runtime(load_backend(artifact.manifest.backend).RUNTIME)
-    needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
+    half = artifact.manifest.precision == "fp16-compute"
+    needed = {*runtime.distributions(half=half), *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
-    for path in sorted((shelf("targets") / "locks").glob("*.json")):
-        lock, machine = read_lock(path), load_target(path.stem).architecture
-        name = f"requirements/{machine}-python{lock.python}-glibc{lock.glibc}.txt"
-        if name in platforms:  # boards with one system share one file
-            continue
+    for lock in shipped_locks():
+        name = f"requirements/{ARCHITECTURE}-python{lock.python}-glibc{lock.glibc}.txt"
         wheels = tuple(
             wheel for wheel in lock.wheels if wheel.place == "main" and wheel.name in needed
         )
@@ -47,7 +44,7 @@ def write_requirements(
             for file in (pip.name, *(wheel.file for wheel in wheels)):
                 shutil.copyfile(wheelhouse / file, folder / "wheelhouse" / file)
         platforms[name] = {
-            "machine": machine,
+            "machine": ARCHITECTURE,
             "python": lock.python,
             "glibc": lock.glibc,
             "requirements": name,

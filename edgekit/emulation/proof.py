@@ -99,7 +99,9 @@ def verify(
 def footprint(artifact: Artifact, lock: Lock, runtime: str) -> Footprint:
     """Return what a board needs for this artifact in this runtime."""
     found, place = find_runtime(runtime), environment_of(runtime)
-    needed = {(found.distribution if found else runtime, place)}
+    half = artifact.manifest.precision == "fp16-compute"
+    names = found.distributions(half=half) if found else frozenset({runtime})
+    needed = {(name, place) for name in names}
     needed |= {("numpy", place), ("pillow", "main")}
     files = [(file.name, file.bytes) for file in artifact.manifest.files]
     files.append((MANIFEST, (artifact.folder / MANIFEST).stat().st_size))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from edgekit.data.dataset import UNLABELLED, Dataset
+from edgekit.evaluation.confidence import Confidence, abstention, calibration_error
 from edgekit.evaluation.scores import Gap, Score, gap, score
 
 
@@ -26,12 +27,28 @@ class Assessment:
     scores: tuple[Score, ...]
     gaps: tuple[Gap, ...]
     joint: float | None
+    confidence: tuple[Confidence, ...] = ()
 
 
-def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike]) -> Assessment:
+@dataclass(frozen=True, kw_only=True)
+class Sure:
+    """How sure the decisions of one output are, (N,), 0 to 1: as told, and as the network says."""
+
+    temperature: float
+    told: ArrayLike
+    plain: ArrayLike
+
+
+def assess(
+    dataset: Dataset,
+    predicted: Mapping[str, ArrayLike],
+    sure: Mapping[str, Sure] | None = None,
+    abstain: float | None = None,
+) -> Assessment:
     """Return the assessment of class indices (N), by output name, of the dataset's N samples.
 
-    Outputs without any label in the dataset are left out.
+    Outputs without any label in the dataset are left out. `sure` are the confidences of outputs
+    that have one; `abstain` the least with which an answer would be given.
     """
     labels = {name: np.array(dataset.take(name)) for name in predicted}
     labelled = {name: known for name, known in labels.items() if (known != UNLABELLED).any()}
@@ -55,6 +72,31 @@ def assess(dataset: Dataset, predicted: Mapping[str, ArrayLike]) -> Assessment:
         scores=scores,
         gaps=gaps,
         joint=joint,
+        confidence=tuple(
+            _confidence(name, np.asarray(predicted[name]), known, sure[name], abstain)
+            for name, known in labelled.items()
+            if sure and name in sure
+        ),
+    )
+
+
+def _confidence(
+    name: str,
+    predicted: NDArray[np.int64],
+    known: NDArray[np.int64],
+    sure: Sure,
+    abstain: float | None,
+) -> Confidence:
+    counts = known != UNLABELLED
+    told, plain = (np.asarray(v, np.float64)[counts] for v in (sure.told, sure.plain))
+    right = (predicted == known)[counts]
+    return Confidence(
+        output=name,
+        temperature=sure.temperature,
+        ece=calibration_error(told, right),
+        plain_ece=calibration_error(plain, right),
+        mean=float(100 * told.mean()),
+        abstention=None if abstain is None else abstention(told, right, abstain),
     )
 
 

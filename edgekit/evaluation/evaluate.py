@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
+from edgekit.data.images import check_findable
 from edgekit.data.reframe import TITLE, reframe
 from edgekit.data.stores import FolderStore
 from edgekit.errors import BadData, UserError
-from edgekit.evaluation.assessment import Assessment, assess, shares
+from edgekit.evaluation.assessment import Assessment, Sure, assess, shares
 from edgekit.evaluation.scores import Score, Share, paired_difference, share
 from edgekit.evaluation.shards import (
     Shard,
@@ -29,6 +30,7 @@ from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.progress import Say, silent
 from edgekit.results import AccuracyRecord, Provenance
+from edgekit.spec import OutputSpec
 from edgekit.targets import Target
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ class EvaluateRequest:
     ones would not do: files are often sorted by what they show.
     `runtime` replaces the backend's own, by the runner's name. The images of an artifact are
     shared by `workers` processes, one thread each, wherever `executor` runs them. With `reframe`
-    the same images are judged a second time, each framed otherwise (data/reframe.py).
+    the same images are judged a second time, each framed otherwise (data/reframe.py). With
+    `find_subject` they are photographs, of which the largest face is judged. `abstain` is the
+    confidence, 0 to 1, below which an answer would be withheld.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -62,6 +66,8 @@ class EvaluateRequest:
     workers: int = 2
     executor: str = "local"
     reframe: bool = False
+    find_subject: bool = False
+    abstain: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +124,8 @@ def _evaluate(
     shards: list[Shard] = []
     ends = [0]
     for artifact in request.artifacts:
+        if request.find_subject:
+            check_findable(artifact.manifest.input)
         check_labels(dataset, artifact.manifest.outputs)
         shards += shards_of(
             artifact,
@@ -127,6 +135,7 @@ def _evaluate(
             request.device,
             request.runtime,
             shard_count(artifact, len(dataset.samples), request.device, request.workers),
+            request.find_subject,
         )
         ends.append(len(shards))
     say("data", "done")
@@ -134,22 +143,28 @@ def _evaluate(
         shards, executor, lambda count: say("run", f"{count} of {len(shards)} shards")
     )
     say("run", "done")
-    judged = [_joined(dataset, answers[start:end]) for start, end in itertools.pairwise(ends)]
+    judged = [
+        _joined(dataset, answers[start:end], artifact.manifest.outputs)
+        for artifact, (start, end) in zip(request.artifacts, itertools.pairwise(ends), strict=True)
+    ]
     return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """One artifact's decisions, by output, on the images that could be decoded."""
+    """One artifact's decisions, by output, on the images that could be decoded; how sure."""
 
     dataset: Dataset
     decided: dict[str, NDArray[np.int64]]
+    sure: dict[str, Sure]
     broken: frozenset[str]
     provenance: Provenance
     device: str
 
 
-def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
+def _joined(
+    dataset: Dataset, answers: Sequence[ShardAnswer], outputs: Sequence[OutputSpec]
+) -> _Judged:
     """Return the shards' answers as one. Raises BadData where no image could be decoded."""
     import numpy as np
 
@@ -157,15 +172,25 @@ def _joined(dataset: Dataset, answers: Sequence[ShardAnswer]) -> _Judged:
     readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
     if not readable:
         raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
-    parts = [answer.decided for answer in answers if answer.decided]
+    given = [answer for answer in answers if answer.decided]
     decided = {
-        name: np.array([index for part in parts for index in part[name]], np.int64)
-        for name in parts[0]
+        name: np.array([index for answer in given for index in answer.decided[name]], np.int64)
+        for name in given[0].decided
+    }
+    sure = {
+        output.name: Sure(
+            temperature=output.temperature,
+            told=[value for answer in given for value in answer.told[output.name]],
+            plain=[value for answer in given for value in answer.plain[output.name]],
+        )
+        for output in outputs
+        if output.name in given[0].told
     }
     ran = answers[0]
     return _Judged(
         dataset=replace(dataset, samples=readable),
         decided=decided,
+        sure=sure,
         broken=broken,
         provenance=ran.provenance,
         device=ran.device,
@@ -177,7 +202,7 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
     import numpy as np
 
     artifact, own = request.artifacts[index], judged[index]
-    assessment = assess(own.dataset, own.decided)
+    assessment = assess(own.dataset, own.decided, own.sure, request.abstain)
     reference = _fp32_of(request.artifacts, artifact)
     agreement, change = None, {}
     if reference is not None:
@@ -266,6 +291,16 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
             cells[f"{score.output}_1off_count"] = score.one_off.count
         cells[f"{score.output}_lowest_recall"] = round(score.lowest_recall, 2)
         cells[f"{score.output}_change_points"] = _points(evaluation, score)
+    for item in evaluation.assessment.confidence:
+        cells[f"{item.output}_ece"] = round(item.ece, 2)
+        cells[f"{item.output}_ece_before"] = round(item.plain_ece, 2)
+        cells[f"{item.output}_temperature"] = item.temperature
+        if item.abstention is not None:
+            kept = item.abstention
+            cells[f"{item.output}_coverage"] = round(kept.coverage.percent, 2)
+            cells[f"{item.output}_answered_accuracy"] = (
+                None if kept.accuracy is None else round(kept.accuracy.percent, 2)
+            )
     agreement = evaluation.agreement
     cells["agreement_with_fp32"] = None if agreement is None else round(agreement.percent, 2)
     cells |= {

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.artifact import Artifact, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, Decisions, Sample, open_store
-from edgekit.data.decoded import centre, decode_readable, frame_of
+from edgekit.data.decoded import centre, decode_readable, frame_of, subject_frame_of
 from edgekit.devices import Device, open_device
 from edgekit.errors import BadArtifact
 from edgekit.executors import Executor
 from edgekit.files import write_whole
-from edgekit.outputs import decisions
+from edgekit.outputs import confidences, decisions
 from edgekit.paths import cache_folder
 from edgekit.results import Provenance
 from edgekit.session import entry, lay_out, put_pixels
@@ -40,6 +40,7 @@ _OPEN: set[Device] = set()
 class Shard:
     """What to run, as plain data for another process or machine.
 
+    With `find_subject` the images are photographs, of which the largest face is taken.
     The paths must lead to the same files there: `artifact_sha256` and the images' hashes tell.
     """
 
@@ -50,6 +51,7 @@ class Shard:
     target: Target
     device: str
     runtime: str
+    find_subject: bool = False
 
     @property
     def key(self) -> str:
@@ -67,14 +69,17 @@ class Shard:
 class ShardAnswer:
     """The class index of every readable image by output that decides something, in order.
 
-    `broken` names the other images. `decided` is empty where there are only those. `device` is
-    where it ran: local, virtual:rpi4 or an ssh address.
+    `told` and `plain` are the confidences of outputs that have some, with and without their
+    temperature. `broken` names the other images. `decided` is empty where there are only those.
+    `device` is where it ran: local, virtual:rpi4 or an ssh address.
     """
 
     decided: dict[str, list[int]]
     broken: tuple[str, ...]
     provenance: Provenance
     device: str
+    told: dict[str, list[float]] = field(default_factory=dict)
+    plain: dict[str, list[float]] = field(default_factory=dict)
 
 
 def shards_of(
@@ -85,6 +90,7 @@ def shards_of(
     device: str,
     runtime: str | None,
     count: int,
+    find_subject: bool = False,
 ) -> Iterator[Shard]:
     """Yield `count` shards of a dataset's images, fewer where there are fewer images."""
     name = runtime_for(artifact.manifest.backend, runtime)
@@ -98,6 +104,7 @@ def shards_of(
             target=target,
             device=device,
             runtime=name,
+            find_subject=find_subject,
         )
 
 
@@ -131,7 +138,8 @@ def run_shard(shard: Shard) -> ShardAnswer:
         store=open_store(shard.data),
         decisions=Decisions(),
     )
-    images = decode_readable(dataset, frame_of(manifest.image), workers=1)
+    frame = subject_frame_of if shard.find_subject else frame_of
+    images = decode_readable(dataset, frame(manifest.image), workers=1)
     device = open_device(shard.device, shard.target)
     _OPEN.add(device)
     try:
@@ -144,8 +152,21 @@ def run_shard(shard: Shard) -> ShardAnswer:
         outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
         answers = {name: value.tolist() for name, value in decided.items() if value is not None}
+        told, plain = (
+            {
+                spec.name: sure.tolist()
+                for spec in manifest.outputs
+                if (sure := confidences(outputs[spec.name], spec, plain=way)) is not None
+            }
+            for way in (False, True)
+        )
         return ShardAnswer(
-            decided=answers, broken=images.broken, provenance=device.provenance, device=device.name
+            decided=answers,
+            broken=images.broken,
+            provenance=device.provenance,
+            device=device.name,
+            told=told,
+            plain=plain,
         )
     finally:
         _OPEN.discard(device)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NEAR_TIE = 4 / 255
+"""Scores closer than this share of the range of all scores are nearly tied: four of the 255 steps
+that int8 has for the output. It is the model's own answer that is judged, not the artifact's, so
+that no artifact gains by being far off."""
+
+
 class Kind(Protocol):
     """One kind of output."""
 
@@ -35,6 +41,15 @@ class Kind(Protocol):
 
     def decisions(self, values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64]:
         """Return the class index of each of N images, (N,); asked only of JUDGED_BY decisions."""
+
+    def nearly_tied(
+        self, values: NDArray[np.float32], other: NDArray[np.int64], output: OutputSpec
+    ) -> NDArray[np.bool_]:
+        """Tell for each image whether the model's `values` all but decide `other`, (N,).
+
+        That is: `other` is behind the model's own decision by NEAR_TIE of the range at most.
+        Asked only of JUDGED_BY decisions.
+        """
 
 
 def kind_names() -> list[str]:

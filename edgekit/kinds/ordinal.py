@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgekit.kinds import NEAR_TIE
+from edgekit.kinds._scores import behind, largest
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -25,5 +27,12 @@ def shape_fault(output: OutputSpec, shape: tuple[int, ...]) -> str:
 
 def decisions(values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64]:
     """Return the place of each image's largest score, (N,)."""
-    index: NDArray[np.int64] = values.reshape(len(values), -1).argmax(axis=1)
-    return index
+    return largest(values)
+
+
+def nearly_tied(
+    values: NDArray[np.float32], other: NDArray[np.int64], output: OutputSpec
+) -> NDArray[np.bool_]:
+    """Tell for each image whether `other` has all but the largest score, (N,)."""
+    tied: NDArray[np.bool_] = behind(values, other) <= NEAR_TIE
+    return tied

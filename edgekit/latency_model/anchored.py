@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, Precision, grain
 from edgekit.latency_model import Accuracy, Method, Prediction, Predictor, Setting
 from edgekit.latency_model.anchoring import Anchoring
 from edgekit.measurement.summary import verdict
@@ -30,9 +30,9 @@ class Anchor:
     log_factor: float
 
 
-def kind_of(precision: str) -> str:
+def kind_of(precision: Precision) -> str:
     """Return `int8`, or `float` for the others."""
-    return "int8" if precision == "int8" else "float"
+    return "int8" if grain(precision) == "int8" else "float"
 
 
 def anchors_of(

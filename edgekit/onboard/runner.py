@@ -1,9 +1,10 @@
 """The only code of edgekit that runs on a board: it loads one artifact and does one job with it.
 
     python3 runner.py JOB.json              one job, one JSON line per event on standard output
-    python3 runner.py predict [ARTIFACT] IMAGE [IMAGE ...]
-    python3 runner.py serve [ARTIFACT]      image paths on standard input, one JSON line an answer
-    python3 runner.py serve [ARTIFACT] FOLDER          every file of a folder, by name
+    python3 runner.py predict [--whole] [ARTIFACT] IMAGE [IMAGE ...]
+    python3 runner.py serve [--whole] [ARTIFACT]       image paths on standard input, one JSON line
+                                                       an answer
+    python3 runner.py serve [--whole] [ARTIFACT] FOLDER          every file of a folder, by name
     python3 runner.py golden [ARTIFACT]     does it answer here as it did where it was bundled?
     python3 runner.py APP.py [ARGUMENT ...] run an application that imports this file
 
@@ -15,8 +16,10 @@ In an application:
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
-openvino, ncnn), and Pillow where it reads images. It imports nothing else of edgekit: copying this
-one file is enough. A job that fails prints {"error": ..., "kind": ...} and exits with 3.
+openvino, ncnn), and Pillow where it reads images. A model of faces answers each face in a picture,
+which dlib (`pip install dlib-bin`) finds; with --whole a picture is one face, cut out before. It
+imports nothing else of edgekit: copying this one file is enough. A job that fails prints
+{"error": ..., "kind": ...} and exits with 3.
 """
 
 from __future__ import annotations
@@ -65,7 +68,10 @@ Others stay shut: EPS starts Ghostscript, and a small ICO can take hundreds of m
 """
 
 _ORIENTATION = 0x0112
-"""The EXIF tag that says how a picture lies; from 5 to 8 it is stored on its side."""
+"""The EXIF tag that says how a picture lies."""
+
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""Its values for a picture that is stored on its side."""
 
 _TURNS = (
     "FLIP_LEFT_RIGHT",
@@ -107,28 +113,25 @@ def decode(
     an image of more than MAX_PIXELS or one whose pixels have no known range (floats, 32-bit
     integers).
     """
-    from PIL import Image, UnidentifiedImageError
+    draft = fit == "stretch" and filter == "bilinear"
+    scale = (lambda size: _scaled(size, height, width, resize_to, fit)) if draft else None
+    image = upright(data, "L" if grey else "RGB", scale)
+    return _fitted(image, height, width, resize_to, fit, filter, pad, cut)
 
-    mode = "L" if grey else "RGB"
-    try:
-        with _decoding():
-            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from None
-    except UnidentifiedImageError:
-        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-    with encoded, _decoding():
-        if encoded.width * encoded.height > MAX_PIXELS:
-            raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
-        if fit == "stretch" and filter == "bilinear":
-            target = _scaled(encoded.size, height, width, resize_to, fit)
-            on_its_side = encoded.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-            encoded.draft(mode, target[::-1] if on_its_side else target)
-        encoded.load()
-        image = _plain(encoded).convert(mode)
-        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
-        if isinstance(turn, int) and 2 <= turn <= 8:
-            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
+
+def _fitted(
+    image: Any,
+    height: int,
+    width: int,
+    resize_to: Optional[int],
+    fit: str,
+    filter: str,
+    pad: Sequence[int],
+    cut: bool,
+) -> Array:
+    """Return an open picture's pixels as `decode` does."""
+    from PIL import Image
+
     target = _scaled(image.size, height, width, resize_to, fit)
     if image.size != target:
         image = image.resize(target, Image.Resampling[filter.upper()])
@@ -145,6 +148,72 @@ def decode(
     # torchvision's CenterCrop rounds a half to the even number.
     top, left = (round(s / 2) if fit == "crop" else s // 2 for s in spare)
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def upright(
+    data: bytes,
+    mode: str = "RGB",
+    scale: "Optional[Callable[[tuple[int, int]], tuple[int, int]]]" = None,
+) -> Any:
+    """Return an encoded image as a Pillow image, turned upright by its EXIF tag.
+
+    `scale` takes its size and returns the smallest that will do. Raises as `decode`.
+    """
+    from PIL import Image
+
+    encoded = _opened(data)
+    with encoded, _decoding():
+        turn = encoded.getexif().get(_ORIENTATION)
+        if scale:
+            target = scale(encoded.size)
+            encoded.draft(mode, target[::-1] if turn in _ON_ITS_SIDE else target)
+        encoded.load()
+        image = _plain(encoded).convert(mode)
+        turn = encoded.getexif().get(_ORIENTATION)  # after load(), which turns a TIFF itself
+        if isinstance(turn, int) and 2 <= turn <= 8:
+            image = image.transpose(Image.Transpose[_TURNS[turn - 2]])
+    return image
+
+
+def picture_size(data: bytes) -> "tuple[int, int]":
+    """Return the width and height of an encoded image, as it is upright. Raises as `decode`."""
+    with _opened(data) as encoded, _decoding():
+        turned = encoded.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        size: "tuple[int, int]" = encoded.size[::-1] if turned else encoded.size
+    return size
+
+
+def _opened(data: bytes) -> Any:
+    """Return an encoded image of which nothing is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _decoding():
+            encoded = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    except UnidentifiedImageError:
+        raise OSError(f"it is none of {', '.join(FORMATS)}, or damaged") from None
+    if encoded.width * encoded.height > MAX_PIXELS:
+        raise ValueError(f"image of {encoded.width}x{encoded.height} pixels: over {MAX_PIXELS}")
+    return encoded
+
+
+def framing(spec: Dict[str, Any], size: "tuple[int, int]") -> "tuple[tuple[float, ...], ...]":
+    """Return the scales and offsets, (x, y), from a picture of `size` to the network's input.
+
+    `size` is (width, height), `spec` a manifest's `input`. What lies at x in the upright picture
+    is at x times the scale plus the offset in the pixels that `decode_for` returns.
+    """
+    frame = spec["width"], spec["height"]
+    fit = spec.get("fit", "stretch")
+    scaled = _scaled(size, spec["height"], spec["width"], spec.get("resize_to"), fit)
+    spare = [frame[i] - scaled[i] for i in (0, 1)]
+    if fit == "letterbox":
+        offsets = [s // 2 for s in spare]
+    else:
+        offsets = [-round(-s / 2) if fit == "crop" else -(-s // 2) for s in spare]
+    return tuple(scaled[i] / size[i] for i in (0, 1)), tuple(map(float, offsets))
 
 
 def _scaled(
@@ -208,17 +277,139 @@ def _odd_tiff(encoded: Any) -> bool:
 
 def decode_for(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
     """Return `decode`'s pixels for a manifest's `input` (an InputSpec as a dict)."""
-    return decode(
-        data,
-        spec["height"],
-        spec["width"],
-        spec.get("resize_to"),
-        spec["colour"] == "GREY",
-        spec.get("fit", "stretch"),
-        spec.get("filter", "bilinear"),
-        spec.get("pad", (114,)),
-        cut,
-    )
+    return decode(data, grey=spec["colour"] == "GREY", cut=cut, **_frame(spec))
+
+
+def _frame(spec: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what `decode` is told of an input's size and fit."""
+    return {
+        "height": spec["height"],
+        "width": spec["width"],
+        "resize_to": spec.get("resize_to"),
+        "fit": spec.get("fit", "stretch"),
+        "filter": spec.get("filter", "bilinear"),
+        "pad": spec.get("pad", (114,)),
+    }
+
+
+# Faces, for an input whose `subject` is "face"
+
+
+Box = Any
+"""Left, top, right and bottom in pixels of the upright picture; a frame may reach outside it."""
+
+FIND_SIDE = 1600
+"""The longer side at which a picture is searched, at most; a face is found from 70 pixels on."""
+
+ENLARGE_SIDE = 1000
+"""Where nothing was found in a picture of no more than this, it is searched enlarged, too."""
+
+SMALL_SIDE = 160
+"""A picture whose shorter side is no longer is enlarged at once: it can only be a crop."""
+
+FACE_SCORE = 0.2
+"""dlib's score from which a find counts: true faces mostly have 1, wrong finds seldom 0.1."""
+
+FILLS = 0.8
+"""A face whose frame is so much of both sides of its picture: the picture is a crop already."""
+
+CUT_SIDE = 2048
+"""A frame is cut out at this many pixels, at most: one wider than its picture stays small."""
+
+_FINDERS: List[Any] = []
+
+
+class NoFace(ValueError):
+    """A picture in which no face was found."""
+
+
+def decode_faces(data: bytes, spec: Dict[str, Any], cut: bool = True) -> "List[tuple[Box, Array]]":
+    """Return each face of an image file: its frame, and its pixels as `decode_for` gives them.
+
+    The frame is a square around dlib's box, longer than the box by the share `margin`, its centre
+    lower by the share `shift`. A picture that one face fills is not cut again: its frame is
+    the whole picture. Faces come from left to right.
+    Raises NoFace where there is none, ModuleNotFoundError without dlib, else as `decode`.
+    """
+    picture = upright(data)
+    frames = [_around(box, spec) for box in find_faces(picture)]
+    if not frames:
+        raise NoFace("no face found")
+    side = frames[0][2] - frames[0][0]
+    if len(frames) == 1 and side >= FILLS * max(picture.size):
+        return [([0, 0, *picture.size], decode_for(data, spec, cut))]
+    mode = "L" if spec["colour"] == "GREY" else "RGB"
+    return [
+        (frame, _fitted(cut_out(picture, frame).convert(mode), cut=cut, **_frame(spec)))
+        for frame in frames
+    ]
+
+
+def decode_subject(data: bytes, spec: Dict[str, Any], cut: bool = True) -> Array:
+    """Return the pixels of the largest face of an image file. Raises as `decode_faces`."""
+    found = decode_faces(data, spec, cut)
+    return max(found, key=lambda item: item[0][2] - item[0][0])[1]
+
+
+def find_faces(picture: Any) -> "List[Box]":
+    """Return the boxes of the faces in an upright picture, as dlib draws them, from left to right.
+
+    Raises ModuleNotFoundError where dlib is not installed.
+    """
+    from PIL import Image
+
+    scale = min(1.0, FIND_SIDE / max(picture.size))
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.array(picture.convert("RGB"))
+    small = min(picture.size) <= SMALL_SIDE
+    finder = face_finder()
+    boxes, _, _ = finder.run(pixels, int(small), FACE_SCORE)
+    if not boxes and not small and max(picture.size) <= ENLARGE_SIDE:
+        boxes, _, _ = finder.run(pixels, 1, FACE_SCORE)
+    edges = [(b.left(), b.top(), b.right() + 1, b.bottom() + 1) for b in boxes]
+    return sorted([edge / scale for edge in box] for box in edges)
+
+
+def face_finder() -> Any:
+    """Return dlib's detector of upright faces, made at first use. Raises ModuleNotFoundError."""
+    if not _FINDERS:
+        try:
+            import dlib
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "dlib, which finds the faces, is not installed: pip install dlib-bin, "
+                "or say --whole where every picture is one face, cut out"
+            ) from None
+        _FINDERS.append(dlib.get_frontal_face_detector())
+    return _FINDERS[0]
+
+
+def _around(box: Box, spec: Dict[str, Any]) -> Box:
+    """Return the frame that a network takes of a face."""
+    left, top, right, bottom = box
+    size = max(right - left, bottom - top)
+    half = size * (1 + spec.get("margin", 0.0)) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2 + size * spec.get("shift", 0.0)
+    return [x - half, y - half, x + half, y + half]
+
+
+def cut_out(picture: Any, frame: Box) -> Any:
+    """Return a frame of a picture; outside of the picture its edge is repeated."""
+    from PIL import Image
+
+    scale = min(1.0, CUT_SIDE / (frame[2] - frame[0]))
+    if scale < 1:
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    left, top, side = (round(v * scale) for v in (frame[0], frame[1], frame[2] - frame[0]))
+    side = max(1, side)
+    columns = np.arange(left, left + side).clip(0, picture.width - 1)
+    rows = np.arange(top, top + side).clip(0, picture.height - 1)
+    inside = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    pixels = np.asarray(picture.crop(inside))
+    return Image.fromarray(pixels[rows - rows[0]][:, columns - columns[0]])
 
 
 DAMAGED_ARRAYS = (
@@ -371,22 +562,33 @@ def feed_image(pixels: Array, manifest: Dict[str, Any]) -> Array:
 def decide(value: Array, output: Dict[str, Any]) -> Optional[Dict[str, Any]]:
     """Return what one output says of one image, by its kind, or None for a plain tensor.
 
-    `value` is the output of one image, with its batch dimension.
+    `value` is the output of one image, with its batch dimension; of a detection, what `read_with`
+    makes of it.
     """
     decider = DECIDERS.get(output["kind"])
     return decider(np.asarray(value, dtype=np.float64), output) if decider else None
 
 
 def _decide_class(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
-    """Return the argmax; its confidence is the softmax of logits, or the probability itself."""
+    """Return the argmax and how sure it is."""
     flat = value.reshape(-1)
     index = int(flat.argmax())
-    if output.get("scores") == "probabilities":
-        confidence = float(np.clip(flat[index], 0, 1))
-    else:
-        shares = np.exp(flat - flat.max())
-        confidence = float(shares[index] / shares.sum())
+    confidence = float(confidences(flat[None], output)[0])
     return {"label": output["labels"][index], "index": index, "confidence": confidence}
+
+
+def confidences(values: Array, output: Dict[str, Any]) -> Array:
+    """Return the confidence, 0 to 1, of each image's largest score, (N,); `values` is (N, C).
+
+    The softmax of the logits over the output's temperature, or the network's own probability.
+    """
+    heat = output.get("temperature", 1.0)
+    if output.get("scores") == "probabilities":
+        if heat == 1:
+            return np.clip(values.max(1), 0, 1)
+        values = np.log(np.clip(values, 1e-12, 1))
+    shares = np.exp((values - values.max(1, keepdims=True)) / heat)
+    return 1 / shares.sum(1)
 
 
 def _decide_regression(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
@@ -430,6 +632,22 @@ def _decide_map(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
+def _decide_boxes(value: Array, output: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the boxes that are sure enough, the surest first, as corners in the output's unit."""
+    boxes, scores, classes = detections(value[0], output, output["threshold"])
+    return {
+        "boxes": [
+            {
+                "label": output["labels"][index],
+                "index": int(index),
+                "confidence": float(score),
+                "box": [float(number) for number in box],
+            }
+            for box, score, index in zip(boxes, scores, classes)
+        ]
+    }
+
+
 DECIDERS: "Dict[str, Callable[[Array, Dict[str, Any]], Dict[str, Any]]]" = {
     "classification": _decide_class,
     "ordinal": _decide_class,
@@ -439,6 +657,7 @@ DECIDERS: "Dict[str, Callable[[Array, Dict[str, Any]], Dict[str, Any]]]" = {
     "embedding": _decide_embedding,
     "image": _decide_image,
     "segmentation": _decide_map,
+    "detection": _decide_boxes,
 }
 """What is printed of an output, by its kind."""
 
@@ -458,6 +677,158 @@ def class_map(values: Array, output: Dict[str, Any]) -> Array:
     if count == 2:
         return (flat > (0.5 if output.get("scores") == "probabilities" else 0)).astype(np.int64)
     return np.rint(flat).astype(np.int64)
+
+
+# Boxes
+
+
+MAX_BOXES = 300
+"""Of one picture, and one label's of those that are judged: no detector is trained for more."""
+
+
+def read_with(output: Dict[str, Any], values: "Dict[str, Array]") -> Array:
+    """Return what an output's answer is read from: its own values, (N, ...), of `values` by name.
+
+    Of a detection, with the outputs that hold its boxes and classes: (N, ROWS, 4 + SCORES), where
+    the four are two corners (x, y, x, y), and the scores are one probability a label or, where
+    its row is `final`, a probability and a class index.
+    """
+    own = values[output["name"]]
+    spec = output.get("boxes")
+    if not spec:
+        return own
+    labels, final = len(output["labels"]), spec["row"] == "final"
+    own = np.asarray(own, np.float32)
+    if spec["output"]:
+        boxes = _rows(np.asarray(values[spec["output"]], np.float32), 4)
+        scores = _rows(own, 1 if final else labels)
+    else:
+        extra = {"final": 2, "scores": labels, "objectness": 1 + labels}[spec["row"]]
+        rows = _rows(own, 4 + extra)
+        boxes, scores = rows[..., :4], rows[..., 4:]
+    if final:
+        if spec["classes"]:
+            classes = _rows(np.asarray(values[spec["classes"]], np.float32), 1)
+            scores = np.concatenate([scores, classes], -1)
+        sure = scores[..., :1]
+        if output.get("scores") == "logits":
+            scores = np.concatenate([_sigmoid(sure), scores[..., 1:]], -1)
+    else:
+        if output.get("scores") == "logits":
+            scores = _sigmoid(scores) if spec["background"] is None else _softmax(scores)
+        if spec["row"] == "objectness":
+            scores = scores[..., 1:] * scores[..., :1]
+    return np.concatenate([_corners(boxes, spec["format"]), scores], -1)
+
+
+def _rows(values: Array, width: int) -> Array:
+    """Return an output as rows of `width` numbers, (N, ROWS, width); channels may be first."""
+    if values.ndim == 2:
+        values = values[..., None]
+    return values if values.shape[2] == width else values.transpose(0, 2, 1)
+
+
+def _corners(boxes: Array, form: str) -> Array:
+    """Return boxes of any form as two corners, x and y of each."""
+    if form == "xyxy":
+        return boxes
+    if form == "yxyx":
+        return boxes[..., [1, 0, 3, 2]]
+    size = boxes[..., 2:]
+    first = boxes[..., :2] - size / 2 if form == "cxcywh" else boxes[..., :2]
+    return np.concatenate([first, first + size], -1)
+
+
+def _sigmoid(values: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(values, -80, 80)))
+
+
+def _softmax(values: Array) -> Array:
+    shares = np.exp(values - values.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def detections(
+    rows: Array, output: Dict[str, Any], threshold: float, every: bool = False
+) -> "tuple[Array, Array, Array]":
+    """Return boxes (B, 4), scores (B) and class indices (B) of one picture, the surest first.
+
+    `rows` is `read_with`'s, of one picture. A row counts by its best label or, with `every`, by
+    each label that reaches the threshold, as those count who measure a mean average precision. Of
+    boxes of one label that overlap by more than the output's `overlap` the surest is kept.
+    """
+    spec = output["boxes"]
+    if spec["row"] == "final":
+        places = np.flatnonzero(rows[:, 4] >= threshold)
+        scores, classes = rows[places, 4], np.rint(rows[places, 5]).astype(np.int64)
+        known = (classes >= 0) & (classes < len(output["labels"]))
+        if spec["background"] is not None:
+            known &= classes != spec["background"]
+        places, scores, classes = places[known], scores[known], classes[known]
+    else:
+        grid = rows[:, 4:]
+        if spec["background"] is not None:
+            grid = grid.copy()
+            grid[:, spec["background"]] = -1
+        if every:
+            places, classes = np.nonzero(grid >= threshold)
+        else:
+            best = grid.argmax(1)
+            places = np.flatnonzero(grid[np.arange(len(grid)), best] >= threshold)
+            classes = best[places]
+        scores = grid[places, classes]
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, classes = rows[places[order], :4], scores[order], classes[order]
+    if spec["row"] == "final":
+        kept = np.arange(min(len(boxes), MAX_BOXES))
+    else:
+        kept = suppress(boxes, classes, spec["overlap"])
+    return boxes[kept], scores[kept], classes[kept]
+
+
+def suppress(boxes: Array, classes: Array, overlap: float) -> Array:
+    """Return the places of boxes, sorted by score, that no surer one of their class overlaps."""
+    kept: List[int] = []
+    left = np.arange(len(boxes))
+    while len(left) and len(kept) < MAX_BOXES:
+        first, left = left[0], left[1:]
+        kept.append(first)
+        same = classes[left] == classes[first]
+        left = left[~(same & (ious(boxes[first], boxes[left]) > overlap))]
+    return np.array(kept, np.int64)
+
+
+def ious(box: Array, others: Array) -> Array:
+    """Return the intersection over union of one box with each of N others, (N)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.prod(np.clip(sides, 0, None), axis=1)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    either = np.prod(box[2:] - box[:2]) + areas - shared
+    return np.where(either > 0, shared / np.where(either > 0, either, 1), 0.0)
+
+
+def in_picture(
+    decision: Dict[str, Any],
+    output: Dict[str, Any],
+    spec: Dict[str, Any],
+    size: "tuple[int, int]",
+) -> Dict[str, Any]:
+    """Return a detection's answer with its boxes in pixels of the upright picture of `size`.
+
+    What lies outside of the picture is cut off; a box of which nothing is left is left out.
+    """
+    scales, offsets = framing(spec, size)
+    frame = (spec["width"], spec["height"])
+    unit = frame if output["boxes"]["unit"] == "fractions" else (1, 1)
+    found = []
+    for item in decision["boxes"]:
+        box = [
+            min(max((item["box"][i] * unit[i % 2] - offsets[i % 2]) / scales[i % 2], 0.0), limit)
+            for i, limit in enumerate((*map(float, size), *map(float, size)))
+        ]
+        if box[0] < box[2] and box[1] < box[3]:
+            found.append({**item, "box": box})
+    return {**decision, "boxes": found}
 
 
 # What kinds are judged by, over N images: the larger the better.
@@ -509,13 +880,64 @@ def _mean_iou(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
     return float(np.mean(ratios))
 
 
+MATCHED_IOU = 0.5
+"""Two boxes of one label that overlap by so much show the same thing."""
+
+
+def _matched(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
+    """Return the share of boxes that both give, each less the distance of the two scores.
+
+    Of either side count the boxes at the threshold; a partner may be as unsure as half of it, so
+    that one who is just over and one who is just under cost their distance and no more. Where the
+    reference finds nothing at all, the threshold is half of its largest score instead.
+    """
+    least = output["threshold"]
+    top = max(_largest(rows, output) for rows in reference)
+    if 0 < top < least:
+        least = top / 2
+    points, count = 0.0, 0
+    for mine, theirs in zip(ours, reference):
+        sides = [detections(rows, output, least / 2) for rows in (mine, theirs)]
+        for these, those in (sides, sides[::-1]):
+            similar = _partners(these, those, least)
+            points, count = points + sum(similar), count + len(similar)
+    return points / count if count else 1.0
+
+
+def _largest(rows: Array, output: Dict[str, Any]) -> float:
+    """Return the largest score of one picture's rows."""
+    _, scores, _ = detections(rows, output, 1e-9)
+    return float(scores[0]) if len(scores) else 0.0
+
+
+def _partners(these: Any, those: Any, least: float) -> List[float]:
+    """Return for each of these boxes 1 less the distance of its partner's score, 0 for none."""
+    free = np.ones(len(those[0]), bool)
+    similar = []
+    for box, score, index in zip(*these):
+        if score < least:
+            break
+        overlaps = np.where(free & (those[2] == index), ious(box, those[0]), 0.0)
+        place = int(overlaps.argmax()) if len(overlaps) else 0
+        if len(overlaps) and overlaps[place] >= MATCHED_IOU:
+            free[place] = False
+            similar.append(1 - abs(float(score) - float(those[1][place])))
+        else:
+            similar.append(0.0)
+    return similar
+
+
 METRICS: "Dict[str, tuple[str, Callable[[Array, Array, Dict[str, Any]], float]]]" = {
     "multilabel": ("shared labels", _jaccard),
     "embedding": ("cosine", _cosine),
     "image": ("PSNR", _psnr),
     "segmentation": ("mean IoU", _mean_iou),
+    "detection": ("matched boxes", _matched),
 }
-"""The name and the function of what a kind is judged by: (ours, reference, output) → a number."""
+"""The name and the function of what a kind is judged by: (ours, reference, output) → a number.
+
+Both are what `read_with` returns.
+"""
 
 
 # Distances between answers
@@ -630,9 +1052,66 @@ def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], 
 
 def load_ai_edge_litert(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load a .tflite file in LiteRT, with its default XNNPACK delegate."""
+    if computes_in_half(manifest):
+        return _half_litert(model, threads)
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreter(Interpreter(model_path=model, num_threads=threads))
+
+
+def computes_in_half(manifest: Dict[str, Any]) -> bool:
+    """Tell whether an artifact is to be computed in half precision, and this CPU can.
+
+    Others compute it in float32: its answers are then the more exact.
+    """
+    return manifest.get("precision") == "fp16-compute" and has_half()
+
+
+def has_half() -> bool:
+    """Tell whether this CPU has vector arithmetic in half precision (Arm's asimdhp)."""
+    return bool(re.search(r"^Features\s*:.*\basimdhp\b", _read("/proc/cpuinfo"), re.MULTILINE))
+
+
+FORCE_FP16 = 4
+"""TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16: convolutions and all else in half precision."""
+
+
+def _half_litert(model: str, threads: int) -> Invoke:
+    """Load a .tflite file in LiteRT's compiled model: its interpreter cannot ask for fp16."""
+    from ai_edge_litert.compiled_model import (
+        CompiledModel,
+        CpuOptions,
+        HardwareAccelerator,
+        Options,
+    )
+
+    cpu = CpuOptions(num_threads=threads, xnnpack_flags=FORCE_FP16)
+    compiled = CompiledModel.from_file(
+        model, options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+    )
+    ((key, ends),) = compiled.get_signature_list().items()
+    details = compiled.get_output_tensor_details(key)
+    given, taken = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    places = [int((re.findall(r"args_([0-9]+)", name) or [0])[0]) for name in ends["inputs"]]
+    order = sorted(range(len(taken)), key=lambda at: _last_number(ends["outputs"][at]))
+
+    def invoke(tensor: Any) -> List[Array]:
+        tensors = tensor if isinstance(tensor, list) else [tensor]
+        for buffer, place in zip(given, places):
+            buffer.write(np.ascontiguousarray(tensors[place]))
+        compiled.run_by_index(0, given, taken)
+        values = []
+        for at in order:
+            said = details[ends["outputs"][at]]
+            count, dtype = int(np.prod(said["shape"])), np.dtype(said["dtype"])
+            values.append(np.array(taken[at].read(count, dtype)).reshape(said["shape"]))
+        return values
+
+    return invoke
+
+
+def _last_number(name: str) -> int:
+    return int((re.findall(r"[0-9]+", name) or ["0"])[-1])
 
 
 def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
@@ -669,17 +1148,17 @@ def _interpreter(interpreter: Any) -> Invoke:
     return invoke
 
 
-def openvino_settings(threads: int) -> Dict[str, Any]:
+def openvino_settings(threads: int, half: bool = False) -> Dict[str, Any]:
     """Return the CPU plugin's settings.
 
     Arithmetic is held at float32: on CPUs with bfloat16 the plugin would otherwise round to it,
-    and no longer compute the model that was proven.
+    and no longer compute the model that was proven. `half`: at half precision.
     """
     return {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "f16" if half else "f32",
     }
 
 
@@ -687,7 +1166,8 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin."""
     import openvino
 
-    compiled = openvino.Core().compile_model(model, "CPU", openvino_settings(threads))
+    settings = openvino_settings(threads, computes_in_half(manifest))
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
     several = len(input_names(manifest)) > 1
@@ -768,8 +1248,19 @@ def load_ncnn(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
 def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Answer zeros at once: what is left of a measurement is the harness's own cost."""
     scored = ("classification", "ordinal", "multilabel")
-    sizes = [len(o["labels"]) if o["kind"] in scored else 1 for o in manifest["outputs"]]
-    answer = [np.zeros((1, size), np.float32) for size in sizes]
+    outputs = manifest["outputs"]
+    shapes: "Dict[str, tuple[int, ...]]" = {
+        o["name"]: (1, len(o["labels"]) if o["kind"] in scored else 1) for o in outputs
+    }
+    for output in (o for o in outputs if o.get("boxes")):
+        boxes, labels = output["boxes"], len(output["labels"])
+        row = {"final": 2, "scores": labels, "objectness": 1 + labels}[boxes["row"]]
+        shapes[output["name"]] = (1, 1, row if boxes["output"] else 4 + row)
+        if boxes["output"]:
+            shapes[boxes["output"]] = (1, 1, 4)
+        if boxes["classes"]:
+            shapes[output["name"]] = shapes[boxes["classes"]] = (1, 1)
+    answer = [np.zeros(shapes[output["name"]], np.float32) for output in outputs]
     return lambda tensor: answer
 
 
@@ -910,6 +1401,10 @@ class Loaded:
             raise ValueError(f"it holds {len(samples)} samples: give one a file")
         return samples[0]
 
+    def faces(self, data: bytes) -> "List[tuple[Box, Array]]":
+        """Return the frame and the pixels of each face in an encoded image."""
+        return decode_faces(data, self.manifest["input"])
+
     def stored(self, job: Dict[str, Any]) -> Any:
         """Return the samples of a job that come from one file: pixels, or arrays by input name."""
         if "samples" in job:
@@ -927,21 +1422,42 @@ class Loaded:
         if isinstance(given, (str, os.PathLike)):
             given = Path(given).read_bytes()
         if isinstance(given, (bytes, bytearray, memoryview)):
-            return self.answer(self.sample(bytes(given)))
+            return self.answer(self.sample(bytes(given)), bytes(given))
         if isinstance(given, dict):
             buffer = io.BytesIO()
             save_arrays(buffer, given)
             return self.answer(self.sample(buffer.getvalue()))
-        return self.answer(fitted(given, self.manifest))
+        pixels = np.asarray(given)
+        return self.answer(fitted(given, self.manifest), size=(pixels.shape[1], pixels.shape[0]))
 
-    def answer(self, sample: Any) -> Dict[str, Any]:
-        """Return each output's decision on one sample."""
+    def answer(
+        self, sample: Any, data: bytes = b"", size: "Optional[tuple[int, int]]" = None
+    ) -> Dict[str, Any]:
+        """Return each output's decision on one sample; boxes in the picture that `data` encodes.
+
+        Or in one of `size` (width, height). Without both, and where no input is an image, boxes are
+        as the network gives them. What an output is read with says nothing for itself.
+        """
+        outputs = self.manifest["outputs"]
         values = self.invoke(feed(sample, self.manifest))
-        return {o["name"]: decide(v, o) for o, v in zip(self.manifest["outputs"], values)}
+        named = {output["name"]: value for output, value in zip(outputs, values)}
+        found = {o["name"]: decide(read_with(o, named), o) for o in outputs}
+        for output in outputs:
+            boxes = output.get("boxes")
+            if boxes and (data or size) and not self.manifest.get("tensors"):
+                spec, decision = self.manifest["input"], found[output["name"]] or {}
+                whole = size or picture_size(data)
+                found[output["name"]] = in_picture(decision, output, spec, whole)
+            for part in (boxes["output"], boxes["classes"]) if boxes else ():
+                found.pop(part, None)
+        return found
 
 
 def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     """Time load, first, invoke and end to end apart; print every raw sample, in seconds."""
+    manifest = json.loads((Path(job["artifact"]) / "manifest.json").read_text())
+    if manifest.get("precision") == "fp16-compute" and not has_half():
+        raise ValueError("this CPU has no half-precision arithmetic: it would time float32")
     encoded = [Path(path).read_bytes() for path in job["images"]]
     loaded = Loaded(job, runtimes)
     tensors = [feed(loaded.sample(data), loaded.manifest) for data in encoded]
@@ -952,7 +1468,9 @@ def job_bench(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     minimum = (float(job["min_seconds"]), int(job["min_count"]))
     invoke_s = _collect(loaded.invoke, tensors, *minimum)
     conditions.append(condition())
-    end_to_end_s = _collect(lambda data: loaded.answer(loaded.sample(data)), encoded, 0, minimum[1])
+    end_to_end_s = _collect(
+        lambda data: loaded.answer(loaded.sample(data), data), encoded, 0, minimum[1]
+    )
     conditions.append(condition())
     _print(
         {
@@ -1067,7 +1585,10 @@ def job_golden(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
         for output in loaded.manifest["outputs"]:
             name = output["name"]
             limit = record["limits"][name]
-            compared[name], fault = _compare(ours[name], answers[name], output, limit)
+            mine, theirs = ours[name], answers[name]
+            if "min_score" in limit:
+                mine, theirs = read_with(output, ours), read_with(output, answers)
+            compared[name], fault = _compare(mine, theirs, output, limit)
             faults += [f"{name}: {fault}"] if fault else []
     _print(
         {
@@ -1124,10 +1645,13 @@ def job_loop(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
 
 
 def job_predict(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
-    """Print each image's decisions; an image that cannot be read costs only its own line."""
+    """Print each image's decisions; an image that cannot be read costs only its own line.
+
+    With `find`, of a model of faces, a line for each face, with its frame.
+    """
     loaded = Loaded(job, runtimes)
     for path in job["images"]:
-        _predict(loaded, path)
+        _predict(loaded, path, bool(job.get("find")))
 
 
 def job_probe(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
@@ -1147,13 +1671,25 @@ JOBS: Dict[str, Job] = {
 }
 
 
-def _predict(loaded: Loaded, path: str) -> None:
+def _predict(loaded: Loaded, path: str, find: bool) -> None:
+    event = {"event": "prediction", "image": path}
     try:
-        outputs = loaded.answer(loaded.sample(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        faces = loaded.faces(data) if find else [(None, loaded.sample(data))]
+        answers = [
+            (frame, loaded.answer(sample, b"" if frame else data)) for frame, sample in faces
+        ]
     except (OSError, ValueError) as error:
-        _print({"event": "prediction", "image": path, "error": str(error)})
-    else:
-        _print({"event": "prediction", "image": path, "outputs": outputs})
+        _print({**event, "error": str(error), "kind": type(error).__name__})
+        return
+    for frame, outputs in answers:
+        where = {} if frame is None else {"box": [round(edge, 1) for edge in frame]}
+        _print({**event, **where, "outputs": outputs})
+
+
+def _has_subject(artifact: str) -> bool:
+    manifest = json.loads((Path(artifact) / "manifest.json").read_text())
+    return bool((manifest.get("input") or {}).get("subject"))
 
 
 def _files(folder: str) -> List[str]:
@@ -1205,16 +1741,20 @@ def main(
     """
     known = runtimes or RUNTIMES
     word, rest = "".join(arguments[:1]), list(arguments[1:])
+    whole = rest[:1] == ["--whole"]
+    rest = rest[whole:]
     if word.endswith(".py"):
         return _run_application(arguments)
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:
-            job_predict({**_artifact_job(artifact), "images": rest}, known)
+            find = not whole and _has_subject(artifact)
+            job_predict({**_artifact_job(artifact), "images": rest, "find": find}, known)
         elif word == "serve" and len(rest) < 2:
             loaded = Loaded(_artifact_job(artifact), known)
+            find = not whole and _has_subject(artifact)
             for path in _files(rest[0]) if rest else (line.rstrip("\n") for line in sys.stdin):
-                _predict(loaded, path)
+                _predict(loaded, path, find)
         elif word == "golden" and not rest:
             job_golden(_artifact_job(artifact), known)
         elif len(arguments) == 1 and word != "predict":

@@ -66,14 +66,11 @@ def recommend(saved: Saved, target: str, limits: Sequence[Limit]) -> Recommendat
         Judged(candidate, _misses(candidate, limits), index in front)
         for index, candidate in enumerate(candidates)
     )
-    fit = [item for item in judged if not item.misses]
+    hold = [item for item in judged if not item.misses]
+    fit = [item for item in hold if item.candidate.conclusive]
     if not fit:
-        return Recommendation(
-            target=target,
-            pick=None,
-            judged=judged,
-            reasons=(*_reach(judged, limits), *_relax(judged)),
-        )
+        reasons = _measure_again(hold, target) or (*_reach(judged, limits), *_relax(judged))
+        return Recommendation(target=target, pick=None, judged=judged, reasons=tuple(reasons))
     pick, reasons = _choose(fit, metrics)
     return Recommendation(
         target=target, pick=pick, judged=judged, reasons=(*reasons, *_traded(pick, judged, metrics))
@@ -88,6 +85,18 @@ def _misses(candidate: Candidate, limits: Sequence[Limit]) -> tuple[Miss, ...]:
         if by > 0:
             found.append(Miss(limit, by))
     return tuple(found)
+
+
+def _measure_again(hold: Sequence[Judged], target: str) -> list[str]:
+    """Return why nothing is chosen though these hold every limit: their times do not say enough."""
+    lines = [
+        f"{item.candidate.title}: {'; '.join(item.candidate.numbers[LATENCY].doubts)}"
+        for item in hold
+    ]
+    if lines:
+        again = f"edgekit bench OUT --target {target}"
+        lines.append(f"close other programs and measure again: {again}")
+    return lines
 
 
 def _choose(fit: Sequence[Judged], metrics: Sequence[str]) -> tuple[Judged, list[str]]:

@@ -23,7 +23,10 @@ from edgekit.runtimes.table import role_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Number:
-    """A value with the interval that limits are held to, where it is from, and every doubt."""
+    """A value with the interval that limits are held to, where it is from, and every doubt.
+
+    `conclusive` is false of a time whose rounds do not agree: nothing is chosen by it.
+    """
 
     value: float
     low: float
@@ -31,6 +34,7 @@ class Number:
     provenance: Provenance
     source: str
     doubts: tuple[str, ...] = ()
+    conclusive: bool = True
 
     def pessimistic(self, at_most: bool) -> float:
         """Return the end of the interval that counts against it."""
@@ -57,6 +61,11 @@ class Candidate:
     def doubts(self) -> tuple[str, ...]:
         """Every doubt about any number, with its metric."""
         return tuple(f"{m}: {doubt}" for m, n in self.numbers.items() for doubt in n.doubts)
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether its latency may be chosen by: an unknown one may."""
+        return LATENCY not in self.numbers or self.numbers[LATENCY].conclusive
 
     def cost(self, metric: str) -> float:
         """Return the pessimistic end as a cost, smaller is better; infinite where unknown."""
@@ -128,6 +137,7 @@ def _measured(rows: Sequence[Measurement]) -> Number | None:
                 provenance="measured",
                 source=f"run {row.run}",
                 doubts=doubts,
+                conclusive=not doubts,
             )
     return None
 

@@ -13,6 +13,8 @@ from edgekit.report import cells
 from edgekit.report.records import Saved
 from edgekit.results import EmulationRecord, PredictionRecord
 
+NOTHING = "Ship nothing yet: every time measured there is inconclusive."
+"""Said where nothing may be recommended: no limit is set here, so only doubt can forbid it."""
 MOST = 3
 """Models and targets that are summed up; the tables hold the others."""
 
@@ -44,8 +46,6 @@ def summarise(saved: Saved) -> tuple[Summary, ...]:
             result = recommend(_only(saved, model), target, ())
         except BadResults:  # nothing that could be shipped: the null backend, PyTorch itself
             continue
-        if result.pick is None:
-            continue
         facts = measured.get((model, target))
         machine = f" ({facts.facts.title})" if facts else ""
         dates = [m.created for m in saved.measurements if m.target == target]
@@ -54,9 +54,11 @@ def summarise(saved: Saved) -> tuple[Summary, ...]:
             Summary(
                 title=f"{model} on {target}{machine}, {date}",
                 lines=(
-                    _ship(result.pick.candidate),
+                    _ship(result.pick.candidate) if result.pick else NOTHING,
                     _int8(result.judged, saved, target),
-                    _in_doubt(result.pick.candidate),
+                    _in_doubt(result.pick.candidate)
+                    if result.pick
+                    else f"In doubt: {'; '.join(result.reasons)}.",
                 ),
             )
         )
@@ -92,7 +94,8 @@ def _int8(judged: Iterable[Judged], saved: Saved, target: str) -> str:
     parts = []
     fast, slow = int8.numbers.get(LATENCY), fp32.numbers.get(LATENCY)
     if fast and slow:
-        apart = fast.high < slow.low or slow.high < fast.low
+        sure = fast.conclusive and slow.conclusive
+        apart = sure and (fast.high < slow.low or slow.high < fast.low)
         ratio = slow.value / fast.value
         word = f"{ratio:.1f}x as fast" if apart else "not clearly faster or slower"
         parts.append(f"{word} ({fast.provenance})")

@@ -1,4 +1,4 @@
-"""What a virtual board's system is made of: `targets/locks/<board>.json`.
+"""What a virtual board's system is made of: `targets/locks/<system>.json`, for all its boards.
 
 Wheels are locked to the byte, so that an instruction count today is one tomorrow. Debian's
 packages are locked by release and name only: a release's archive keeps its newest versions, which
@@ -59,15 +59,20 @@ class Lock:
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
-def lock_path(board: str) -> Path:
-    """Return where a board's lock is shipped."""
-    return shelf("targets") / "locks" / f"{board}.json"
+def lock_path(debian: str) -> Path:
+    """Return where the lock of a Debian release (`bookworm`) is shipped."""
+    return shelf("targets") / "locks" / f"{debian}.json"
+
+
+def shipped_locks() -> tuple[Lock, ...]:
+    """Return every lock that ships with edgekit, by the name of its Debian release."""
+    return tuple(map(read_lock, sorted((shelf("targets") / "locks").glob("*.json"))))
 
 
 def read_lock(path: Path) -> Lock:
     """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
     if not path.is_file():
-        raise BadTarget(f"no lock at {path}: this target has no virtual board")
+        raise BadTarget(f"no lock at {path}: no board of that system can be emulated")
     try:
         lock = read_json(path, Lock)
     except Damaged as error:

@@ -6,6 +6,7 @@ two together. A plug-in's runtime has no row: what is asked of it here has a pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,8 @@ class Runtime:
 
     - `name` is the runner's, in jobs and records; `backend` builds what it loads.
     - `distribution` is its name on PyPI, `module` what a program imports, `requirement` what
-      boards' locks ask pip for. Empty where nothing is installed.
+      boards' locks ask pip for. Empty where nothing is installed. `half_needs` are
+      distributions that it imports besides, to compute in half precision.
     - `kernels` are the libraries whose published times speak for it, the best evidence first.
     - `operator_times` says how the profiler gets times by operator; empty: it cannot be profiled.
     - `profiled_by_cuts`: it has no profiler of its own, so the graph is cut after each operator.
@@ -36,6 +38,7 @@ class Runtime:
     distribution: str = ""
     module: str = ""
     requirement: str = ""
+    half_needs: tuple[str, ...] = ()
     environment: Environment = "main"
     role: Role = "deployed"
     kernels: tuple[str, ...] = ()
@@ -43,6 +46,10 @@ class Runtime:
     profiled_by_cuts: bool = False
     stand_in: str = ""
     by_default: bool = True
+
+    def distributions(self, *, half: bool = True) -> frozenset[str]:
+        """Return what is installed for it, by name on PyPI; `half`: for half precision too."""
+        return frozenset({self.distribution, *(self.half_needs if half else ())})
 
 
 RUNTIMES = (
@@ -61,6 +68,7 @@ RUNTIMES = (
         distribution="ai-edge-litert",
         module="ai_edge_litert.interpreter",
         requirement="ai-edge-litert",
+        half_needs=("ml-dtypes",),
         # LiteRT and tflite-runtime 2.14 compute with XNNPACK unless told not to, so TFLite's
         # published times from before it (ruy) do not speak for them.
         kernels=("xnnpack",),
@@ -150,7 +158,15 @@ def deployed() -> tuple[Runtime, ...]:
     return tuple(runtime for runtime in RUNTIMES if runtime.role == "deployed")
 
 
-def requirements(environment: Environment) -> tuple[str, ...]:
-    """Return all that pip is asked for to make a board's environment."""
-    own = [item.requirement for item in deployed() if item.environment == environment]
-    return (*own, *SUPPORT[environment])
+def requirements(environment: Environment, runtimes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return all that pip is asked for to make a board's environment.
+
+    Of `runtimes` only, where a system cannot have the others; nothing where it has none of these.
+    """
+    own = [
+        text
+        for item in deployed()
+        for text in (item.requirement, *item.half_needs)
+        if item.environment == environment and (not runtimes or item.name in runtimes)
+    ]
+    return (*own, *SUPPORT[environment]) if own else ()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgekit.evaluation.assessment import Assessment
+from edgekit.evaluation.confidence import Confidence
 from edgekit.evaluation.scores import Gap, Score, Share
 
 UTKFACE_TERMS = """\
@@ -39,6 +42,7 @@ def model_card(
         f"## Accuracy on the test side ({assessment.images:,} images, evaluated once)",
         "95 % intervals by bootstrap over images.",
         *(_score(item) for item in assessment.scores),
+        *([_confidence(assessment.confidence)] if assessment.confidence else []),
         "## Gaps between groups\n\n" + "\n\n".join(_gap(item) for item in assessment.gaps),
         f"## Intended use, and what it must not be used for\n\n{NOT_FOR}",
         f"## Limits\n\n{LIMITS}",
@@ -77,6 +81,23 @@ def _score(item: Score) -> str:
     ]
     for name, cells in zip(names, item.confusion, strict=True):
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def _confidence(items: Sequence[Confidence]) -> str:
+    """Return how far the confidences can be believed, before the temperature and with it."""
+    lines = [
+        "## Confidence\n",
+        "The expected calibration error, in points: how far a confidence is from the share of "
+        "right answers that have it. The temperature was fitted on the validation side.\n",
+        "| output | temperature | error | error without temperature | mean confidence |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {item.output} | {item.temperature:.2f} | {item.ece:.1f} | {item.plain_ece:.1f} | "
+        f"{item.mean:.1f} % |"
+        for item in items
+    ]
     return "\n".join(lines)
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from edgekit import outputs as by_name
 from edgekit.data.decoded import Decoded
+from edgekit.evaluation.assessment import Sure
+from edgekit.evaluation.confidence import fit_temperature
 from edgekit.evaluation.scores import exact_percent
 from edgekit.spec import ModelSpec
 from edgekit.training.augment import normalise, plain
@@ -34,6 +36,31 @@ def decisions(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, NDArray[
     """Return each output's class index per image, decided as `spec.OutputSpec` says."""
     decided = {o.name: by_name.decisions(outputs[o.name].numpy(), o) for o in spec.outputs}
     return {name: chosen for name, chosen in decided.items() if chosen is not None}
+
+
+def sureness(outputs: dict[str, Tensor], spec: ModelSpec) -> dict[str, Sure]:
+    """Return how sure each decision is, by the output's temperature and without it."""
+    found = {}
+    for output in spec.outputs:
+        values = outputs[output.name].numpy()
+        told = by_name.confidences(values, output)
+        plain = by_name.confidences(values, output, plain=True)
+        if told is not None and plain is not None:
+            found[output.name] = Sure(temperature=output.temperature, told=told, plain=plain)
+    return found
+
+
+def temperatures(network: nn.Module, spec: ModelSpec, images: Decoded) -> dict[str, float]:
+    """Return the temperature of each output of logits that fits labelled images best.
+
+    The images must be none that the network was trained on.
+    """
+    outputs = predict(network, spec, images.pixels)
+    return {
+        output.name: fit_temperature(outputs[output.name].numpy(), images.dataset.take(output.name))
+        for output in spec.outputs
+        if output.kind in {"classification", "ordinal"}
+    }
 
 
 def validate(network: nn.Module, spec: ModelSpec, images: Decoded) -> dict[str, float]:

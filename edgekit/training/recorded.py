@@ -22,7 +22,13 @@ from edgekit.errors import BadData, BadModel, EdgekitError
 from edgekit.files import sha256, write_whole
 from edgekit.paths import shelf
 from edgekit.training.run import TrainResult
-from edgekit.zoo.checkpoint import load_weights, read_metadata, save_weights
+from edgekit.zoo.checkpoint import (
+    TEMPERATURES,
+    load_weights,
+    read_metadata,
+    read_temperatures,
+    save_weights,
+)
 from edgekit.zoo.heads import Pair
 
 
@@ -172,8 +178,8 @@ def join_pairs(trained: Sequence[Recorded]) -> list[Path]:
         load_weights(network.gender, gender)
         path = age.weights.with_name(f"{age.result.model}.pair.safetensors")
         note = {"age": sha256(age.weights), "gender": sha256(gender)}
-        save_weights(
-            network, path, {"model": age.result.model, "variant": "pair", "training": note}
-        )
+        about = {"model": age.result.model, "variant": "pair", "training": note}
+        heat = read_temperatures(age.weights) | read_temperatures(gender)
+        save_weights(network, path, about | ({TEMPERATURES: heat} if heat else {}))
         written.append(path)
     return written

@@ -23,16 +23,16 @@ from edgekit.errors import DISTRIBUTION, BadModel
 from edgekit.evaluation.assessment import Assessment, assess, shares
 from edgekit.files import sha256, write_whole
 from edgekit.results import AccuracyRecord
-from edgekit.spec import ModelSpec
+from edgekit.spec import ModelSpec, with_temperatures
 from edgekit.training.card import model_card
 from edgekit.training.device import choose_device
 from edgekit.training.elm import fit_elm
-from edgekit.training.inference import decisions, predict, validate
+from edgekit.training.inference import decisions, predict, sureness, temperatures, validate
 from edgekit.training.loop import Told, Trained, fit
 from edgekit.training.recipe import Recipe, adjusted
 from edgekit.training.teachers import Lessons, lessons_of, weights_of
 from edgekit.version import __version__
-from edgekit.zoo.checkpoint import read_weights, save_weights
+from edgekit.zoo.checkpoint import TEMPERATURES, read_weights, save_weights
 
 SCHEMA = 1
 
@@ -90,6 +90,7 @@ class TrainResult:
     it began from, or empty; `decisions` counts what was left out or left unlabelled, and why.
     `reframed` is each output's exact accuracy in per cent on the validation side reframed
     (data/reframe.py), which chose nothing. `teachers` are the files of the weights it learned from.
+    `temperatures` were fitted on the validation side, by output (evaluation/confidence.py).
     """
 
     schema: int
@@ -110,6 +111,7 @@ class TrainResult:
     reframed: dict[str, float] = field(default_factory=dict)
     teachers: tuple[str, ...] = ()
     device: str = "cpu"
+    temperatures: dict[str, float] = field(default_factory=dict)
 
 
 def train(options: TrainOptions, tell: Callable[[Told], None] = lambda told: None) -> TrainResult:
@@ -201,7 +203,11 @@ def conclude(
         "data": dataset.protocol,
         "versions": versions(),
     }
-    save_weights(trained.network, weights, {"model": name, "variant": variant, "training": note})
+    side = decode_all(dataset.split("val"), frame_of(spec.image), options.workers)
+    heat = temperatures(trained.network, spec, side)
+    spec = with_temperatures(spec, heat)
+    about = {"model": name, "variant": variant, "training": note}
+    save_weights(trained.network, weights, about | ({TEMPERATURES: heat} if heat else {}))
     moved = decode_all(reframe(dataset.split("val")), frame_of(spec.image), options.workers)
     test = evaluate(trained.network, spec, dataset.split("test"), options.workers)
     result = TrainResult(
@@ -223,6 +229,7 @@ def conclude(
         reframed=validate(trained.network, spec, moved),
         teachers=tuple(weights_of(path).name for path in options.teachers),
         device=device,
+        temperatures=heat,
     )
     write_whole(options.output / "result.json", msgspec.json.format(msgspec.json.encode(result)))
     write_whole(weights.with_suffix(".md"), card_of(result))
@@ -236,7 +243,8 @@ def conclude(
 def evaluate(network: nn.Module, spec: ModelSpec, dataset: Dataset, workers: int) -> Assessment:
     """Return a torch network's assessment on all of a dataset's images, plainly decoded."""
     images = decode_all(dataset, frame_of(spec.image), workers)
-    return assess(images.dataset, decisions(predict(network, spec, images.pixels), spec))
+    outputs = predict(network, spec, images.pixels)
+    return assess(images.dataset, decisions(outputs, spec), sureness(outputs, spec))
 
 
 def accuracy_record(result: TrainResult, data: Path) -> AccuracyRecord:

@@ -1,11 +1,9 @@
-"""Reads and writes a network's weights; nothing in a file from outside is ever executed."""
+"""A network's weights, from files of many makers and to files of ours."""
 
 from __future__ import annotations
 
 import json
-import pickle
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -13,49 +11,34 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from edgekit.errors import BadModel
+from edgekit.errors import BadModel, printable
 from edgekit.files import write_whole
+from edgekit.zoo.state_dicts import Found, Network, choose, filled, network_of
+from edgekit.zoo.weight_files import Tensors, check_is_file, not_safetensors, read_parts
 
 METADATA_KEY = "edgekit"
-"""The safetensors metadata entry that holds our JSON: model, variant, training."""
+"""The safetensors metadata entry that holds our JSON: model, variant, training, temperatures."""
+
+TEMPERATURES = "temperatures"
 
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
-_BROKEN_PICKLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-    OSError,
-)
-"""What torch's restricted unpickler was seen to raise on a damaged or hostile file."""
 
+def load_weights(module: nn.Module, path: Path, part: str | None = None) -> tuple[str, ...]:
+    """Copy the weights in `path` into `module`, all of them or none; return what to know of it.
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Copy the weights in `path` into `module`, all of them or none.
-
-    `.safetensors`, or a state dict saved by `torch.save` as `.pt`, `.pth`, `.ckpt` or `.bin`,
-    bare or under the key `state_dict`; it is read with `weights_only=True`. Names and shapes
-    must be the module's own; floating types are converted to the module's. Raises BadModel.
+    A state dict as `.safetensors`, or saved by `torch.save` as `.pt`, `.pth`, `.ckpt` or `.bin`:
+    bare or inside other dicts, its names with or without what wrapped the network. `part` says
+    which, where several fit: the keys that lead to it and the first words of its names, with
+    dots. Names and shapes must be the module's own; floating types are converted to the module's.
+    A tied tensor may be given once; counters that only training uses may be missing. Raises
+    BadModel.
     """
-    given = read_weights(path)
-    expected = module.state_dict()
-    for name, tensor in expected.items():
-        _check(path, name, tensor, given)
-    for name, tensor in given.items():
-        if name not in expected:
-            raise BadModel(
-                f"{path}: tensor '{name}' {_shape(tensor)} is not in the network: "
-                "give the weights of this model and variant",
-            )
-    module.load_state_dict(given)
+    network = network_of(module)
+    found, notes = choose(path, read_parts(path), network, part)
+    _check(_where(path, found), found, network)
+    module.load_state_dict({**module.state_dict(), **filled(path, found, network)})
+    return notes
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, object]) -> None:
@@ -76,12 +59,12 @@ def read_metadata(path: Path) -> dict[str, object]:
 
     Raises BadModel when the file cannot be read or the note is not a JSON object.
     """
-    _check_is_file(path)
+    check_is_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
     except (SafetensorError, OSError) as error:
-        raise _not_safetensors(path, error) from error
+        raise not_safetensors(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadModel(
             f"{path}: its '{METADATA_KEY}' metadata is not JSON: {_line(error)}"
@@ -91,73 +74,71 @@ def read_metadata(path: Path) -> dict[str, object]:
     return note
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file, of the kinds that `load_weights` takes."""
-    _check_is_file(path)
-    if path.suffix not in _READERS:
-        raise BadModel(
-            f"{path}: unknown kind of weights '{path.suffix}': give {', '.join(_READERS)}",
-        )
-    return _READERS[path.suffix](path)
+def read_temperatures(path: Path) -> dict[str, float]:
+    """Return what each output's logits are divided by for its confidence, as weights note it.
 
-
-def _check_is_file(path: Path) -> None:
-    if not path.is_file():
-        raise BadModel(f"{path}: no such weights file: check the path")
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _not_safetensors(path, error) from error
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _BROKEN_PICKLE as error:
-        raise BadModel(
-            f"{path}: not a readable checkpoint of tensors alone ({type(error).__name__}); "
-            "save the state dict as safetensors",
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    Empty for weights without such a note. Raises BadModel where the note is damaged.
+    """
+    noted = read_metadata(path).get(TEMPERATURES, {}) if path.suffix == ".safetensors" else {}
+    if not isinstance(noted, dict) or not all(
+        isinstance(value, float | int) and 0.01 <= value <= 100 for value in noted.values()
     ):
-        raise BadModel(f"{path}: holds no state dict (names to tensors): save model.state_dict()")
-    return dict(content)  # without the `_metadata` that a pickled OrderedDict may carry
+        raise BadModel(f"{path}: its temperatures are no numbers from 0.01 to 100: fit them again")
+    return {str(name): float(value) for name, value in noted.items()}
 
 
-_READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
-    ".safetensors": _read_safetensors,
-    ".pt": _read_pickle,
-    ".pth": _read_pickle,
-    ".ckpt": _read_pickle,
-    ".bin": _read_pickle,
-}
+def read_weights(path: Path) -> Tensors:
+    """Return the tensors of a weights file whose network is not known. Raises BadModel."""
+    parts = read_parts(path)
+    most = max(len(tensors) for tensors in parts.values())
+    largest = [keys for keys, tensors in parts.items() if len(tensors) == most]
+    if len(largest) > 1:
+        names = ", ".join(".".join(keys) for keys in largest[:4])
+        raise BadModel(f"{path}: holds several networks ({printable(names)}): save one alone")
+    return parts[largest[0]]
 
 
-def _check(path: Path, name: str, expected: Tensor, given: Mapping[str, Tensor]) -> None:
-    """Raise BadModel unless `given` holds `name` with the expected shape and finite values."""
-    if name not in given:
+def _where(path: Path, found: Found) -> str:
+    """Return the file, and the part of it that came nearest."""
+    return f"{path} ({printable(found.label)[:80]})" if found.label else str(path)
+
+
+def _check(where: str, found: Found, network: Network) -> None:
+    """Raise BadModel unless what was found has the names, shapes and types of the network."""
+    if not found.tensors:
+        held = ", ".join(printable(name)[:60] for name in list(found.extra)[:3])
         raise BadModel(
-            f"{path}: expected tensor '{name}' {_shape(expected)}, found none: "
+            f"{where}: none of its tensors has a name of the network's (it has {held}; the "
+            f"network has {', '.join(list(network.tensors)[:3])}): name its network with --arch"
+        )
+    for name in network.lacks(found.tensors):
+        raise BadModel(
+            f"{where}: expected tensor '{name}' {_shape(network.tensors[name])}, found none: "
             "give the weights of this model and variant",
         )
-    found = given[name]
+    for name, expected in network.tensors.items():
+        if name in found.tensors:
+            _check_tensor(where, name, expected, found.tensors[name])
+    for name, tensor in found.extra.items():
+        raise BadModel(
+            f"{where}: tensor '{printable(name)}' {_shape(tensor)} is not in the network: "
+            "give the weights of this model and variant",
+        )
+
+
+def _check_tensor(where: str, name: str, expected: Tensor, found: Tensor) -> None:
+    """Raise BadModel unless `found` has the shape expected and finite values."""
     if not _convertible(found, expected):
         raise BadModel(
-            f"{path}: tensor '{name}' should hold {_type(expected)} and holds {_type(found)}: "
+            f"{where}: tensor '{name}' should hold {_type(expected)} and holds {_type(found)}: "
             "give unquantized, dense weights",
         )
     if found.shape != expected.shape:
         raise BadModel(
-            f"{path}: tensor '{name}' should be {_shape(expected)} and is {_shape(found)}: "
+            f"{where}: tensor '{name}' should be {_shape(expected)} and is {_shape(found)}: "
             "give the weights of this model and variant",
         )
-    _check_finite(str(path), name, found.to(expected.dtype))
+    _check_finite(where, name, found.to(expected.dtype))
 
 
 def _check_finite(where: str, name: str, tensor: Tensor) -> None:
@@ -181,11 +162,9 @@ def _type(tensor: Tensor) -> str:
 
 
 def _shape(tensor: Tensor) -> str:
+    if tensor.is_nested:
+        return "of no single shape"
     return "×".join(str(size) for size in tensor.shape) or "scalar"
-
-
-def _not_safetensors(path: Path, error: Exception) -> BadModel:
-    return BadModel(f"{path}: truncated, or not a safetensors file: {_line(error)}")
 
 
 def _line(error: Exception) -> str:

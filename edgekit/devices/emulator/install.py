@@ -31,6 +31,7 @@ from edgekit.devices.emulator.sysroot import (
     find_qemu,
     home,
     list_installed,
+    lock_of,
     of_board,
     read_record,
     sysroot_folder,
@@ -38,7 +39,7 @@ from edgekit.devices.emulator.sysroot import (
 from edgekit.errors import DeviceError, EdgekitError
 from edgekit.files import bytes_in, folder_whole, write_whole
 from edgekit.runtimes import wheels
-from edgekit.runtimes.locks import Lock, lock_path, read_lock
+from edgekit.runtimes.locks import Lock
 from edgekit.runtimes.table import deployed
 
 
@@ -49,7 +50,7 @@ def install(
 
     Raises DeviceError in one line: no apt, no network, a full disk, a wheel of another hash.
     """
-    locked = lock or read_lock(lock_path(board.name))
+    locked = lock or lock_of(board)
     with _alone(), _disk_said():
         progress(STEPS[0], 0, len(STEPS))
         qemu = find_qemu() or emulator.fetch(home() / "qemu", home() / "apt/host", home() / "debs")
@@ -107,7 +108,7 @@ def _build(folder: Path, board: Board, lock: Lock, qemu: Qemu, progress: Progres
 
 def _fetch_and_unpack(folder: Path, lock: Lock, progress: Progress) -> tuple[str, ...]:
     """Fetch packages and wheels at once, unpack them, and return the package files' names."""
-    debian = apt.Apt(home() / "apt/board", lock.debian, "arm64")
+    debian = apt.Apt(home() / "apt" / lock.debian, lock.debian, "arm64")
     with ThreadPoolExecutor(max_workers=1) as pool:
         progress("packages", 1, len(STEPS))
         fetching = pool.submit(wheels.fetch, lock, home() / "wheels")

@@ -1,6 +1,8 @@
-"""Writes the boards' locks anew, for maintainers.
+"""Writes the systems' locks anew, for maintainers.
 
-    python -m edgekit.devices.emulator.relock [BOARD ...]
+    python -m edgekit.devices.emulator.relock [SYSTEM ...]
+
+A system is one of `targets/systems/`: its lock serves every board that has it.
 
 Each name below is there because the runner imports it, or because what it imports does:
 tried by importing every runtime in a sysroot with nothing else in it.
@@ -12,13 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgekit.devices.emulator.profile import board_of
+from edgekit.errors import BadTarget
 from edgekit.files import write_whole
-from edgekit.paths import shelf
 from edgekit.runtimes.locks import Lock, lock_path
 from edgekit.runtimes.table import SUPPORT, requirements
 from edgekit.runtimes.wheels import resolve
-from edgekit.targets import load_target
+from edgekit.targets import load_system, system_names
 
 PACKAGES = (
     "base-files",
@@ -41,32 +42,40 @@ PACKAGES = (
     "python{python}-minimal",
     "zlib1g",
 )
+CHANGED = {"trixie": {"libreadline8": ("libreadline8t64",), "libssl3": ("libssl3t64", "libzstd1")}}
+"""What a release has instead of some of them."""
 
 
 def relock(name: str) -> Path:
-    """Resolve a board's wheels as of today and write its lock; returns the lock's path."""
+    """Resolve a system's wheels as of today and write its lock; returns the lock's path.
+
+    Raises BadTarget for a system that does not say what it is.
+    """
     import msgspec
 
-    board = board_of(load_target(name))
+    system = load_system(name)
+    if not (system.debian and system.python and system.glibc and system.runtimes):
+        raise BadTarget(f"the system {name} lacks its debian, python, glibc or runtimes")
+    debian, python, glibc = system.debian.value, system.python.value, system.glibc.value
     with tempfile.TemporaryDirectory() as folder:
         wheels = [
             wheel
             for environment in SUPPORT
-            for wheel in resolve(
-                requirements(environment),
-                environment,
-                board.python,
-                board.glibc,
-                Path(folder) / environment,
-            )
+            if (wanted := requirements(environment, system.runtimes.value))
+            for wheel in resolve(wanted, environment, python, glibc, Path(folder) / environment)
         ]
-    packages = tuple(package.format(python=board.python) for package in PACKAGES)
-    lock = Lock(board.debian, board.python, board.glibc, packages, tuple(wheels))
-    write_whole(lock_path(name), msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
-    return lock_path(name)
+    changed = CHANGED.get(debian, {})
+    packages = sorted(
+        actual.format(python=python)
+        for package in PACKAGES
+        for actual in changed.get(package, (package,))
+    )
+    lock = Lock(debian, python, glibc, tuple(packages), tuple(wheels))
+    path = lock_path(debian)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
+    return path
 
 
 if __name__ == "__main__":
-    boards = sys.argv[1:] or sorted(path.stem for path in (shelf("targets") / "locks").glob("*"))
-    for board_name in boards:
-        print(relock(board_name))
+    for system_name in sys.argv[1:] or system_names():
+        print(relock(system_name))

@@ -18,7 +18,7 @@ from pathlib import Path
 from edgekit.devices.emulator import qemu as emulator
 from edgekit.devices.emulator.profile import SITE, Board, system_files
 from edgekit.devices.emulator.qemu import Qemu
-from edgekit.errors import DeviceError
+from edgekit.errors import BadTarget, DeviceError
 from edgekit.paths import cache_folder
 from edgekit.runtimes.locks import Lock, lock_path, read_lock
 from edgekit.runtimes.table import Environment
@@ -87,7 +87,7 @@ def home() -> Path:
 
 def installed(board: Board, lock: Lock | None = None) -> Sysroot:
     """Return the board's sysroot; raises DeviceError with the command that installs it."""
-    locked = lock or read_lock(lock_path(board.name))
+    locked = lock or lock_of(board)
     folder = sysroot_folder(board, locked)
     record, qemu = read_record(folder), find_qemu()
     if record is None or qemu is None:
@@ -96,6 +96,16 @@ def installed(board: Board, lock: Lock | None = None) -> Sysroot:
             f"the virtual {board.name} {why}: run `edgekit device install {board.name}`"
         )
     return Sysroot(folder, record, locked, qemu)
+
+
+def lock_of(board: Board) -> Lock:
+    """Return the lock of a board's system; raises BadTarget where it is another system's."""
+    lock = read_lock(lock_path(board.debian))
+    for name in ("python", "glibc"):
+        claimed, locked = getattr(board, name), getattr(lock, name)
+        if claimed != locked:
+            raise BadTarget(f"{board.name} has {name} {claimed}, but {board.debian} has {locked}")
+    return lock
 
 
 def list_installed() -> tuple[tuple[Path, Record], ...]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import DeviceError, UserError, did_you_mean
 from edgekit.runtimes import wheels
-from edgekit.runtimes.locks import Lock, Wheel, lock_path, read_lock
+from edgekit.runtimes.locks import Lock, Wheel, shipped_locks
 from edgekit.runtimes.platforms import ARCHITECTURES
 from edgekit.runtimes.table import SUPPORT, Environment, deployed, requirements
 from edgekit.runtimes.wheel_fit import fit
-from edgekit.targets import DeviceFacts, Target, load_target, matches, target_names
+from edgekit.targets import DeviceFacts, Target, load_target, matches, own_names
 
 _RUNTIMES = {runtime.name: runtime for runtime in deployed()}
 DEFAULT_RUNTIMES = tuple(name for name, item in _RUNTIMES.items() if item.environment == "main")
@@ -49,14 +49,13 @@ class BoardEnvironment:
 
 
 def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> Lock | None:
-    """Return the lock of the target claimed, or of one the facts match, where it fits the board."""
+    """Return the lock of the system that the board has, where it is one of our targets' boards."""
     if found.machine != "aarch64":
         return None
-    known = [target] if target else [load_target(name) for name in target_names()]
-    for profile in known:
-        if profile.emulation is None or matches(profile, facts):
-            continue
-        lock = read_lock(lock_path(profile.name))
+    known = [target] if target else [load_target(name) for name in own_names()]
+    if not any(profile.emulation and not matches(profile, facts) for profile in known):
+        return None
+    for lock in shipped_locks():
         if all(fit(wheel.file, found.version, found.glibc).fits for wheel in lock.wheels):
             return lock
     return None
@@ -77,7 +76,7 @@ def environments(
     made = []
     for place in SUPPORT:
         if chosen := tuple(name for name in runtimes if _RUNTIMES[name].environment == place):
-            names = _ALWAYS | {_RUNTIMES[name].distribution for name in chosen}
+            names = _ALWAYS.union(*(_RUNTIMES[name].distributions() for name in chosen))
             content = (
                 _of_lock(lock, place, names)
                 if lock
@@ -103,6 +102,11 @@ def _check_system(found: Interpreter) -> None:
 def _of_lock(lock: Lock, place: Environment, distributions: frozenset[str]) -> tuple[Wheel, ...]:
     own = [w for w in lock.wheels if w.place == place and w.name in distributions]
     names = {wheel.name for wheel in own}
+    if missing := distributions - names - _ALWAYS:
+        raise DeviceError(
+            f"{', '.join(sorted(missing))} has no wheel for Python {lock.python} "
+            f"({lock.debian}): choose another runtime"
+        )
     shared = [w for w in lock.wheels if w.name in _ALWAYS - names and w.place == "main"]
     return (*own, *shared)
 

@@ -50,7 +50,13 @@ say nothing of it."""
 OURS = tuple(runtime.name for runtime in deployed())
 """Runtimes that edgekit ships artifacts for: no published row is of the release a board gets."""
 
-ARITHMETIC = {"fp32": "fp32", "fp16": "fp32", "int8": "int8"}
+ARITHMETIC = {
+    "fp32": "fp32",
+    "fp16": "fp32",
+    "fp16-compute": "fp32",
+    "int8": "int8",
+    "int8-dynamic": "int8",
+}
 """What a precision is computed in: fp16 artifacts hold half-sized weights and compute in fp32."""
 
 
@@ -92,8 +98,10 @@ class AnalyticPredictor:
             seconds = measured * (seconds / measured) ** self.known.thread_share
             threads = self.known.thread_half
             doubts.append("no such row has that many threads")
-        if precision == "fp16":
+        if precision in {"fp16", "fp16-compute"}:
             doubts.append("fp16 priced as fp32")
+        if precision == "int8-dynamic":
+            doubts.append("int8-dynamic priced as int8: what its ranges cost is not in it")
         half = widened(half, threads=threads, unseen=bool(work.unseen))
         return Prediction(
             seconds=seconds,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgekit.devices.emulator import counting
 from edgekit.devices.emulator.counting import Block, Cache
 from edgekit.devices.emulator.profile import board_of
-from edgekit.devices.emulator.sysroot import home, installed, sysroot_folder
+from edgekit.devices.emulator.sysroot import home, installed, lock_of, sysroot_folder
 from edgekit.devices.virtual import VirtualDevice
 from edgekit.errors import BadTarget, DeviceError
 from edgekit.files import write_whole
@@ -21,7 +21,6 @@ from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.issue_table import Core, classes_of, core
 from edgekit.latency_model.operators import workload_of
 from edgekit.paths import cache_folder
-from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.runtimes.table import find_runtime
 from edgekit.session import MARKED, entry, lay_out, put_noise
 
@@ -154,15 +153,16 @@ def why_not(target: Target, artifact: Artifact, runtime: str) -> str | None:
 def shipped_key(target: Target, artifact: Artifact, runtime: str) -> str:
     """Return what a shipped count is of: operators and precision, not the weights' values.
 
-    And the board with its locked release of the runtime, and its core's issue table.
+    And the board with its locked release of the runtime, and its core's issue table. Which of its
+    systems the board has changes a count by 0.3 % at most (docs/virtual-board.md).
     """
     manifest, work = artifact.manifest, workload_of(artifact)
     what = json.dumps([manifest.backend, manifest.precision, asdict(work)], sort_keys=True)
     digest = hashlib.sha256(what.encode()).hexdigest()[:16]
     found = find_runtime(runtime)
-    locked = {wheel.name: wheel.version for wheel in read_lock(lock_path(target.name)).wheels}
+    locked = {wheel.name: wheel.version for wheel in lock_of(board_of(target)).wheels}
     release = locked.get(found.distribution, "") if found else ""
-    return f"{digest}-{runtime}-{release}-{target.name}-{core(_core_name(target)).digest}"
+    return f"{digest}-{runtime}-{release}-{target.board}-{core(_core_name(target)).digest}"
 
 
 def _kept(target: Target, artifact: Artifact, runtime: str) -> Path:
@@ -172,7 +172,7 @@ def _kept(target: Target, artifact: Artifact, runtime: str) -> Path:
 
 def _place(target: Target, runtime: str) -> str:
     board = board_of(target)
-    place = sysroot_folder(board, read_lock(lock_path(board.name))).name
+    place = sysroot_folder(board, lock_of(board)).name
     return f"{runtime}-{place}-{core(_core_name(target)).digest}"
 
 

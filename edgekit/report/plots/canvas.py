@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 WIDTH = 4.0
 """Inches: one column of a paper, and the width of a phone at a size that can be read there."""
 DPI = 200
-MARKS = {"fp32": "o", "fp16": "^", "int8": "s"}
-LINES: dict[str, Any] = {"fp32": "-", "fp16": (0, (1, 1)), "int8": (0, (5, 1.5))}
+MARKS = {"fp32": "o", "fp16": "^", "fp16-compute": "v", "int8": "s", "int8-dynamic": "P"}
+LINES: dict[str, Any] = {
+    "fp32": "-",
+    "fp16": (0, (1, 1)),
+    "fp16-compute": (0, (3, 1)),
+    "int8": (0, (5, 1.5)),
+    "int8-dynamic": (0, (5, 1, 1, 1)),
+}
 """Shapes and strokes tell precisions apart, so that colour is never alone in telling."""
 POINT = "record:"
 """How the group of a mark that stands for a record is named, before the record's key."""
