@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from null_artifacts import null_artifact
 from records import a_measurement
 
 import edgekit
+from edgekit import cli as command_line
+from edgekit import run_log
+from edgekit.conversion.steps import Children, run_step
 from edgekit.errors import UserError
 from edgekit.results import save
 
@@ -42,7 +46,7 @@ def test_the_cache_is_shown_with_sizes_and_where_faces_lie(cache: Path) -> None:
     ]
     assert "faces" in rows[0]["holds"] and "not known" in rows[3]["what"]
     said = cli(cache, "cache", "show")
-    assert "8.0 kB" in said and "faces too" in said
+    assert "8 kB" in said and "faces too" in said
 
 
 def test_clear_keeps_what_is_costly_unless_it_is_named(cache: Path) -> None:
@@ -103,14 +107,14 @@ def test_a_projects_file_sets_options_and_what_is_typed_counts_more(
 
 def test_what_a_file_set_is_in_the_records_command(project: Path) -> None:
     (project / "edgekit.toml").write_text(
-        '[bench]\nrounds = 1\nresults = "out"\nmin-seconds = 0.05\nquiet = true\n'
+        '[bench]\nrounds = 3\nresults = "out"\nmin-seconds = 0.05\nquiet = true\n'
     )
-    done = run_cli("bench", "artifact", "--rounds", "2", cwd=project)
+    done = run_cli("bench", "artifact", "--rounds", "4", cwd=project)
     assert done.returncode == 0, done.stderr
     (record,) = (json.loads(path.read_text()) for path in (project / "out").rglob("*.json"))
-    assert record["command"].startswith("edgekit bench artifact --rounds 2")
+    assert record["command"].startswith("edgekit bench artifact --rounds 4")
     assert "--results out" in record["command"] and "--min-seconds 0.05" in record["command"]
-    assert "--rounds 1" not in record["command"]
+    assert "--rounds 3" not in record["command"]
 
 
 @pytest.mark.parametrize(
@@ -146,3 +150,83 @@ def test_a_notebook_shows_measurements_as_a_table() -> None:
     assert "<b>" not in shown and "&lt;b&gt;model" in shown
     with pytest.raises(UserError, match="no measurement"):
         edgekit.table([])
+
+
+def test_a_run_leaves_one_log_with_its_command_steps_and_end(project: Path) -> None:
+    logs = project / "cache" / "edgekit" / "logs"
+    done = run_cli(
+        "report", "--results", "measured", "--html", "page.html", "--quiet",
+        cwd=project, XDG_CACHE_HOME=str(project / "cache"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (log,) = logs.iterdir()
+    lines = log.read_text().splitlines()
+    assert lines[0] == "edgekit report --results measured --html page.html --quiet"
+    assert lines[-1].endswith("page: done") and any("drawing" in line for line in lines)
+    run_cli("report", "--results", "none", cwd=project, XDG_CACHE_HOME=str(project / "cache"))
+    last = sorted(logs.iterdir(), key=lambda path: path.stat().st_mtime)[-1]
+    assert "ended with exit code 2: " in last.read_text()
+
+
+def test_old_logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "edgekit" / "logs"
+    folder.mkdir(parents=True)
+    for place in range(run_log.KEPT + 5):
+        (folder / f"run-20200101T0000{place:02}-1.log").touch()
+    run_log.path.cache_clear()
+    run_log.note("now")
+    run_log.path.cache_clear()
+    assert len(list(folder.iterdir())) == run_log.KEPT
+
+
+def test_with_v_the_converters_words_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "chatty_step.py").write_text(
+        "import sys\n"
+        "def run(request, report):\n"
+        "    print('pass 1: folding')\n"
+        "    print('pass 2: \\x1b[2Jfusing', file=sys.stderr)\n"
+        "    return {}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    for setting, shown in (("", False), ("1", True)):
+        monkeypatch.setenv(run_log.VERBOSE, setting)
+        log = tmp_path / f"step{setting}.log"
+        assert run_step("chatty_step", {}, log, print, 1, Children()) == {}
+        words = capfd.readouterr().err
+        assert ("chatty_step: pass 1: folding" in words) is shown
+        assert ("pass 2" in words) is shown and "\x1b" not in words
+        assert "pass 1: folding" in log.read_text()
+
+
+def test_every_command_says_what_comes_next(project: Path) -> None:
+    for arguments in (
+        ["models"], ["doctor"], ["cache", "show"], ["device", "list"],
+        ["report", "--results", "measured"], ["keys", "new", "release"],
+        ["bench", "artifact", "--rounds", "3", "--min-seconds", "0.05", "-q"],
+    ):  # fmt: skip
+        done = run_cli(*arguments, cwd=project, XDG_CACHE_HOME=str(project / "cache"))
+        assert done.returncode == 0, done.stderr
+        last = done.stdout.rpartition("next: ")
+        assert last[1] and len(last[2].strip().splitlines()) <= 2, done.stdout
+    as_json = run_cli("models", "--json").stdout
+    assert "next: " not in as_json
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bench", "out"], "goes on with the rounds that are missing"),
+        (["convert", "x"], "starts again"),
+        (["device", "install", "rpi4"], "goes on with what is missing"),
+        (["-v", "train", "x"], "goes on after the last whole epoch"),
+        (["models"], "starts again"),
+    ],
+)
+def test_ctrl_c_says_whether_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgekit", *arguments])
+    assert words in command_line._stopped("interrupted")

@@ -75,4 +75,4 @@ def bundle(
         "max_p90_ms": made.head.index["max_p90_ms"],
         "path": str(made.path),
     }
-    show("Bundle", [row], as_json=as_json, notes=(f"edgekit deploy {made.path} --to ssh://…",))
+    show("Bundle", [row], as_json=as_json, then=f"edgekit deploy {made.path} --to ssh://USER@HOST")

@@ -33,11 +33,12 @@ def show(
     notes = [
         f"{cache_folder()}: {cells.size(sum(p.bytes for p in found))}",
         "decoded and reframed images lie here as pixels: faces too, if your datasets hold faces",
-        "next: edgekit cache clear (removes what is made again by itself), or with names",
     ]
+    then = "edgekit cache clear: what is made again by itself; or edgekit cache clear NAME"
     if not found:
+        then = "edgekit convert multitask-cnn -o out"
         notes = [f"{cache_folder()} is empty"]
-    print_table("Cache", rows, as_json=as_json, notes=notes, short=short)
+    print_table("Cache", rows, as_json=as_json, notes=notes, short=short, then=then)
 
 
 @cache.command()
@@ -60,3 +61,4 @@ def clear(
         print(f"removed {part.name}, {cells.size(part.bytes)}")
     kept = [part.name for part in parts()]
     print(f"kept: {', '.join(kept)}" if kept else "the cache is empty")
+    print("next: edgekit cache show")

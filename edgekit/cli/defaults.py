@@ -122,8 +122,7 @@ def _checked(file: Path, group: Any, context: Any, given: Table) -> Table:
         known = _options(command)
         for key, value in table.items():
             try:
-                for item in value if isinstance(value, list) else [value]:
-                    known[key].type.convert(item, known[key], context)
+                known[key].process_value(context, value)
             except (typer.BadParameter, TypeError, ValueError) as error:
                 said = getattr(error, "message", str(error))
                 dashed = key.replace("_", "-")

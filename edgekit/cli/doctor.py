@@ -78,8 +78,9 @@ def doctor(
         rows.append(_row(name, path, purpose, None if path else f"apt-get install {package}"))
     rows += [_plugin_row(plugin) for kind in KINDS for plugin in plugins(kind).values()]
     missing = sum(row["fix"] is not None for row in rows)
-    note = "everything is here" if not missing else f"{missing} missing: run the commands above"
-    show("edgekit doctor", rows, as_json=as_json, notes=(note,))
+    note = f"{missing} missing: run the commands above" if missing else "everything is here"
+    then = "edgekit models, or edgekit convert multitask-cnn -o out"
+    show("edgekit doctor", rows, as_json=as_json, notes=(note,), then=then)
 
 
 def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[str, str | None]:
