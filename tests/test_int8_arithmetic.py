@@ -121,7 +121,7 @@ def test_openvino_int8_answers_the_same_with_and_without_vnni(
     assert here["kernels"] != older["kernels"]
     assert furthest(here, older) < 1e-4
     # What the 7 bits are for: the same network with weights of 8 bits overflows without VNNI.
-    assert furthest(run(model, pixels, 8), run(model, pixels, 8, environment=AVX2)) > 0.1
+    assert furthest(run(model, pixels, bits=8), run(model, pixels, bits=8, environment=AVX2)) > 0.1
 
 
 @pytest.mark.slow
