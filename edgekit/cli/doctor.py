@@ -91,6 +91,7 @@ def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[st
 def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
     """Return a plug-in's line; a broken one says so there, and costs nothing else."""
     from edgekit import backends, data, targets
+    from edgekit.conversion import libraries
     from edgekit.errors import EdgekitError
 
     nothing: list[str] = []
@@ -98,6 +99,7 @@ def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
         "backends": (backends.own_names(), lambda: plugin.load(backends.MEMBERS)),
         "targets": (targets.own_names(), lambda: targets.load_target(plugin.name)),
         "datasets": (nothing, lambda: plugin.load(data.READER_MEMBERS)),
+        "sources": (libraries.own_names(), lambda: plugin.load(libraries.MEMBERS)),
     }
     own, check = checks[plugin.kind]
     fix = (
