@@ -19,13 +19,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-<<<<<<< HEAD
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, module:factory, "
-            "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:FOLDER.",
-=======
             help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, package.module:factory, "
             "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:DIR.",
->>>>>>> s2-detect
             autocompletion=completion.zoo_names,
         ),
     ],
