@@ -34,6 +34,7 @@ _PACKAGES = {
     "jinja2": ("report", "the HTML report"),
     "matplotlib": ("report", "plots"),
     "distributed": ("dask", "spreading work over machines"),
+    "dlib-bin": ("faces", "finding the faces in photographs"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {
