@@ -44,7 +44,6 @@ EXIT_CODES = (
     "(run the same command again)."
 )
 
-STOPPED = "{}; nothing half-done was kept: {}"
 GOES_ON = {
     "bench": "the same command goes on with the rounds that are missing",
     "evaluate": "the same command goes on with the images that are missing",
@@ -155,7 +154,7 @@ def _stopped(how: str) -> str:
     words = [word for word in sys.argv[1:] if not word.startswith("-")][:2]
     names = " ".join(words), "".join(words[:1])
     again = next((GOES_ON[name] for name in names if name in GOES_ON), None)
-    return STOPPED.format(how, again or "the same command starts again")
+    return f"{how}; nothing half-done was kept: {again or 'the same command starts again'}"
 
 
 def _names_a_file(error: OSError) -> bool:
