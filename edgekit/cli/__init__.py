@@ -31,6 +31,7 @@ from edgekit.cli.predict import predict
 from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
+from edgekit.cli.serve import serve
 from edgekit.cli.train import train
 from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError, printable
@@ -43,7 +44,6 @@ EXIT_CODES = (
     "(run the same command again)."
 )
 
-STOPPED = "{}; nothing half-done was kept: {}"
 GOES_ON = {
     "bench": "the same command goes on with the rounds that are missing",
     "evaluate": "the same command goes on with the images that are missing",
@@ -81,8 +81,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    convert, bench, compare, evaluate, explain, recommend, report, predict, predict_latency, train,
-    weights, models, doctor, bundle, deploy, rollback, status,
+    convert, bench, compare, evaluate, explain, recommend, report, predict, serve, predict_latency,
+    train, weights, models, doctor, bundle, deploy, rollback, status,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
@@ -154,7 +154,7 @@ def _stopped(how: str) -> str:
     words = [word for word in sys.argv[1:] if not word.startswith("-")][:2]
     names = " ".join(words), "".join(words[:1])
     again = next((GOES_ON[name] for name in names if name in GOES_ON), None)
-    return STOPPED.format(how, again or "the same command starts again")
+    return f"{how}; nothing half-done was kept: {again or 'the same command starts again'}"
 
 
 def _names_a_file(error: OSError) -> bool:

@@ -33,6 +33,8 @@ _PACKAGES = {
     "asyncssh": ("ssh", "reaching real boards"),
     "jinja2": ("report", "the HTML report"),
     "matplotlib": ("report", "plots"),
+    "starlette": ("serve", "edgekit serve"),
+    "uvicorn": ("serve", "edgekit serve"),
     "distributed": ("dask", "spreading work over machines"),
     "dlib-bin": ("faces", "finding the faces in photographs"),
     "scikit-image": ("demo", "the sample picture"),
