@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,12 @@ def artifacts(bright: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def run(model: Path, pixels: Path, bits: int = 7, **environment: str) -> dict[str, Any]:
+def run(
+    model: Path, pixels: Path, bits: int = 7, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", RUN, model, pixels, str(bits)],
-        env=os.environ | environment,
+        env=os.environ | dict(environment or {}),
         capture_output=True,
         text=True,
         check=True,
@@ -112,13 +115,13 @@ def test_openvino_int8_answers_the_same_with_and_without_vnni(
     if not re.search("vnni", Path("/proc/cpuinfo").read_text()):
         pytest.skip("this CPU has no VNNI: every other test here runs without it")
     model = artifacts / "openvino-int8" / "model.xml"
-    here, older = run(model, pixels), run(model, pixels, **AVX2)
+    here, older = run(model, pixels), run(model, pixels, environment=AVX2)
     assert any("avx2" in kernel for kernel in older["kernels"])
     assert not any("avx512" in kernel or "vnni" in kernel for kernel in older["kernels"])
     assert here["kernels"] != older["kernels"]
     assert furthest(here, older) < 1e-4
     # What the 7 bits are for: the same network with weights of 8 bits overflows without VNNI.
-    assert furthest(run(model, pixels, 8), run(model, pixels, 8, **AVX2)) > 0.1
+    assert furthest(run(model, pixels, 8), run(model, pixels, 8, AVX2)) > 0.1
 
 
 @pytest.mark.slow

@@ -83,6 +83,35 @@ def list_boards(as_json: Json = False) -> None:
 
 
 @device.command()
+def relock(
+    board: Board,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Go back to the lock that edgekit ships.")
+    ] = False,
+) -> None:
+    """Lock a board's runtimes to what your package index has today, in your cache.
+
+    For a wheel that is gone from the index, or a target of your own. The wheels are fetched once
+    and their hashes written down; every install after that is held to them.
+    Example: edgekit device relock rpi4
+    """
+    from edgekit.devices.emulator.profile import board_of
+    from edgekit.devices.emulator.relock import relock as run
+    from edgekit.runtimes.locks import own_lock_path
+    from edgekit.targets import load_target
+
+    profile = board_of(load_target(board))
+    path = own_lock_path(profile.name)
+    if shipped:
+        path.unlink(missing_ok=True)
+        print(f"{profile.name}: the lock that edgekit ships is used")
+        return
+    lock = run(profile, path)
+    named = ", ".join(dict.fromkeys(f"{wheel.name} {wheel.version}" for wheel in lock.wheels))
+    print(f"{path}: {named}. next: edgekit device install {board}")
+
+
+@device.command()
 def remove(board: Board) -> None:
     """Remove a virtual board from your cache.
 

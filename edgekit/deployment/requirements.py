@@ -10,7 +10,7 @@ from typing import Any
 from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
 from edgekit.paths import shelf
-from edgekit.runtimes.locks import read_lock
+from edgekit.runtimes.locks import lock_path, read_lock
 from edgekit.runtimes.table import find_runtime
 from edgekit.runtimes.wheels import fetch, pip_wheel
 from edgekit.targets import load_target
@@ -31,7 +31,7 @@ def write_requirements(
     needed = {runtime.distribution, *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
     for path in sorted((shelf("targets") / "locks").glob("*.json")):
-        lock, machine = read_lock(path), load_target(path.stem).architecture
+        lock, machine = read_lock(lock_path(path.stem)), load_target(path.stem).architecture
         name = f"requirements/{machine}-python{lock.python}-glibc{lock.glibc}.txt"
         if name in platforms:  # boards with one system share one file
             continue

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekit.errors import BadTarget
 from edgekit.json_files import Damaged, read_json
-from edgekit.paths import shelf
+from edgekit.paths import cache_folder, shelf
 from edgekit.runtimes.table import Environment
 
 # 1: the first.
@@ -60,6 +60,17 @@ class Lock:
 
 
 def lock_path(board: str) -> Path:
+    """Return a board's lock: the user's own, where `edgekit device relock` made one, or ours."""
+    own = own_lock_path(board)
+    return own if own.is_file() else shipped_lock_path(board)
+
+
+def own_lock_path(board: str) -> Path:
+    """Return where the user's own lock of a board is kept."""
+    return cache_folder() / "locks" / f"{board}.json"
+
+
+def shipped_lock_path(board: str) -> Path:
     """Return where a board's lock is shipped."""
     return shelf("targets") / "locks" / f"{board}.json"
 
@@ -67,7 +78,10 @@ def lock_path(board: str) -> Path:
 def read_lock(path: Path) -> Lock:
     """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
     if not path.is_file():
-        raise BadTarget(f"no lock at {path}: this target has no virtual board")
+        raise BadTarget(
+            f"no lock at {path}: make one with edgekit device relock {path.stem} "
+            "(of your own target file: its path)"
+        )
     try:
         lock = read_json(path, Lock)
     except Damaged as error:

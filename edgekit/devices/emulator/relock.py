@@ -1,4 +1,4 @@
-"""Writes the boards' locks anew, for maintainers.
+"""Writes a board's lock anew: the user's own (`edgekit device relock`), or for maintainers ours.
 
     python -m edgekit.devices.emulator.relock [BOARD ...]
 
@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.profile import Board, board_of
 from edgekit.files import write_whole
 from edgekit.paths import shelf
-from edgekit.runtimes.locks import Lock, lock_path
+from edgekit.runtimes.locks import Lock, shipped_lock_path
 from edgekit.runtimes.table import SUPPORT, requirements
 from edgekit.runtimes.wheels import resolve
 from edgekit.targets import load_target
@@ -43,11 +43,14 @@ PACKAGES = (
 )
 
 
-def relock(name: str) -> Path:
-    """Resolve a board's wheels as of today and write its lock; returns the lock's path."""
+def relock(board: Board, path: Path) -> Lock:
+    """Resolve a board's wheels as of today and write their names and hashes to `path`.
+
+    pip fetches them from the user's own index, each once; from then on the lock holds every
+    install to these bytes. Raises DeviceError where pip finds none that fits.
+    """
     import msgspec
 
-    board = board_of(load_target(name))
     with tempfile.TemporaryDirectory() as folder:
         wheels = [
             wheel
@@ -62,11 +65,13 @@ def relock(name: str) -> Path:
         ]
     packages = tuple(package.format(python=board.python) for package in PACKAGES)
     lock = Lock(board.debian, board.python, board.glibc, packages, tuple(wheels))
-    write_whole(lock_path(name), msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
-    return lock_path(name)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
+    return lock
 
 
 if __name__ == "__main__":
     boards = sys.argv[1:] or sorted(path.stem for path in (shelf("targets") / "locks").glob("*"))
     for board_name in boards:
-        print(relock(board_name))
+        place = shipped_lock_path(board_name)
+        relock(board_of(load_target(board_name)), place)
+        print(place)
