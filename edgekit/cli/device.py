@@ -91,6 +91,37 @@ def list_boards(as_json: Json = False) -> None:
 
 
 @device.command()
+def relock(
+    board: Board,
+    system: System = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Go back to the lock that edgekit ships.")
+    ] = False,
+) -> None:
+    """Lock the runtimes of a board's system to what your package index has today, in your cache.
+
+    For a wheel that is gone from the index, or a target of your own. The wheels are fetched once
+    and their hashes written down; every install after that is held to them.
+    Example: edgekit device relock rpi4
+    """
+    from edgekit.devices.emulator.profile import board_of
+    from edgekit.devices.emulator.relock import relock as run
+    from edgekit.runtimes.locks import own_lock_path
+    from edgekit.targets import load_target, with_system
+
+    target = load_target(with_system(board, system))
+    release = board_of(target).debian
+    path = own_lock_path(release)
+    if shipped:
+        path.unlink(missing_ok=True)
+        print(f"{release}: the lock that edgekit ships is used")
+        return
+    lock = run(target.software, path)
+    named = ", ".join(dict.fromkeys(f"{wheel.name} {wheel.version}" for wheel in lock.wheels))
+    print(f"{path}: {named}. next: edgekit device install {board}")
+
+
+@device.command()
 def remove(board: Board, system: System = None) -> None:
     """Remove a virtual board from your cache.
 
