@@ -201,7 +201,7 @@ def bench_request(
     return BenchRequest(
         entries=tuple(entry(artifact, runtime) for artifact in chosen),
         target=profile,
-        images=_inputs(images, chosen),
+        images=inputs_of(images, chosen),
         results=Path(results),
         threads=threads,
         cores=tuple(cores),
@@ -252,7 +252,7 @@ def emulate(
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
-    pictures = _inputs(images, chosen)
+    pictures = inputs_of(images, chosen)
     with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
@@ -364,7 +364,7 @@ def _paths(places: Place | Iterable[Place]) -> list[Path]:
     return [Path(places)] if isinstance(places, str | Path) else [Path(place) for place in places]
 
 
-def _inputs(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
+def inputs_of(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
     """Return what artifacts take from `place`: images, or samples of their inputs.
 
     Where none are given: crops of the sample picture, or noise. Raises UserError for artifacts

@@ -122,6 +122,30 @@ def test_from_artifact_to_board_and_back_by_the_commands(
     assert done.returncode == 1 and "no earlier version" in done.stdout
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_ncnn_artifact_is_proven_served_and_asked_on_the_board(
+    board: Board, tmp_path: Path, converted: Path, faces: Path, precision: str
+) -> None:
+    """Its weights are a second file, and its runtime is not one that convert builds for unasked."""
+    give_python(board)
+    bundle = tmp_path / "ncnn.ekb"
+    folder = converted / f"ncnn-{precision}"
+    done = run_cli("bundle", folder, "-o", bundle, "--images", faces, "--json")
+    assert done.returncode == 0, done.stderr
+    head = read_bundle(bundle).head
+    assert {"model.param", "model.bin"} <= {entry.name.rpartition("/")[2] for entry in head.files}
+    done = run_cli("deploy", bundle, "--to", board.address, "--max-p90", "60000", "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    (result,) = json.loads(done.stdout)["rows"]
+    assert result["result"] == "deployed"
+    (current,) = (board.home / ".edgekit" / "apps").glob("*/current")
+    picture = str(min(faces.iterdir()))
+    answer = json.loads(board.run(f"{current}/run", "predict", picture))
+    (here,) = json.loads(run_cli("predict", picture, "-a", folder, "--json").stdout)["rows"]
+    for name in ("age", "gender"):
+        assert answer["outputs"][name]["label"] == here[name]
+
+
 def test_the_runner_needs_nothing_but_its_folder(board: Board, plain: Bundle, few: Path) -> None:
     give_python(board)
     ship(plain, board)

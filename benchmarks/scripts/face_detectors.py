@@ -207,15 +207,18 @@ def photographs() -> dict[str, np.ndarray]:
     }
 
 
-def crops(archive: Path, count: int) -> list[tuple[Image.Image, dict[str, str]]]:
+def crops(
+    archive: Path, count: int, labelled: bool = False
+) -> list[tuple[Image.Image, dict[str, str]]]:
     """Return faces of the validation side and their labels, drawn by a fixed seed."""
     from edgekit.data import SplitPlan, open_dataset
 
     dataset = open_dataset(str(archive), SplitPlan()).split("val")
-    known = [s for s in dataset.samples if min(s.labels.get("age", -1), s.labels["gender"]) >= 0]
+    chosen = [s for s in dataset.samples if not labelled or min(s.labels.values()) >= 0]
     found = []
-    for sample in random.Random(0).sample(known, count):
-        named = {name: dataset.labels[name][index] for name, index in sample.labels.items()}
+    for sample in random.Random(0).sample(chosen, count):
+        known = {name: index for name, index in sample.labels.items() if index >= 0}
+        named = {name: dataset.labels[name][index] for name, index in known.items()}
         found.append((Image.open(io.BytesIO(dataset.read(sample))).convert("RGB"), named))
     return found
 
@@ -227,7 +230,7 @@ def write_scenes(archive: Path, folder: Path) -> None:
     rows = ["file,age,gender,split"]
     for kind in ("crops", "photographs"):
         (folder / kind).mkdir(parents=True)
-    for index, (face, labels) in enumerate(crops(archive, SCENES)):
+    for index, (face, labels) in enumerate(crops(archive, SCENES, labelled=True)):
         name = f"{index:04d}.png"
         face.save(folder / "crops" / name)
         scene, _ = pasted(face, draw.choice(empty), draw)

@@ -19,8 +19,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, module:factory, "
-            "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:FOLDER.",
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, package.module:factory, "
+            "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:DIR.",
             autocompletion=completion.zoo_names,
         ),
     ],

@@ -36,6 +36,7 @@ _PACKAGES = {
     "starlette": ("serve", "edgekit serve"),
     "uvicorn": ("serve", "edgekit serve"),
     "distributed": ("dask", "spreading work over machines"),
+    "dlib-bin": ("faces", "finding the faces in photographs"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {
@@ -93,6 +94,7 @@ def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[st
 def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
     """Return a plug-in's line; a broken one says so there, and costs nothing else."""
     from edgekit import backends, data, targets
+    from edgekit.conversion import libraries
     from edgekit.errors import EdgekitError
 
     nothing: list[str] = []
@@ -100,6 +102,7 @@ def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
         "backends": (backends.own_names(), lambda: plugin.load(backends.MEMBERS)),
         "targets": (targets.own_names(), lambda: targets.load_target(plugin.name)),
         "datasets": (nothing, lambda: plugin.load(data.READER_MEMBERS)),
+        "sources": (libraries.own_names(), lambda: plugin.load(libraries.MEMBERS)),
     }
     own, check = checks[plugin.kind]
     fix = (

@@ -243,4 +243,5 @@ def _title(evaluations: Sequence[Evaluation]) -> str:
 
 def _name(evaluation: Evaluation) -> str:
     manifest = evaluation.artifact.manifest
-    return f"{manifest.backend}-{manifest.precision}"
+    reframed = ", reframed" if evaluation.reframed else ""
+    return f"{manifest.backend}-{manifest.precision}{reframed}"

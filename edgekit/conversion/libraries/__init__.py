@@ -65,16 +65,21 @@ class Library(Protocol):
         """Return a network. Raises BadModel for a name, file or kind of network it has not."""
 
 
+def own_names() -> list[str]:
+    """Return the libraries that edgekit knows by itself."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+
+
 def library_names() -> list[str]:
     """Return what may stand before the colon: ours, then those of plug-ins."""
-    own = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+    own = own_names()
     return [*own, *plugins("sources", own)]
 
 
 def load_library(name: str) -> Library:
     """Return a library by its name. Raises MissingPackage with the pip line, or BrokenPlugin."""
     plugin = plugins("sources").get(name)
-    if (Path(__file__).parent / f"{name}.py").is_file():
+    if name in own_names():
         library = cast(Library, importlib.import_module(f"edgekit.conversion.libraries.{name}"))
     elif plugin is not None:
         library = cast(Library, plugin.load(MEMBERS))

@@ -1,0 +1,72 @@
+"""Every backend on every building block, in float and int8: it computes it, or the gap is known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from block_models import BLOCKS
+
+HERE = Path(__file__).parent.parent
+BUILT = {
+    "onnx": ("fp32", "int8"),
+    "tflite": ("fp32", "int8", "int8-dynamic"),
+    "openvino": ("fp32", "int8"),
+    "ncnn": ("fp32", "int8"),
+}
+QUICK = ("silu", "depthwise", "pixel_shuffle")
+"""The blocks of `make test`; the others take minutes."""
+GAPS: dict[tuple[str, str, str], str] = {}
+"""What a backend does not compute, by backend, block and precision, with what was seen."""
+
+Case = tuple[str, str, str]
+
+
+@cache
+def made(backend: str, blocks: tuple[str, ...], pictures: Path) -> dict[tuple[str, str], str]:
+    """Return the fault of each block and precision, empty where it is proven; one process each."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "block_models.py", backend, ",".join(BUILT[backend])),
+            *(str(pictures), ",".join(blocks)),
+        ],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("block:")]
+    rows = [json.loads(line.removeprefix("block:")) for line in lines]
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {(row["block"], row["precision"]): row["fault"] for row in rows}
+
+
+def cases(blocks: tuple[str, ...]) -> list[Any]:
+    """Return a case a backend, block and precision; known gaps are expected to fail, strictly."""
+    found: list[Any] = []
+    for backend, precisions in BUILT.items():
+        for block in blocks:
+            for precision in precisions:
+                case = (backend, block, precision)
+                gap = GAPS.get(case)
+                marks = [pytest.mark.xfail(strict=True, reason=gap)] if gap else []
+                found.append(pytest.param(*case, marks=marks, id="-".join(case)))
+    return found
+
+
+@pytest.mark.parametrize(("backend", "block", "precision"), cases(QUICK))
+def test_a_common_block_is_computed(backend: str, block: str, precision: str, faces: Path) -> None:
+    assert made(backend, QUICK, faces)[block, precision] == ""
+
+
+REST = tuple(name for name in BLOCKS if name not in QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "block", "precision"), cases(REST))
+def test_a_block_is_computed(backend: str, block: str, precision: str, faces: Path) -> None:
+    assert made(backend, REST, faces)[block, precision] == ""
