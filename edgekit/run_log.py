@@ -36,6 +36,12 @@ def note(text: str) -> None:
             file.write(f"{now:%H:%M:%S} {text}\n")
 
 
+def end(text: str) -> None:
+    """Append how the run ended, where it has a log: one that did nothing leaves none."""
+    if path.cache_info().currsize:
+        note(text)
+
+
 @cache
 def path() -> Path:
     """Return this run's log, begun with the command; only the newest KEPT stay."""

@@ -164,8 +164,19 @@ def test_a_run_leaves_one_log_with_its_command_steps_and_end(project: Path) -> N
     assert lines[0] == "edgekit report --results measured --html page.html --quiet"
     assert lines[-1].endswith("page: done") and any("drawing" in line for line in lines)
     run_cli("report", "--results", "none", cwd=project, XDG_CACHE_HOME=str(project / "cache"))
-    last = sorted(logs.iterdir(), key=lambda path: path.stat().st_mtime)[-1]
-    assert "ended with exit code 2: " in last.read_text()
+    assert list(logs.iterdir()) == [log], "a run that did nothing leaves none"
+
+
+def test_a_log_says_how_its_run_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run_log.path.cache_clear()
+    run_log.end("before anything")
+    assert not (tmp_path / "edgekit").exists()
+    run_log.note("step: begun")
+    run_log.end("ended with exit code 2: a reason")
+    text = run_log.path().read_text()
+    run_log.path.cache_clear()
+    assert text.rstrip().endswith("ended with exit code 2: a reason")
 
 
 def test_old_logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,10 +176,10 @@ def _ended(number: int, frame: object) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    from edgekit.run_log import note
+    from edgekit.run_log import end
 
     line = printable(" ".join(message.split()))
-    note(f"ended with exit code {code}: {line}")
+    end(f"ended with exit code {code}: {line}")
     with suppress(OSError):  # standard error may be closed, or a full disk
         print(f"edgekit: {line}", file=sys.stderr)
     sys.exit(code)
