@@ -45,7 +45,8 @@ def install(
 ) -> None:
     """Install a virtual board in your cache: its system and ARM runtimes. No root needed.
 
-    With --os trixie it is the target rpi4-trixie everywhere. Example: edgekit device install rpi4
+    With --os trixie it is the target rpi4-trixie everywhere.
+    Example: edgekit device install rpi4
     """
     from edgekit.cli.output import progress
     from edgekit.devices.emulator.install import install as run
