@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgekit.measurement.comparison import Comparison, compare
     from edgekit.measurement.summary import summary_row
     from edgekit.report import Table, build_tables, write_report
+    from edgekit.report.measured_rows import table
     from edgekit.results import EmulationRecord, Measurement, load_measurement
     from edgekit.spec import InputSpec, ModelSpec, OutputSpec
     from edgekit.targets import Target, load_target
@@ -38,6 +39,7 @@ _ROOMS = {
     "conversion.pipeline": ("Conversion",),
     "evaluation.answer": ("Answer", "Decision"),
     "report": ("Table", "build_tables", "write_report"),
+    "report.measured_rows": ("table",),
     "results": ("EmulationRecord", "Measurement", "load_measurement"),
     "spec": ("InputSpec", "ModelSpec", "OutputSpec"),
     "targets": ("Target", "load_target"),
@@ -75,6 +77,7 @@ __all__ = [
     "load_measurement",
     "load_target",
     "summary_row",
+    "table",
     "write_report",
 ]
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import UserError
 from edgekit.files import write_whole
@@ -26,6 +26,8 @@ COLOURS = (
 )  # fmt: skip
 """One a class, in turn."""
 GROUND = (16, 20, 24)
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Mark:
     `colour` is a number, such as that of the class.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     lines: tuple[str, ...]
     colour: int = 0
 
@@ -66,37 +68,54 @@ def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     drawn = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(drawn)
-    for mark in reversed(marks):
-        _draw(draw, size, tuple(edge * scale for edge in mark.box), mark)
+    seen = [(mark, box) for mark in marks if (box := _inside(mark.box, scale, size))]
+    for mark, box in reversed(seen):
+        colour = COLOURS[mark.colour % len(COLOURS)]
+        draw.rectangle(box, outline=colour, width=max(2, round(max(size) / 300)))
+    taken: list[Box] = []
+    labels = []
+    for mark, box in seen:
+        if mark.lines:
+            labels.append(_label(draw, size, box, mark.lines, taken))
+            taken.append(labels[-1][0])
+    for place, text, font, edge in reversed(labels):
+        draw.rectangle(place, fill=GROUND)
+        draw.text((place[0] + edge, place[1] + edge), text, fill=(255, 255, 255), font=font)
     return drawn
 
 
-def _draw(
+def _inside(box: Box, scale: float, size: tuple[int, int]) -> Box | None:
+    """Return what of a box is inside the drawn picture, None for nothing."""
+    left, top = max(0.0, box[0] * scale), max(0.0, box[1] * scale)
+    right, bottom = min(size[0] - 1.0, box[2] * scale), min(size[1] - 1.0, box[3] * scale)
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _label(
     draw: ImageDraw.ImageDraw,
     size: tuple[int, int],
-    box: tuple[float, ...],
-    mark: Mark,
-) -> None:
-    """Draw a box and, under it or where there is room, its lines."""
+    box: Box,
+    lines: Sequence[str],
+    taken: Sequence[Box],
+) -> tuple[Box, str, Any, int]:
+    """Return where the words of a box go, the words, their font and the edge around them.
+
+    Under the box, above it, or inside at its foot or head: the first that is in the picture and
+    hides no words before it.
+    """
     from PIL import ImageFont
 
-    width = max(2, round(max(size) / 300))
-    left, top = max(0.0, box[0]), max(0.0, box[1])
-    right, bottom = min(size[0] - 1.0, box[2]), min(size[1] - 1.0, box[3])
-    if right <= left or bottom <= top:
-        return
-    draw.rectangle(
-        (left, top, right, bottom), outline=COLOURS[mark.colour % len(COLOURS)], width=width
-    )
-    if not mark.lines:
-        return
-    text = "\n".join(mark.lines)
-    font = ImageFont.load_default(min(max((right - left) / 7, 11), max(size) / 26))
-    edge = width + 2
+    left, top, right, bottom = box
+    text, edge = "\n".join(lines), max(2, round(max(size) / 400))
+    font = ImageFont.load_default(min(max((right - left) / 9, 10), max(size) / 26))
     _, _, wide, high = draw.textbbox((0, 0), text, font=font)
     wide, high = wide + 2 * edge, high + 2 * edge
-    x = min(max(0.0, left), max(0.0, size[0] - wide))
-    # Under the box; else above it; else inside, at its foot.
-    y = bottom if bottom + high <= size[1] else top - high if top >= high else bottom - high
-    draw.rectangle((x, y, x + wide, y + high), fill=GROUND)
-    draw.text((x + edge, y + edge), text, fill=(255, 255, 255), font=font)
+    x = min(left, max(0.0, size[0] - wide))
+    tops = [y for y in (bottom, top - high, bottom - high, top) if 0 <= y <= size[1] - high]
+    places = [(x, y, x + wide, y + high) for y in tops or [max(0.0, bottom - high)]]
+    free = (place for place in places if not any(_meet(place, other) for other in taken))
+    return next(free, places[0]), text, font, edge
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -61,6 +61,7 @@ def convert(
     part: str | None = None,
     spec: Place | None = None,
     trust: bool = False,
+    download: bool = False,
     raw_input: bool = False,
     min_agreement: float = INT8_AGREEMENT,
     max_drop: float | None = None,
@@ -73,7 +74,8 @@ def convert(
 ) -> Conversion:
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
-    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx` or `package.module:factory`;
+    `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx`, `package.module:factory` or a
+    library's network (`timm:NAME`), whose weights are fetched with `download` alone;
     `spec` a TOML file that says what its input and outputs mean; `part` names one of several
     networks in a checkpoint. A `.pt2` that could run code when
     it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
@@ -109,6 +111,7 @@ def convert(
             part=part,
             spec=_text(spec),
             trust=trust,
+            download=download,
         ),
         backends=backends_for(board, backends) if board else tuple(backends or BACKENDS),
         precisions=tuple(precisions or (precisions_for(board) if board else ("fp32", "int8"))),
@@ -198,7 +201,7 @@ def bench_request(
     return BenchRequest(
         entries=tuple(entry(artifact, runtime) for artifact in chosen),
         target=profile,
-        images=_inputs(images, chosen),
+        images=inputs_of(images, chosen),
         results=Path(results),
         threads=threads,
         cores=tuple(cores),
@@ -249,7 +252,7 @@ def emulate(
     from edgekit.emulation.emulate import emulate as run
 
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) != "reference"]
-    pictures = _inputs(images, chosen)
+    pictures = inputs_of(images, chosen)
     with scratch_folder() as scratch:
         files = []
         for index, name in enumerate(pictures.names[:IMAGES]):
@@ -361,7 +364,7 @@ def _paths(places: Place | Iterable[Place]) -> list[Path]:
     return [Path(places)] if isinstance(places, str | Path) else [Path(place) for place in places]
 
 
-def _inputs(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
+def inputs_of(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
     """Return what artifacts take from `place`: images, or samples of their inputs.
 
     Where none are given: crops of the sample picture, or noise. Raises UserError for artifacts

@@ -1,8 +1,9 @@
-"""Backends, targets and datasets from other packages, found by their entry points.
+"""Backends, targets, datasets and sources from other packages, found by their entry points.
 
     [project.entry-points."edgekit.backends"]      a module with the members of backends.Backend
     [project.entry-points."edgekit.targets"]       the package that holds NAME.toml
     [project.entry-points."edgekit.datasets"]      a module with the members of data.Reader
+    [project.entry-points."edgekit.sources"]       one of conversion.libraries.Library
 
 Names are listed from installed metadata, and nothing is imported. A name of edgekit's own is never
 taken over. A plug-in that cannot be loaded costs whoever asks for it one line.
@@ -19,8 +20,8 @@ from typing import Any, Literal
 
 from edgekit.errors import BrokenPlugin
 
-Kind = Literal["backends", "targets", "datasets"]
-KINDS: tuple[Kind, ...] = ("backends", "targets", "datasets")
+Kind = Literal["backends", "targets", "datasets", "sources"]
+KINDS: tuple[Kind, ...] = ("backends", "targets", "datasets", "sources")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

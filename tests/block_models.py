@@ -28,7 +28,8 @@ class Excite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x).sigmoid()
+        gated: Tensor = x * self.gate(x).sigmoid()
+        return gated
 
 
 class Tokens(nn.Module):
@@ -57,8 +58,8 @@ class Attention(nn.Module):
         return answer
 
 
-def conv(**options: int) -> nn.Conv2d:
-    return nn.Conv2d(16, 16, 3, padding=options.get("dilation", 1), **options)
+def conv(dilation: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(16, 16, 3, padding=dilation, dilation=dilation, groups=groups)
 
 
 BLOCKS: dict[str, Callable[[], nn.Module]] = {

@@ -368,3 +368,39 @@ def scaled() -> Made:
 
 def dropping() -> Made:
     return Dropping(), classes("kind")
+
+
+class Saturating(nn.Module):
+    """Every kind of layer that int8 computes, with the products that overflow 16 bits soonest.
+
+    All weights of a channel are nearly as large as its largest, and white pixels are 255.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(11)
+        self.dense = nn.Conv2d(3, 16, 3, 2, 1)
+        self.grouped = nn.Conv2d(16, 16, 3, 1, 1, groups=4)
+        self.depthwise = nn.Conv2d(16, 16, 3, 1, 1, groups=16)
+        self.pointwise = nn.Conv2d(16, 16, 1)
+        self.up = nn.ConvTranspose2d(16, 8, 2, 2)
+        self.signed = nn.Conv2d(16, 8, 3, 2, 1)
+        self.linear = nn.Linear(16, 8)
+        for layer in self.children():
+            weight = layer.weight
+            assert isinstance(weight, nn.Parameter)
+            size = weight[0].numel()
+            nn.init.uniform_(weight, 0.9 / size, 1.0 / size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        stem = self.dense(image).relu()
+        grouped = self.grouped(stem)
+        depthwise = self.depthwise(grouped.relu())
+        pointwise = self.pointwise(depthwise.relu())
+        signed = self.signed(pointwise - pointwise.mean((2, 3), keepdim=True))
+        linear = self.linear(pointwise.mean((2, 3)))
+        return grouped, depthwise, pointwise, self.up(pointwise), signed, linear
+
+
+def saturating() -> Made:
+    return Saturating(), plain("grouped", "depthwise", "pointwise", "up", "signed", "linear")

@@ -33,7 +33,7 @@ from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = {"README.md": 1, "application.md": 1, "one-board.md": 1}
+NOT_RUN = {"README.md": 1, "application.md": 1, "detect.md": 1, "faces.md": 1, "one-board.md": 1}
 """How many blocks of each page are marked as not run; each mark gives its reason."""
 
 RECORDED = "edgekit convert multitask-cnn --calibration faces/ -o out/mtc"
@@ -222,3 +222,37 @@ def test_the_readme_says_what_every_exit_code_means() -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     for code in re.findall(r"\b(\d+) ", EXIT_CODES):
         assert re.search(rf"Exit codes:[^.]*\b{code}\b", text), code
+
+
+def test_the_site_has_every_page_and_no_other() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    named = re.findall(r"^ +- [^:\n]+: (\S+\.md)$", text, re.MULTILINE)
+    docs = ROOT / "docs"
+    pages = [path.relative_to(docs).as_posix() for path in docs.rglob("*.md")]
+    assert sorted(named) == sorted(pages), "mkdocs.yml names other pages than docs/ holds"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_no_link_of_the_site_is_dead(page: Path) -> None:
+    """A site has what lies in docs/ and nothing else of the repository."""
+    docs = (ROOT / "docs").resolve()
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", link):
+            continue
+        file, _, heading = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_file() and target.is_relative_to(docs), link
+        assert target.suffix != ".py" or target.parent.name == "examples", link
+        anchors = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE) if heading else []
+        slugs = {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in anchors}
+        assert not heading or heading in slugs, link
+
+
+def test_the_dockerfile_copies_what_is_there() -> None:
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY "):
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert not {"edgekit", "targets", "benchmarks", "calibration"} & set(ignored)

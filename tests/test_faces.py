@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_the_largest_face_is_the_subject() -> None:
     largest = max(found, key=lambda item: item[0][2] - item[0][0])
     assert np.array_equal(runner.decode_subject(encoded, ASKED), largest[1])
     assert [item[0][0] for item in found] == sorted(item[0][0] for item in found)
+
+
+def test_threads_may_search_at_once() -> None:
+    """One detector in two threads ended the process."""
+    encoded = encode(astronaut())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(frames, [encoded] * 24))
+    assert found == [frames(encoded)] * 24
 
 
 def test_a_frame_outside_of_its_picture_repeats_the_edge() -> None:
@@ -288,6 +297,17 @@ def test_evaluate_judges_the_faces_of_photographs(cli: Cli, converted: Path, pho
     assert row["gender_coverage"] == (100.0 if shown["gender_confidence"] >= 0.99 else 0.0)
     (plain,) = json.loads(cli(*ask).stdout)["rows"]
     assert plain["images"] == 2
+
+
+def test_an_application_finds_the_faces_of_a_frame(converted: Path, photos: Path) -> None:
+    model = runner.load(converted / "onnx-fp32")
+    (by_path,) = model.find(photos / "astronaut.jpg")
+    assert is_at(by_path["box"], FACE) and by_path["gender"]["label"] in {"male", "female"}
+    (by_pixels,) = model.find(np.asarray(astronaut()))
+    assert is_at(by_pixels["box"], FACE)
+    (by_bytes,) = model.find(encode(astronaut()))
+    assert by_bytes == by_pixels
+    assert model.find(np.asarray(picture_of("chelsea"))) == []
 
 
 # What is drawn

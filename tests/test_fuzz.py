@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -30,6 +31,8 @@ from safetensors.torch import save
 
 from edgekit.artifact import load_artifact
 from edgekit.conversion.calibration import load_recipe
+from edgekit.conversion.loading import load_source
+from edgekit.conversion.sources import SourceRequest, load_module
 from edgekit.conversion.spec_files import read_spec
 from edgekit.data.images import open_images
 from edgekit.data.labelled_folder import open_labelled_folder
@@ -129,6 +132,74 @@ def _weights() -> bytes:
     return save(torch.nn.Linear(2, 1).state_dict(), note)
 
 
+def _program() -> bytes:
+    buffer = io.BytesIO()
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU()).eval()
+    torch.export.save(torch.export.export(network, (torch.zeros(1, 3, 8, 8),)), buffer)
+    return buffer.getvalue()
+
+
+def _onnx() -> bytes:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 6, 6])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def _read_program(path: Path) -> None:
+    load_module(SourceRequest(locator=str(path)), "pt2")
+
+
+def _member(archive: bytes, end: str) -> bytes:
+    """Return the member whose name ends so."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as whole:
+        return whole.read(next(name for name in whole.namelist() if name.endswith(end)))
+
+
+def _in_archive(
+    archive: bytes, end: str, suffix: str, read: Callable[[Path], object]
+) -> Callable[[Path], object]:
+    """Read an archive that is whole but for this member: its checksums are right."""
+
+    def run(path: Path) -> None:
+        whole = path.with_name(f"whole{suffix}")
+        with (
+            zipfile.ZipFile(io.BytesIO(archive)) as old,
+            zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as new,
+        ):
+            for name in old.namelist():
+                new.writestr(name, path.read_bytes() if name.endswith(end) else old.read(name))
+        read(whole)
+
+    return run
+
+
+def _read_onnx(path: Path) -> None:
+    load_source(SourceRequest(locator=str(path)), raw_input=True)
+
+
+def _checkpoint() -> bytes:
+    buffer = io.BytesIO()
+    state = {f"module.{name}": t for name, t in torch.nn.Linear(2, 1).state_dict().items()}
+    torch.save({"epoch": 3, "args": argparse.Namespace(lr=0.1), "model_ema": state}, buffer)
+    return buffer.getvalue()
+
+
+def _read_checkpoint(path: Path) -> None:
+    load_weights(torch.nn.Linear(2, 1), path)
+
+
 def _manifest() -> bytes:
     import tempfile
 
@@ -201,7 +272,18 @@ READERS = {
     "safetensors": Reader(
         "w.safetensors", _weights(), _read_safetensors,
     ),
-    "pickle": Reader("w.pt", _pickled(), lambda p: load_weights(torch.nn.Linear(2, 1), p)),
+    "pickle": Reader("w.pt", _pickled(), _read_checkpoint),
+    "checkpoint": Reader("w.ckpt", _checkpoint(), _read_checkpoint),
+    "pt2": Reader("m.pt2", _program(), _read_program),
+    "graph of a pt2": Reader(
+        "model.json", _member(_program(), "models/model.json"),
+        _in_archive(_program(), "models/model.json", ".pt2", _read_program),
+    ),
+    "pickle of a checkpoint": Reader(
+        "data.pkl", _member(_checkpoint(), "data.pkl"),
+        _in_archive(_checkpoint(), "data.pkl", ".pt", _read_checkpoint),
+    ),
+    "onnx": Reader("m.onnx", _onnx(), _read_onnx),
     "address": Reader(
         "address", b"ssh://pi@kitchen-1.local:22",
         lambda p: parse_address(p.read_bytes().decode("utf-8", "surrogateescape")),

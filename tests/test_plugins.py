@@ -117,6 +117,8 @@ def test_a_broken_plugin_costs_only_its_own_line(on_path: Path, tmp_path: Path, 
     assert "No module named 'acme_edgekit.missing'" in rows["no-such-module"]["fix"]
     assert "has no looks_like, open_dataset" in rows["not-a-reader"]["fix"]
     assert rows["acme-board"]["status"] == rows["acme-pairs"]["status"] == "ok"
+    assert rows["acme-nets"]["status"] == "ok"
+    assert "has no load" in rows["no-networks"]["fix"]
 
 
 def test_a_name_of_our_own_is_never_taken_over(

@@ -12,18 +12,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from command_line import run_cli
 from raspberry_pi4 import PI4
 from sshd import Board
 from waiting import appears, in_the_background
 
 from edgekit.devices import open_device
+from edgekit.devices.emulator.relock import relock
 from edgekit.devices.ssh_link.address import parse_address
 from edgekit.devices.ssh_link.environment import environments, lock_for
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.devices.ssh_link.provision import Provisioned, provision
 from edgekit.errors import DeviceError, DeviceLost, UserError
+from edgekit.files import sha256
 from edgekit.onboard import runner
-from edgekit.runtimes.locks import lock_path, read_lock
+from edgekit.runtimes import wheels
+from edgekit.runtimes.locks import Wheel, lock_path, own_lock_path, read_lock
 from edgekit.session import probe, put_runner
 from edgekit.targets import DeviceFacts, load_target
 
@@ -58,6 +62,8 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_wheel(folder, "onnxruntime", "1.99")
     (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
     shutil.copy(bundled, folder)
+    pip = Wheel("pip", bundled.name.split("-")[1], bundled.name, sha256(bundled), 0)
+    monkeypatch.setattr("edgekit.runtimes.wheels.PIP", pip)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
@@ -205,3 +211,38 @@ def test_a_board_with_trixie_gets_trixies_lock_and_no_tflite_runtime(
     ):
         environments(found, lock, ("tflite_runtime",), tmp_path)
     assert lock_for(found, replace(facts, board="Jetson"), None) is None
+
+
+def test_a_lock_of_ones_own_holds_every_install_to_what_the_index_had(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("edgekit.devices.emulator.relock.SUPPORT", ("main",))
+    monkeypatch.setattr(
+        "edgekit.devices.emulator.relock.requirements", lambda *_: ["numpy", "onnxruntime"]
+    )
+    shipped = lock_path("bookworm")
+    relock(load_target("rpi4").software, own_lock_path("bookworm"))
+    assert lock_path("bookworm") == own_lock_path("bookworm") != shipped
+    lock = read_lock(lock_path("bookworm"))
+    assert [(w.name, w.version) for w in lock.wheels] == [("numpy", "2.9"), ("onnxruntime", "1.99")]
+    assert lock.packages == read_lock(shipped).packages
+    wheels.fetch(lock, tmp_path / "fetched")
+    make_wheel(index, "numpy", "2.9", "import os  # not what it was")
+    with pytest.raises(DeviceError, match=r"(?i)hash"):
+        wheels.fetch(lock, tmp_path / "again")
+    assert not list((tmp_path / "again").glob("numpy*"))
+    for gone in index.glob("numpy*"):
+        gone.unlink()
+    with pytest.raises(DeviceError, match="edgekit device relock"):
+        wheels.fetch(lock, tmp_path / "gone")
+    done = run_cli("device", "relock", "rpi4", "--shipped")
+    assert done.returncode == 0, done.stderr
+    assert lock_path("bookworm") == shipped
+
+
+def test_pips_own_wheel_is_one_and_no_other(index: Path, tmp_path: Path) -> None:
+    got = wheels.pip_wheel("3.11", "2.36", tmp_path / "store")
+    assert sha256(got) == wheels.PIP.sha256
+    got.write_bytes(b"another")
+    assert sha256(wheels.pip_wheel("3.11", "2.36", tmp_path / "store")) == wheels.PIP.sha256

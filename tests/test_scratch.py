@@ -48,6 +48,7 @@ def test_kill_9_ends_the_children_and_the_next_start_sweeps(
     assert sweep(tmp_path, young=0) == [], "it is held"
     process.kill()
     process.wait()
+    process.stdout.close()
     assert wait_gone(child), "an orphan"
     assert folder.is_dir() and sweep(tmp_path) == [], "too young to be told from one just made"
     os.utime(folder, (0, 0))

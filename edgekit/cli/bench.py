@@ -12,6 +12,8 @@ from edgekit.cli.options import Wide
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgekit.measurement.bench import BenchRequest
     from edgekit.results import Measurement
     from edgekit.targets import Target
@@ -135,7 +137,7 @@ def bench(
 
         bench_boards(request, inventory, group or (), wide=wide, as_json=as_json, quiet=quiet)
     else:
-        _bench_here(request, device, wide=wide, as_json=as_json, quiet=quiet)
+        _bench_here(request, device, artifacts, wide=wide, as_json=as_json, quiet=quiet)
 
 
 def _where(
@@ -162,7 +164,13 @@ def _check(where: str, *, sustained: float, gated: bool) -> None:
 
 
 def _bench_here(
-    request: BenchRequest, device: str | None, *, wide: bool, as_json: bool, quiet: bool
+    request: BenchRequest,
+    device: str | None,
+    artifacts: Sequence[Path],
+    *,
+    wide: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Measure on one device and print a row an artifact. Exits with 1 where a row failed."""
     from edgekit.api import measure_on
@@ -194,7 +202,10 @@ def _bench_here(
         lines += heat_notes(rows)
     if not as_json:
         lines = [*fastest(rows), *lines, "more columns: --wide, --json"]
-    show(title, table, as_json=as_json, notes=lines, short=by_model(rows), wide=wide)
+    given = " ".join(map(str, artifacts))
+    then = f"edgekit evaluate {given} --data FOLDER --results {request.results}"
+    short = by_model(rows)
+    show(title, table, as_json=as_json, notes=lines, short=short, wide=wide, then=then)
     if any(row.error for row in rows):
         raise typer.Exit(1)
 

@@ -92,9 +92,11 @@ def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: 
     else:
         title = f"{target.title}, emulated"
         short = _short_rows(records)
-        show(title, emulated_rows, as_json=False, notes=notes, short=short, wide=wide)
+        then = f"edgekit recommend --target {target.name} --results {request.results}"
+        last = "" if predictions else then
+        show(title, emulated_rows, as_json=False, notes=notes, short=short, wide=wide, then=last)
         if predictions:
-            show_predicted(target, predictions, origin, wide=wide)
+            show_predicted(target, predictions, origin, wide=wide, then=then)
     if failed:
         raise typer.Exit(1)
 

@@ -47,7 +47,8 @@ def bench_boards(
     notes = [line for o in outcomes for line in _notes(o)]
     notes.append(f"every sample is saved in {request.results}, a folder for each board")
     short = {_name(outcome): short_rows(outcome.result or ()) for outcome in outcomes}
-    show(f"{len(hosts)} boards", table, as_json=as_json, notes=notes, short=short, wide=wide)
+    title, then = f"{len(hosts)} boards", f"edgekit report --results {request.results}"
+    show(title, table, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
     if failed:
         raise typer.Exit(1)
 

@@ -46,17 +46,17 @@ def bundle(
 
     Example: edgekit bundle out/mtc/onnx-int8 -o mtc.ekb --max-p90 25
     """
+    from edgekit.api import inputs_of
     from edgekit.artifact import load_artifact
     from edgekit.cli.output import show
-    from edgekit.data.images import open_images
-    from edgekit.data.sample_images import sample_images
     from edgekit.deployment.bundle import BundleRequest, make_bundle
 
+    loaded = load_artifact(artifact)
     made = make_bundle(
         BundleRequest(
-            artifact=load_artifact(artifact),
+            artifact=loaded,
             output=output,
-            images=open_images(images) if images else sample_images(),
+            images=inputs_of(images, [loaded]),
             name=name,
             wheelhouse=wheelhouse,
             max_p90_ms=max_p90,
@@ -75,4 +75,4 @@ def bundle(
         "max_p90_ms": made.head.index["max_p90_ms"],
         "path": str(made.path),
     }
-    show("Bundle", [row], as_json=as_json, notes=(f"edgekit deploy {made.path} --to ssh://…",))
+    show("Bundle", [row], as_json=as_json, then=f"edgekit deploy {made.path} --to ssh://USER@HOST")

@@ -44,7 +44,9 @@ def compare(
     rows = [_row(result) for _, _, result in compared]
     short = [_short_row(*item, name_first=len(pairs) > 1) for item in compared]
     title = "Comparison" if as_json else f"{first} against {second}"
-    show(title, rows, as_json=as_json, notes=[*notes, *reasons], short=short, wide=wide)
+    notes += reasons
+    then = f"edgekit report --results {_results(first)}"
+    show(title, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
 
 
 def _pairs(first: Path, second: Path) -> tuple[list[tuple[Measurement, Measurement]], list[str]]:
@@ -77,6 +79,11 @@ def _pairs(first: Path, second: Path) -> tuple[list[tuple[Measurement, Measureme
         if key not in other
     ]
     return pairs, alone
+
+
+def _results(given: Path) -> Path:
+    """Return the results folder that a run's folder, or a measurement's file, lies in."""
+    return given.parent if given.is_dir() else given.parent.parent
 
 
 def _key(item: Measurement) -> tuple[object, ...]:

@@ -19,7 +19,8 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, package.module:factory or .onnx.",
+            help="Zoo name, checkpoint (.safetensors, .pt), .pt2, .onnx, package.module:factory, "
+            "timm:NAME, torchvision:NAME, ultralytics:FILE or transformers:DIR.",
             autocompletion=completion.zoo_names,
         ),
     ],
@@ -86,6 +87,10 @@ def convert(
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Open a .pt2 that can run code; you trust its maker.")
+    ] = False,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Let timm, torchvision and the like fetch their weights."),
     ] = False,
     raw_input: Annotated[
         bool,
@@ -163,6 +168,7 @@ def convert(
             part=part,
             spec=spec,
             trust=trust,
+            download=download,
             raw_input=raw_input,
             min_agreement=min_agreement,
             max_drop=max_drop,

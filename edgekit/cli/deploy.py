@@ -15,6 +15,7 @@ from edgekit.cli.on_boards import (
     Python,
     Quiet,
     To,
+    boards_of,
     finish,
     hosts_of,
     on_all,
@@ -111,7 +112,8 @@ def deploy(
     hosts = hosts_of(to, inventory, group, python)
     plan = Plan(canary=canary, at_once=at_once, max_failures=max_failures)
     rows, notes = on_all(hosts, action, plan, row, quiet or as_json)
-    finish(f"{read.name} {read.sha256[:12]}", rows, notes, as_json)
+    then = f"edgekit status {boards_of(to, inventory)}"
+    finish(f"{read.name} {read.sha256[:12]}", rows, notes, as_json, then)
 
 
 def rollback(
@@ -144,7 +146,7 @@ def rollback(
     rows, notes = on_all(
         hosts, action, Plan(canary=0, at_once=at_once, max_failures=1.0), row, quiet or as_json
     )
-    finish(f"Rollback of {app}", rows, notes, as_json)
+    finish(f"Rollback of {app}", rows, notes, as_json, f"edgekit status {boards_of(to, inventory)}")
 
 
 def status(
@@ -192,6 +194,7 @@ def status(
     columns = [
         name for name in column_names(rows) if any(row.get(name) is not None for row in rows)
     ]
-    show("Boards", rows, as_json=as_json, notes=notes, columns=columns)
+    then = f"edgekit deploy BUNDLE {boards_of(to, inventory)}, or edgekit rollback APP"
+    show("Boards", rows, as_json=as_json, notes=notes, columns=columns, then=then)
     if notes:
         raise typer.Exit(1)

@@ -62,6 +62,7 @@ def install(
         for item in sysroot.record.runtimes
     )
     print(f"{sysroot.board.name}: {sysroot.record.bytes / 1e6:,.0f} MB, {runtimes}")
+    print(f"next: edgekit bench ARTIFACT --target {board}")
 
 
 @device.command(name="list")
@@ -83,8 +84,41 @@ def list_boards(as_json: Json = False) -> None:
         }
         for folder, record in list_installed()
     ]
-    notes = () if rows else ("none: edgekit device install rpi4",)
-    show("Virtual boards", rows, as_json=as_json, notes=notes)
+    notes = () if rows else ("none is installed",)
+    then = f"edgekit bench ARTIFACT --target {rows[0]['board']}" if rows else ""
+    then = then or "edgekit device install rpi4"
+    show("Virtual boards", rows, as_json=as_json, notes=notes, then=then)
+
+
+@device.command()
+def relock(
+    board: Board,
+    system: System = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Go back to the lock that edgekit ships.")
+    ] = False,
+) -> None:
+    """Lock the runtimes of a board's system to what your package index has today, in your cache.
+
+    For a wheel that is gone from the index, or a target of your own. The wheels are fetched once
+    and their hashes written down; every install after that is held to them.
+    Example: edgekit device relock rpi4
+    """
+    from edgekit.devices.emulator.profile import board_of
+    from edgekit.devices.emulator.relock import relock as run
+    from edgekit.runtimes.locks import own_lock_path
+    from edgekit.targets import load_target, with_system
+
+    target = load_target(with_system(board, system))
+    release = board_of(target).debian
+    path = own_lock_path(release)
+    if shipped:
+        path.unlink(missing_ok=True)
+        print(f"{release}: the lock that edgekit ships is used")
+        return
+    lock = run(target.software, path)
+    named = ", ".join(dict.fromkeys(f"{wheel.name} {wheel.version}" for wheel in lock.wheels))
+    print(f"{path}: {named}. next: edgekit device install {board}")
 
 
 @device.command()
@@ -99,6 +133,7 @@ def remove(board: Board, system: System = None) -> None:
     name = with_system(board, system)
     count = run(name)
     print(f"removed {name}" if count else f"{name} was not installed")
+    print(f"next: edgekit device install {board} brings it back")
 
 
 @device.command()
@@ -138,7 +173,8 @@ def check(
     notes = ["tried: imported on the board's emulated CPU; the others by their tags alone"]
     if record is None:
         notes.append(f"instruction sets need the board: edgekit device install {profile.name}")
-    show(f"Wheels on {profile.title}", rows, as_json=as_json, notes=notes)
+    then = f"edgekit device provision ssh://USER@HOST --target {profile.name}"
+    show(f"Wheels on {profile.title}", rows, as_json=as_json, notes=notes, then=then)
     if not all(row["fits"] for row in rows):
         raise typer.Exit(1)
 
@@ -157,7 +193,9 @@ def probe(address: Where, target: Claimed = None, as_json: Json = False) -> None
     row = {**msgspec.to_builtins(facts), "provenance": provenance}
     lines = [{"fact": name, "value": value} for name, value in row.items()]
     notes = () if provenance == "measured" else ("its CPU is emulated: it has no times of its own",)
-    show(f"{address}: {facts.title}", [row] if as_json else lines, as_json=as_json, notes=notes)
+    title, shown = f"{address}: {facts.title}", [row] if as_json else lines
+    then = f"edgekit device provision {address}"
+    show(title, shown, as_json=as_json, notes=notes, then=then)
 
 
 @device.command()
@@ -208,7 +246,8 @@ def provision(
         }
         for item in made
     ]
-    show(f"{address}: {facts.title}", rows, as_json=as_json)
+    then = f"edgekit bench ARTIFACT --target {target or 'TARGET'} --device {address}"
+    show(f"{address}: {facts.title}", rows, as_json=as_json, then=then)
 
 
 @device.command()
@@ -222,6 +261,7 @@ def clean(address: Where) -> None:
 
     there = run(parse_address(address))
     print(f"removed ~/.edgekit of {address}" if there else f"{address} has no ~/.edgekit")
+    print(f"next: edgekit device provision {address} installs the runtimes again")
 
 
 def _target(name: str | None) -> Target | None:

@@ -33,7 +33,10 @@ _PACKAGES = {
     "asyncssh": ("ssh", "reaching real boards"),
     "jinja2": ("report", "the HTML report"),
     "matplotlib": ("report", "plots"),
+    "starlette": ("serve", "edgekit serve"),
+    "uvicorn": ("serve", "edgekit serve"),
     "distributed": ("dask", "spreading work over machines"),
+    "dlib-bin": ("faces", "finding the faces in photographs"),
     "scikit-image": ("demo", "the sample picture"),
 }
 _TOOLS = {
@@ -78,8 +81,9 @@ def doctor(
         rows.append(_row(name, path, purpose, None if path else f"apt-get install {package}"))
     rows += [_plugin_row(plugin) for kind in KINDS for plugin in plugins(kind).values()]
     missing = sum(row["fix"] is not None for row in rows)
-    note = "everything is here" if not missing else f"{missing} missing: run the commands above"
-    show("edgekit doctor", rows, as_json=as_json, notes=(note,))
+    note = f"{missing} missing: run the commands above" if missing else "everything is here"
+    then = "edgekit models, or edgekit convert multitask-cnn -o out"
+    show("edgekit doctor", rows, as_json=as_json, notes=(note,), then=then)
 
 
 def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[str, str | None]:
@@ -90,6 +94,7 @@ def _row(name: str, found: str | None, purpose: str, fix: str | None) -> dict[st
 def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
     """Return a plug-in's line; a broken one says so there, and costs nothing else."""
     from edgekit import backends, data, targets
+    from edgekit.conversion import libraries
     from edgekit.errors import EdgekitError
 
     nothing: list[str] = []
@@ -97,6 +102,7 @@ def _plugin_row(plugin: Plugin) -> dict[str, str | None]:
         "backends": (backends.own_names(), lambda: plugin.load(backends.MEMBERS)),
         "targets": (targets.own_names(), lambda: targets.load_target(plugin.name)),
         "datasets": (nothing, lambda: plugin.load(data.READER_MEMBERS)),
+        "sources": (libraries.own_names(), lambda: plugin.load(libraries.MEMBERS)),
     }
     own, check = checks[plugin.kind]
     fix = (

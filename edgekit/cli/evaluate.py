@@ -147,9 +147,13 @@ def evaluate(
     if abstain is not None:
         tables[f"Answers from a confidence of {abstain:g} on"] = abstention_rows(evaluations)
     shown = {title: table for title, table in tables.items() if table}
+    then = f"edgekit recommend --target {target} --results {results or RESULTS}"
+    if results is None:
+        then = f"the same command with --results {RESULTS}, then edgekit recommend"
     for place, (title, table) in enumerate(shown.items(), 1):
         last = place == len(shown)
-        show(title, rows, as_json=False, notes=notes if last else (), short=table)
+        end: dict[str, Any] = {"notes": notes, "then": then} if last else {}
+        show(title, rows, as_json=False, short=table, **end)
 
 
 def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
@@ -239,4 +243,5 @@ def _title(evaluations: Sequence[Evaluation]) -> str:
 
 def _name(evaluation: Evaluation) -> str:
     manifest = evaluation.artifact.manifest
-    return f"{manifest.backend}-{manifest.precision}"
+    reframed = ", reframed" if evaluation.reframed else ""
+    return f"{manifest.backend}-{manifest.precision}{reframed}"

@@ -65,7 +65,10 @@ def explain(
         operators.sort(key=lambda row: -(row["share_percent"] or 0))
     listed = f"{min(LISTED, len(operators))} of {len(operators)} operators, "
     listed += "the costliest" if costed else "in the order they run"
-    show(listed, operators[:LISTED], as_json=False, notes=result.doubts)
+    warned = any(finding.severity == "warning" for finding in result.findings)
+    then = "change the network as above, then edgekit convert" if warned else ""
+    then = then or f"edgekit bench {artifact} --target {target}"
+    show(listed, operators[:LISTED], as_json=False, notes=result.doubts, then=then)
 
 
 def finding_rows(result: Explanation) -> list[dict[str, Any]]:

@@ -39,7 +39,9 @@ def new(
     """
     from edgekit.deployment.keys import new_key
 
-    print(f"{path} (keep it to yourself), {new_key(path)} (edgekit keys trust it --to boards)")
+    public = new_key(path)
+    print(f"{path} (keep it to yourself), {public}")
+    print(f"next: edgekit keys trust {public} --to ssh://USER@HOST")
 
 
 @keys.command()
@@ -73,4 +75,5 @@ def trust(
     rows, notes = on_all(
         hosts, action, plan, lambda name: {"result": "trusted", "signer": name}, True
     )
-    finish(f"Trust {public.name}", rows, notes, as_json)
+    then = "edgekit bundle ARTIFACT -o model.ekb --sign PRIVATE_KEY"
+    finish(f"Trust {public.name}", rows, notes, as_json, then)

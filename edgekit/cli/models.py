@@ -54,4 +54,5 @@ def models(
         }
         for row in rows
     ]
-    show("Model zoo", rows, as_json=as_json, notes=notes, short=short, wide=wide)
+    then = "edgekit convert multitask-cnn -o out"
+    show("Model zoo", rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)

@@ -59,7 +59,15 @@ def on_all(
     return rows, [outcome.error for outcome in outcomes if outcome.error]
 
 
-def finish(title: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool) -> None:
+def boards_of(to: list[str] | None, inventory: Path | None) -> str:
+    """Return the options that named the boards, for the next command."""
+    named = [*(f"--to {address}" for address in to or ())]
+    return " ".join(named + ([f"--inventory {inventory}"] if inventory else []))
+
+
+def finish(
+    title: str, rows: list[dict[str, Any]], notes: list[str], as_json: bool, then: str = ""
+) -> None:
     """Print the table; a person reads the errors below it. Exit 1 where a board is missing."""
     from edgekit.cli.output import column_names, show
 
@@ -68,6 +76,9 @@ def finish(title: str, rows: list[dict[str, Any]], notes: list[str], as_json: bo
         for name in column_names(rows)
         if name != "error" and any(row.get(name) is not None for row in rows)
     ]
-    show(title, rows, as_json=as_json, notes=notes, columns=columns)
-    if any(row["error"] or row["result"] == "not begun" for row in rows):
+    missing = any(row["error"] or row["result"] == "not begun" for row in rows)
+    if missing:
+        then = "mend what is said above, then the same command: it goes on with the boards missing"
+    show(title, rows, as_json=as_json, notes=notes, columns=columns, then=then)
+    if missing:
         raise typer.Exit(1)

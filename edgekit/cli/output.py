@@ -34,13 +34,15 @@ def show(
     columns: Sequence[str] | None = None,
     short: Rows | Mapping[str, Rows] | None = None,
     wide: bool = False,
+    then: str = "",
 ) -> None:
     """Print `rows`; `notes` go under the table, or into the JSON's `notes`.
 
     A person sees `short`, rows written for people (where there are several groups of them, each
     under its name), or else those of the `columns`; `wide` and JSON have all of `rows`. The table
     fits the terminal, and is PIPED_WIDTH wide in a pipe; there a wide one has a line a row,
-    whatever its width. Colour is for terminals alone.
+    whatever its width. `then` is the command to run next, in the last line. Colour is for
+    terminals alone.
     """
     if as_json:
         print(json.dumps({"title": title, "rows": list(rows), "notes": list(notes)}, indent=1))
@@ -67,10 +69,10 @@ def show(
             console.print(Text(item.text, style="bold" if item.heading else ""), soft_wrap=True)
         if texts:
             console.print()
-    for note in notes:
+    for note in [*notes, *([f"next: {then}"] if then else [])]:
         for line in wrapped(printable(" ".join(note.split())), width):
             console.print(Text(line), soft_wrap=True)
-    if notes:
+    if notes or then:
         console.print()
 
 
@@ -91,8 +93,30 @@ def _width(console: Console) -> int:
 
 
 def command_line() -> str:
-    """Return the command as it was typed, for the records that it makes."""
-    return shlex.join(["edgekit", *sys.argv[1:]])
+    """Return the command for the records that it makes: as typed, and what a file set besides."""
+    return shlex.join(["edgekit", *sys.argv[1:], *_set_by_file()])
+
+
+def _set_by_file() -> list[str]:
+    """Return the options that edgekit.toml or pyproject.toml set, as they would be typed."""
+    from importlib import import_module
+
+    import typer
+
+    # Typer brings its own click from 0.20 on; before that it is the package of that name.
+    click = typer.Context.__mro__[1].__module__.rpartition(".")[0]
+    context = import_module(f"{click}.globals").get_current_context(silent=True)
+    words: list[str] = []
+    for parameter in context.command.params if context else ():
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "DEFAULT_MAP":
+            continue
+        value = context.params[name]
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if item is not None and item is not False:
+                words += [parameter.opts[0], *([] if item is True else [str(item)])]
+    return words
 
 
 def column_names(rows: Rows) -> list[str]:
@@ -118,19 +142,22 @@ def cell(value: object) -> str:
 @contextmanager
 def progress(quiet: bool) -> Iterator[Say]:
     """Yield a function (step, text) that keeps one line a step up to date on standard error."""
-    if quiet:
-        from edgekit.progress import silent
+    from edgekit.run_log import note
 
-        yield silent
+    if quiet:
+        yield lambda step, text: note(f"{step}: {text}")
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda step, text: console.print(
-            printable(f"{step}: {text}"), markup=False, highlight=False
-        )
+
+        def tell(step: str, text: str) -> None:
+            note(f"{step}: {text}")
+            console.print(printable(f"{step}: {text}"), markup=False, highlight=False)
+
+        yield tell
         return
     columns = (
         SpinnerColumn(finished_text="✓"),
@@ -142,6 +169,7 @@ def progress(quiet: bool) -> Iterator[Say]:
         tasks: dict[str, Any] = {}
 
         def say(step: str, text: str) -> None:
+            note(f"{step}: {text}")
             if step not in tasks:
                 tasks[step] = bars.add_task("", total=1, step=printable(step))
             shown = printable(" ".join(text.split()))

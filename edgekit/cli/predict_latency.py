@@ -236,6 +236,7 @@ def show_predicted(
     *,
     wide: bool,
     as_json: bool = False,
+    then: str = "",
 ) -> None:
     """Print predictions, what they stand on, and `origin`: whose coefficients these are."""
     from edgekit.cli.output import show
@@ -246,7 +247,9 @@ def show_predicted(
     title = f"{target.title}, predicted"
     if not as_json:
         title = f"{models.pop() if len(models) == 1 else 'Latency'} on a {title}"
-    show(title, rows, as_json=as_json, notes=lines, short=_short_rows(records), wide=wide)
+    then = then or f"edgekit bench ARTIFACT --target {target.name} --device ssh://USER@HOST"
+    short = _short_rows(records)
+    show(title, rows, as_json=as_json, notes=lines, short=short, wide=wide, then=then)
 
 
 def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str, Any]]]:
@@ -313,7 +316,8 @@ def _check(methods: Sequence[str], *, wide: bool, as_json: bool, quiet: bool) ->
     lines += [f"{r.board}, {r.runtime} {r.dtype}: {r.note}" for r in rows if r.note]
     title = "Errors of predicted latency on left-out evidence, as shares"
     full = [asdict(row) for row in rows]
-    show(title, full, as_json=as_json, notes=lines, short=_check_rows(rows), wide=wide)
+    then, short = "edgekit predict-latency ARTIFACT --target TARGET", _check_rows(rows)
+    show(title, full, as_json=as_json, notes=lines, short=short, wide=wide, then=then)
 
 
 def _refit(
@@ -345,4 +349,8 @@ def _refit(
         "before: error of the shipped coefficients on your rows; after: each model predicted by a "
         "fit without it, – where there is only one"
     )
-    show(f"{target.title}, refitted", [asdict(c) for c in changes], as_json=as_json, notes=lines)
+    title, then = (
+        f"{target.title}, refitted",
+        f"edgekit predict-latency ARTIFACT --target {target.name}",
+    )
+    show(title, [asdict(c) for c in changes], as_json=as_json, notes=lines, then=then)

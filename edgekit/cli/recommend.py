@@ -95,7 +95,11 @@ def recommend(
             notes.append(f"{len(listed)} of {len(order)} artifacts; --wide or --json prints all")
         if not several:
             title = f"{title}: {order[0].candidate.artifact.model}"
-        show(title, short, as_json=False, notes=notes)
+        picked = result.pick and result.pick.candidate.artifact
+        then = "a looser limit, or edgekit explain ARTIFACT for what makes one slow"
+        if picked:
+            then = f"edgekit bundle OUT/{picked.backend}-{picked.precision} -o model.ekb"
+        show(title, short, as_json=False, notes=notes, then=then)
     if result.pick is None:
         raise typer.Exit(1)
 

@@ -80,11 +80,19 @@ def report(
         ]
         print(json.dumps(shown, indent=1))
         return
-    _print(summary, written, [t for t in short if paper and t.name.startswith("paper-")], saved)
+    shown_tables = [t for t in short if paper and t.name.startswith("paper-")]
+    then = f"edgekit report --results {results} --html report.html"
+    if page is not None:
+        then = f"open {page} in a browser; edgekit recommend --target TARGET --results {results}"
+    _print(summary, written, shown_tables, saved, then)
 
 
 def _print(
-    summary: Sequence[Summary], written: Sequence[Path], tables: Sequence[Table], saved: Saved
+    summary: Sequence[Summary],
+    written: Sequence[Path],
+    tables: Sequence[Table],
+    saved: Saved,
+    then: str,
 ) -> None:
     """Print the summary and the paths; the paper's tables too, where they were asked for."""
     from edgekit.cli.output import show
@@ -100,7 +108,8 @@ def _print(
         paths.append(f"and {more} more files beside them")
     nothing = "nothing was written: give -o FOLDER for tables, --html FILE for a page with plots"
     title = f"{len(written)} file{'s' * (len(written) > 1)}" if written else "Report"
-    show(title, [], as_json=False, notes=[*(paths or [nothing]), *saved.problems])
+    notes = [*(paths or [nothing]), *saved.problems]
+    show(title, [], as_json=False, notes=notes, then=then)
 
 
 def _write_drawn(

@@ -99,7 +99,7 @@ def train(
         )
     except msgspec.ValidationError as error:
         raise BadData(f"--protocol {protocol} --fold {fold}: {error}") from error
-    name, _ = zoo.resolve(model)
+    name, variant = zoo.resolve(model)
     options = TrainOptions(
         model=model,
         data=data,
@@ -140,7 +140,8 @@ def train(
             for item in across_folds(results)
         ]
     notes += [f"{count} {decision}" for decision, count in results[0].decisions.items()]
-    show(f"{model}, test side", rows, as_json=False, notes=notes)
+    then = f"edgekit convert {model} --weights {runs[0].output}/{name}.{variant}.safetensors -o out"
+    show(f"{model}, test side", rows, as_json=False, notes=notes, then=then)
 
 
 def _spread(runs: Sequence[TrainOptions], executor: Executor, quiet: bool) -> list[TrainResult]:

@@ -83,7 +83,8 @@ def weights(
         make(one, Path(data).expanduser().resolve(), quiet or as_json)
     pairs = join_pairs([one for one in wanted if not one.ships])
     notes = [f"{path.name} joins the age and the gender network" for path in pairs]
-    show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes)
+    then = f"edgekit convert {shown[0].source if shown else 'MODEL'} -o out"
+    show("Weights", [row(one, []) for one in shown], as_json=as_json, notes=notes, then=then)
 
 
 def _fit_confidence(
@@ -120,4 +121,4 @@ def _fit_confidence(
         ]
     title = "Confidence: the calibration error on the test side, in points"
     notes = [] if rows else ["no weights with a confidence are there"]
-    show(title, rows, as_json=as_json, notes=notes)
+    show(title, rows, as_json=as_json, notes=notes, then="edgekit convert MODEL -o out")

@@ -21,7 +21,7 @@ from edgekit.conversion.calibration import (
     choose_samples,
     load_samples,
 )
-from edgekit.conversion.guard_images import save_guard_set
+from edgekit.conversion.guard_images import save_guard_samples, save_guard_set
 from edgekit.conversion.loading import Source, check_shapes, load_source
 from edgekit.conversion.reference import check_answers
 from edgekit.conversion.sources import SourceKind, SourceRequest, source_kind
@@ -29,7 +29,7 @@ from edgekit.conversion.steps import Report
 from edgekit.data.images import check_findable, content_hash, decode_image, open_images
 from edgekit.data.sample_images import sample_images
 from edgekit.data.samples import noise_samples, read_samples
-from edgekit.errors import BadData, BadModel
+from edgekit.errors import BadData
 from edgekit.graph import ExportedGraph, Noise
 from edgekit.graph.scores import with_scores
 from edgekit.onboard.runner import save_arrays
@@ -104,8 +104,6 @@ def _with_samples(
     request: ExportRequest, source: Source, kind: SourceKind, say: Callable[[str], None]
 ) -> ExportedGraph:
     """Export a network with inputs that are no images: its samples are arrays by input name."""
-    if request.guard is not None:
-        raise BadModel("--max-drop guards models of one image: leave it out")
     spec, folder = source.spec, Path(request.folder)
     say("reading samples")
     calibration, picked = None, set[str]()
@@ -134,6 +132,9 @@ def _with_samples(
     hashes, parity = zip(*pairs[:PARITY_IMAGES], strict=True)
     _save_samples(folder / "parity.npz", parity)
     reference, noise = _refer(source, parity, folder, say)
+    if request.guard is not None:
+        say("running the reference model for the guard")
+        save_guard_samples(request.guard, spec, source.reference, folder / "guard.npz")
     return _graph(request, source, kind, (hashes, calibration, reference, noise), say)
 
 

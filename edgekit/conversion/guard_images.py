@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekit.data import check_labels, is_dataset, open_dataset
 from edgekit.data.images import content_hash, decode_image, open_images
+from edgekit.data.samples import read_samples
 from edgekit.errors import BadData, BadModel
 from edgekit.kinds import kind_of
 from edgekit.onboard.runner import save_arrays
@@ -36,15 +37,7 @@ def save_guard_set(
     """
     import numpy as np
 
-    kinds = [kind_of(output) for output in spec.outputs]
-    if not any(kind.JUDGED_BY == "decisions" or kind.SHARE for kind in kinds):
-        declared = " or ".join(dict.fromkeys(output.kind for output in spec.outputs))
-        declared = declared.replace("tensor", "plain tensor")
-        raise BadModel(
-            f"--max-drop counts points of decisions, and every output of the spec is a {declared}: "
-            "leave it out, or declare a classification or a regression"
-        )
-
+    check_guarded(spec)
     encoded, labels = _labelled(text, spec) if is_dataset(text) else (_plain(text), [])
     kept, pixels = [], []
     for index, data in enumerate(encoded):
@@ -60,6 +53,34 @@ def save_guard_set(
     for output in spec.outputs if labels else ():
         known = np.array([labels[index].get(output.name, -1) for index in kept], np.int64)
         arrays[f"label:{output.name}"] = known
+    save_arrays(path, arrays)
+
+
+def check_guarded(spec: ModelSpec) -> None:
+    """Raise BadModel where no output decides anything that points could be counted of."""
+    kinds = [kind_of(output) for output in spec.outputs]
+    if not any(kind.JUDGED_BY == "decisions" or kind.SHARE for kind in kinds):
+        declared = " or ".join(dict.fromkeys(output.kind for output in spec.outputs))
+        declared = declared.replace("tensor", "plain tensor")
+        raise BadModel(
+            f"--max-drop counts points of decisions, and every output of the spec is a {declared}: "
+            "leave it out, or declare a classification or a regression"
+        )
+
+
+def save_guard_samples(
+    text: str,
+    spec: ModelSpec,
+    reference: Callable[[Any], dict[str, NDArray[np.generic]]],
+    path: Path,
+) -> None:
+    """Write guard.npz from .npz or .npy samples, which have no labels. Raises as save_guard_set."""
+    import numpy as np
+
+    check_guarded(spec)
+    held = read_samples(Path(text), spec.input, spec.tensors).values[:GUARD_IMAGES]
+    arrays = {f"sample:{name}": np.stack([sample[name] for sample in held]) for name in spec.names}
+    arrays |= {f"output:{name}": value for name, value in reference(held).items()}
     save_arrays(path, arrays)
 
 

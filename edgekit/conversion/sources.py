@@ -1,4 +1,4 @@
-"""Where a trained model comes from: zoo name, checkpoint, .pt2, package.module:factory, .onnx.
+"""Where a trained model comes from: zoo name, checkpoint, .pt2, module:factory, .onnx, a library.
 
 `describe` looks without loading; `load_module` loads in the export step's process. User code and
 files are read there and nowhere else.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import zoo
+from edgekit.conversion.libraries import Wanted, library_names, load_library
 from edgekit.conversion.spec_files import (
     check_count,
     check_tensors,
@@ -26,7 +27,7 @@ from edgekit.spec import ModelSpec, with_temperatures
 if TYPE_CHECKING:
     from torch import nn
 
-SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx"]
+SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx", "library"]
 PACKAGE_OF = {
     "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image",
     "yaml": "pyyaml",
@@ -43,7 +44,8 @@ class SourceRequest:
     the network of a zoo name or factory, or for a zoo name a folder that `edgekit weights` filled;
     `spec` a TOML file with an InputSpec and OutputSpecs; `seed` draws the weights of a zoo network
     that has none. `trust`: open a file that can run code of its own. `part`: which of several
-    state dicts in the checkpoint to take.
+    state dicts in the checkpoint to take. `download`: a library may fetch weights, as it would by
+    itself.
     """
 
     locator: str
@@ -53,6 +55,7 @@ class SourceRequest:
     seed: int = 0
     trust: bool = False
     part: str | None = None
+    download: bool = False
 
 
 def source_kind(request: SourceRequest) -> SourceKind:
@@ -66,6 +69,10 @@ def source_kind(request: SourceRequest) -> SourceKind:
         if request.spec:
             raise BadModel(f"{locator} is a zoo network with its own contract: leave out --spec")
         return "zoo"
+    if locator.partition(":")[1] and locator.partition(":")[0] in library_names():
+        return "library"
+    if request.download:
+        raise BadModel(f"--download is for {', '.join(library_names())}: leave it out")
     path = Path(locator)
     if path.is_dir():
         raise BadModel(f"{path} is a folder: give the checkpoint, .pt2 or .onnx file in it")
@@ -114,8 +121,14 @@ class LoadedModule:
 
 def load_module(request: SourceRequest, kind: SourceKind) -> LoadedModule:
     """Load a torch source (every kind but onnx). Raises BadModel in one line."""
-    load = {"zoo": _zoo, "checkpoint": _checkpoint, "pt2": _pt2, "factory": _factory}[kind]
-    loaded = load(request)
+    loaders = {
+        "zoo": _zoo,
+        "checkpoint": _checkpoint,
+        "pt2": _pt2,
+        "factory": _factory,
+        "library": _library,
+    }
+    loaded = loaders[kind](request)
     loaded.module.eval()
     return loaded
 
@@ -305,6 +318,29 @@ def _factory(request: SourceRequest) -> LoadedModule:
         weights=weights,
         sha256=_hash(module),
         notes=notes,
+    )
+
+
+def _library(request: SourceRequest) -> LoadedModule:
+    library, _, name = request.locator.partition(":")
+    wanted = Wanted(
+        name=name,
+        weights=Path(request.weights) if request.weights else None,
+        download=request.download,
+        trust=request.trust,
+        seed=request.seed,
+    )
+    try:
+        found = load_library(library).load(wanted)
+    except BadModel as error:
+        line = str(error)
+        raise BadModel(line if name in line else f"{request.locator}: {line}") from None
+    return LoadedModule(
+        module=found.module,
+        spec=read_spec(request.spec) if request.spec else found.spec,
+        name=Path(name).stem if name.endswith((".pt", ".yaml", ".yml")) else Path(name).name,
+        weights=found.weights,
+        sha256=_hash(found.module),
     )
 
 

@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of, first_line
+from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of, first_line, printable
 from edgekit.files import full_disk
+from edgekit.run_log import note, verbose
 from edgekit.scratch import leashed
 
 Report = Callable[[dict[str, Any]], None]
@@ -96,7 +98,7 @@ def _run(
 ) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     reply: dict[str, Any] | None = None
-    with log.open("ab") as errors:
+    with log.open("ab") as errors, _followed(log, module.rpartition(".")[2]):
         process = children.start(
             [sys.executable, "-m", "edgekit.conversion.steps", module],
             stdin=subprocess.PIPE,
@@ -127,6 +129,33 @@ def _run(
     if reply is None:
         raise BuildFailed(f"{module}'s process {_ending(process.returncode)}{_last_line(log)}")
     return reply
+
+
+@contextmanager
+def _followed(log: Path, step: str) -> Iterator[None]:
+    """Copy what a step prints into the run's log, and with -v to standard error, line by line."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        with log.open(errors="replace") as lines:
+            lines.seek(0, os.SEEK_END)
+            while True:
+                last = ended.is_set()
+                for line in lines:
+                    note(f"{step}: {line.rstrip()}")
+                    if verbose():
+                        print(f"{step}: {printable(line.rstrip())}", file=sys.stderr, flush=True)
+                if last:
+                    return
+                ended.wait(0.2)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _error(event: dict[str, Any]) -> EdgekitError:

@@ -1,7 +1,7 @@
 """Golden images: what the artifact answers here, so that a board can prove that it answers so too.
 
 The images are stored as the network is shown them, without loss: a JPEG decoder may differ from
-board to board, and its rounding is not what is tested.
+board to board, and its rounding is not what is tested. Samples of other inputs are .npz files.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ def write_golden(artifact: Artifact, images: ImageSet, folder: Path) -> None:
     folder.mkdir()
     names = []
     for number, name in enumerate(images.names[:COUNT]):
+        if artifact.manifest.tensors:  # samples, one a file, are stored as they are
+            names.append(f"{number:02d}.npz")
+            write_whole(folder / names[-1], images.read(name))
+            continue
         names.append(f"{number:02d}.png")
         try:
             png = _as_shown(images.read(name), artifact.manifest.image)

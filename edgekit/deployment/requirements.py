@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import load_backend
-from edgekit.runtimes.locks import shipped_locks
+from edgekit.runtimes.locks import known_locks
 from edgekit.runtimes.platforms import ARCHITECTURE
 from edgekit.runtimes.table import find_runtime
 from edgekit.runtimes.wheels import fetch, pip_wheel
@@ -30,7 +30,7 @@ def write_requirements(
     half = artifact.manifest.precision == "fp16-compute"
     needed = {*runtime.distributions(half=half), *_ALWAYS} if runtime else set(_ALWAYS)
     platforms: dict[str, dict[str, Any]] = {}
-    for lock in shipped_locks():
+    for lock in known_locks():
         name = f"requirements/{ARCHITECTURE}-python{lock.python}-glibc{lock.glibc}.txt"
         wheels = tuple(
             wheel for wheel in lock.wheels if wheel.place == "main" and wheel.name in needed

@@ -201,7 +201,7 @@ def marks_of(answer: Answer) -> list[Mark]:
     """Return the face of an answer and what is said of it, and every box that a detector found."""
     marks = []
     if answer.box is not None:
-        said = tuple(f"{name} {words}" for name, words in in_words(answer).items())
+        said = tuple(f"{name}: {words}" for name, words in in_words(answer).items())
         marks.append(Mark(box=answer.box, lines=said))
     for decision in answer.outputs.values():
         for found in (decision and decision.boxes) or ():

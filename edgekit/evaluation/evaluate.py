@@ -144,7 +144,7 @@ def _evaluate(
     )
     say("run", "done")
     judged = [
-        _joined(dataset, answers[start:end], artifact.manifest.outputs)
+        _joined(dataset, answers[start:end], artifact.manifest.outputs, request.find_subject)
         for artifact, (start, end) in zip(request.artifacts, itertools.pairwise(ends), strict=True)
     ]
     return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
@@ -163,15 +163,19 @@ class _Judged:
 
 
 def _joined(
-    dataset: Dataset, answers: Sequence[ShardAnswer], outputs: Sequence[OutputSpec]
+    dataset: Dataset,
+    answers: Sequence[ShardAnswer],
+    outputs: Sequence[OutputSpec],
+    find_subject: bool,
 ) -> _Judged:
-    """Return the shards' answers as one. Raises BadData where no image could be decoded."""
+    """Return the shards' answers as one. Raises BadData where no image is left."""
     import numpy as np
 
     broken = frozenset(name for answer in answers for name in answer.broken)
     readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
     if not readable:
-        raise BadData(f"none of the {len(broken)} images of {dataset.name} can be decoded")
+        what = "shows a face" if find_subject else "can be decoded"
+        raise BadData(f"none of the {len(broken)} images of {dataset.name} {what}")
     given = [answer for answer in answers if answer.decided]
     decided = {
         name: np.array([index for answer in given for index in answer.decided[name]], np.int64)

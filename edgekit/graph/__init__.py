@@ -10,7 +10,8 @@ pixels that prove and calibrate it:
     parity.npz, calibration.npz    instead, where an input is no image: each input's samples,
                      (N, …), by name
 
-    guard.npz        pixels, model outputs (`output:NAME`) and labels (`label:NAME`), with a guard
+    guard.npz        pixels, or each input's samples (`sample:NAME`), model outputs (`output:NAME`)
+                     and labels (`label:NAME`), with a guard
 """
 
 from __future__ import annotations
@@ -114,8 +115,13 @@ class ExportedGraph:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         names = [output.name for output in self.spec.outputs]
+        samples: NDArray[np.uint8] | Sequence[Any] = arrays.get("pixels", ())
+        if self.spec.tensors:
+            columns = {name: arrays[f"sample:{name}"] for name in self.spec.names}
+            count = len(arrays[f"output:{names[0]}"])
+            samples = [{name: column[i] for name, column in columns.items()} for i in range(count)]
         return GuardSet(
-            arrays["pixels"],
+            samples,
             {name: arrays[f"output:{name}"] for name in names},
             {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
         )
@@ -176,11 +182,11 @@ def contract_of(spec: ModelSpec, feed: Feed) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class GuardSet:
-    """Images to guard by: uint8 N×H×W×C, the model's own outputs, and labels by output name.
+    """Samples to guard by: uint8 N×H×W×C or arrays by input name, the model's own outputs, labels.
 
     A label of -1 means there is none; an output without any label is guarded by agreement.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | Sequence[Any]
     reference: Outputs
     labels: dict[str, NDArray[np.int64]]

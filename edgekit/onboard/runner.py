@@ -13,6 +13,7 @@ In an application:
     from runner import load
     model = load()                          # the artifact beside this file
     model("face.jpg")                       # or an array of pixels: {"age": {"label": ...}, ...}
+    model.find("photo.jpg")                 # one such answer for each face, with its "box"
 
 An artifact is a folder with a manifest.json; where none is named it is the runner's own folder.
 It needs Python 3.9, NumPy and one runtime (onnxruntime, ai-edge-litert or tflite-runtime,
@@ -34,6 +35,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -316,7 +318,8 @@ FILLS = 0.8
 CUT_SIDE = 2048
 """A frame is cut out at this many pixels, at most: one wider than its picture stays small."""
 
-_FINDERS: List[Any] = []
+_FINDERS = threading.local()
+"""dlib's detector holds the picture it works on: two threads in one of them end the process."""
 
 
 class NoFace(ValueError):
@@ -373,8 +376,8 @@ def find_faces(picture: Any) -> "List[Box]":
 
 
 def face_finder() -> Any:
-    """Return dlib's detector of upright faces, made at first use. Raises ModuleNotFoundError."""
-    if not _FINDERS:
+    """Return this thread's detector, made at first use. Raises ModuleNotFoundError."""
+    if not hasattr(_FINDERS, "detector"):
         try:
             import dlib
         except ModuleNotFoundError:
@@ -382,8 +385,8 @@ def face_finder() -> Any:
                 "dlib, which finds the faces, is not installed: pip install dlib-bin, "
                 "or say --whole where every picture is one face, cut out"
             ) from None
-        _FINDERS.append(dlib.get_frontal_face_detector())
-    return _FINDERS[0]
+        _FINDERS.detector = dlib.get_frontal_face_detector()
+    return _FINDERS.detector
 
 
 def _around(box: Box, spec: Dict[str, Any]) -> Box:
@@ -1427,13 +1430,40 @@ class Loaded:
             buffer = io.BytesIO()
             save_arrays(buffer, given)
             return self.answer(self.sample(buffer.getvalue()))
-        return self.answer(fitted(given, self.manifest))
+        pixels = np.asarray(given)
+        return self.answer(fitted(given, self.manifest), size=(pixels.shape[1], pixels.shape[0]))
 
-    def answer(self, sample: Any, data: bytes = b"") -> Dict[str, Any]:
+    def find(self, given: Any) -> List[Dict[str, Any]]:
+        """Return the answer to each face in a picture, from left to right; none: an empty list.
+
+        `given` is a path, an encoded file's bytes, or uint8 RGB pixels, height × width × 3. An
+        answer has each output's decision by its name and, as `box`, the face's frame in pixels.
+        Raises ValueError for a model without a subject, ModuleNotFoundError without dlib, else as
+        `decode`.
+        """
+        if not (self.manifest.get("input") or {}).get("subject"):
+            raise ValueError("the model's input has no subject to find: call the model itself")
+        if isinstance(given, (str, os.PathLike)):
+            given = Path(given).read_bytes()
+        if not isinstance(given, (bytes, bytearray, memoryview)):
+            from PIL import Image
+
+            buffer = io.BytesIO()
+            Image.fromarray(np.asarray(given)).save(buffer, "PPM")
+            given = buffer.getvalue()
+        try:
+            found = self.faces(bytes(given))
+        except NoFace:
+            return []
+        return [{"box": frame, **self.answer(pixels)} for frame, pixels in found]
+
+    def answer(
+        self, sample: Any, data: bytes = b"", size: "Optional[tuple[int, int]]" = None
+    ) -> Dict[str, Any]:
         """Return each output's decision on one sample; boxes in the picture that `data` encodes.
 
-        Without `data`, and where no input is an image, boxes are as the network gives them. What
-        an output is read with says nothing for itself.
+        Or in one of `size` (width, height). Without both, and where no input is an image, boxes are
+        as the network gives them. What an output is read with says nothing for itself.
         """
         outputs = self.manifest["outputs"]
         values = self.invoke(feed(sample, self.manifest))
@@ -1441,9 +1471,10 @@ class Loaded:
         found = {o["name"]: decide(read_with(o, named), o) for o in outputs}
         for output in outputs:
             boxes = output.get("boxes")
-            if boxes and data and not self.manifest.get("tensors"):
+            if boxes and (data or size) and not self.manifest.get("tensors"):
                 spec, decision = self.manifest["input"], found[output["name"]] or {}
-                found[output["name"]] = in_picture(decision, output, spec, picture_size(data))
+                whole = size or picture_size(data)
+                found[output["name"]] = in_picture(decision, output, spec, whole)
             for part in (boxes["output"], boxes["classes"]) if boxes else ():
                 found.pop(part, None)
         return found

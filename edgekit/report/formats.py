@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgekit.errors import UserError, did_you_mean
-from edgekit.report.table import Cell, Table
+from edgekit.report.table import Cell, Table, shown_cell
 
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in "\\`*{}[]<>|#~&$!"})
 _LATEX = str.maketrans(
@@ -141,19 +141,6 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise UserError(did_you_mean("format", name, list(FORMATS)))
     return FORMATS[name]
-
-
-def shown_cell(cell: Cell) -> str:
-    """Return a cell as people read it."""
-    if cell is None:
-        return "–"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if isinstance(cell, float):
-        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
-    return cell
 
 
 def _one_line(text: str) -> str:

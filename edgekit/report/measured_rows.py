@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgekit.errors import UserError
 from edgekit.report import cells
 
 if TYPE_CHECKING:
     from edgekit.measurement.comparison import Comparison
     from edgekit.measurement.stats import Interval
+    from edgekit.report.table import Table
     from edgekit.results import Measurement
 
 _REMEDY = "Close other programs and measure again."
@@ -30,6 +32,28 @@ def short_rows(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
     Its speed is how many times as fast it is as its model's reference row.
     """
     return [row for _, row in ranked(measurements)]
+
+
+def table(measurements: Sequence[Measurement]) -> Table:
+    """Return measurements as `edgekit bench` prints them; a notebook shows it as a table.
+
+    Raises UserError for none.
+    """
+    from edgekit.report.table import Table
+
+    if not measurements:
+        raise UserError("there is no measurement to show: edgekit.bench returns some")
+    rows = short_rows(measurements)
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    first = measurements[0]
+    models = dict.fromkeys(m.artifact.model for m in measurements)
+    return Table(
+        name="bench",
+        title=f"{', '.join(models)} on {first.target} ({first.facts.title})",
+        columns=columns,
+        rows=tuple({name: row.get(name) for name in columns} for row in rows),
+        notes=tuple(doubts(measurements)),
+    )
 
 
 def ranked(measurements: Sequence[Measurement]) -> list[tuple[Measurement, dict[str, Any]]]:

@@ -13,10 +13,10 @@ from edgekit.errors import MissingPackage
 from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
 from edgekit.report.columns import SHOWN
-from edgekit.report.formats import Told, shown_cell
+from edgekit.report.formats import Told
 from edgekit.report.record_details import Details, details
 from edgekit.report.records import Saved
-from edgekit.report.table import Cell, Table
+from edgekit.report.table import Cell, Table, shown_cell
 from edgekit.report.theme import DARK, LIGHT
 
 if TYPE_CHECKING:

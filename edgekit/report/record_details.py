@@ -11,8 +11,8 @@ import msgspec
 
 from edgekit.files import sha256
 from edgekit.paths import shelf
-from edgekit.report.formats import shown_cell
 from edgekit.report.records import Saved
+from edgekit.report.table import shown_cell
 from edgekit.results import AnyRecord, Measurement, record_key
 
 _RAW = frozenset({"rounds", "confusion"})

@@ -33,9 +33,40 @@ class Table:
         if self.sources and len(self.sources) != len(self.rows):
             raise ValueError(f"'{self.title}': {len(self.sources)} sources, {len(self.rows)} rows")
 
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it: title, rows and notes, everything escaped."""
+        from html import escape
+
+        align = {c: " style='text-align:right'" if self.is_numeric(c) else "" for c in self.columns}
+        head = "".join(f"<th>{escape(column.replace('_', ' '))}</th>" for column in self.columns)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td{align[c]}>{escape(shown_cell(value))}</td>" for c, value in row.items())
+            + "</tr>"
+            for row in self.rows
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return (
+            f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{f'<ul>{notes}</ul>' if notes else ''}"
+        )
+
     def is_numeric(self, column: str) -> bool:
         """Tell whether a column holds numbers and nothing else, so that it is set flush right."""
         cells = [row[column] for row in self.rows if row[column] is not None]
         return bool(cells) and all(
             isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells
         )
+
+
+def shown_cell(cell: Cell) -> str:
+    """Return a cell as people read it."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.4g}"
+    return cell

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekit.errors import BadTarget
 from edgekit.json_files import Damaged, read_json
-from edgekit.paths import shelf
+from edgekit.paths import cache_folder, shelf
 from edgekit.runtimes.table import Environment
 
 # 1: the first.
@@ -60,19 +60,34 @@ class Lock:
 
 
 def lock_path(debian: str) -> Path:
-    """Return where the lock of a Debian release (`bookworm`) is shipped."""
+    """Return the lock of a Debian release (`bookworm`): the user's own (relock), or ours."""
+    own = own_lock_path(debian)
+    return own if own.is_file() else shipped_lock_path(debian)
+
+
+def own_lock_path(debian: str) -> Path:
+    """Return where the user's own lock of a release is kept."""
+    return cache_folder() / "locks" / f"{debian}.json"
+
+
+def shipped_lock_path(debian: str) -> Path:
+    """Return where the lock of a release is shipped."""
     return shelf("targets") / "locks" / f"{debian}.json"
 
 
-def shipped_locks() -> tuple[Lock, ...]:
-    """Return every lock that ships with edgekit, by the name of its Debian release."""
-    return tuple(map(read_lock, sorted((shelf("targets") / "locks").glob("*.json"))))
+def known_locks() -> tuple[Lock, ...]:
+    """Return the lock in use of every release that edgekit ships one for, by the release's name."""
+    shipped = sorted((shelf("targets") / "locks").glob("*.json"))
+    return tuple(read_lock(lock_path(path.stem)) for path in shipped)
 
 
 def read_lock(path: Path) -> Lock:
     """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
     if not path.is_file():
-        raise BadTarget(f"no lock at {path}: no board of that system can be emulated")
+        raise BadTarget(
+            f"no lock at {path}: no board of that system can be emulated before "
+            "edgekit device relock BOARD"
+        )
     try:
         lock = read_json(path, Lock)
     except Damaged as error:

@@ -18,6 +18,15 @@ from edgekit.runtimes.locks import Lock, Wheel
 from edgekit.runtimes.platforms import ARCHITECTURE, platforms
 from edgekit.runtimes.table import Environment
 
+PIP = Wheel(
+    "pip",
+    "25.3",
+    "pip-25.3-py3-none-any.whl",
+    "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd",
+    1_778_622,
+)
+"""What installs on boards; the last that runs on all their Pythons, 3.9 on."""
+
 
 def fetch(lock: Lock, into: Path) -> None:
     """Put every wheel of `lock` into `into`; those already there, and whole, stay.
@@ -37,9 +46,20 @@ def fetch(lock: Lock, into: Path) -> None:
     for place in sorted({wheel.place for wheel in missing}):
         requirements = into / f"{place}.txt"
         requirements.write_text("".join(w.requirement for w in missing if w.place == place))
-        _download(
-            ["--require-hashes", "--requirement", str(requirements)], lock.python, lock.glibc, into
-        )
+        try:
+            _download(
+                ["--require-hashes", "--requirement", str(requirements)],
+                lock.python,
+                lock.glibc,
+                into,
+            )
+        except DeviceError as error:
+            if "No matching distribution" not in str(error):
+                raise
+            raise DeviceError(
+                f"{error}: where your package index has this wheel no more, lock those that it "
+                "has by edgekit device relock BOARD"
+            ) from None
     for wheel in missing:
         if not (into / wheel.file).is_file() or sha256(into / wheel.file) != wheel.sha256:
             raise DeviceError(f"{wheel.file} did not arrive as locked: run the install again")
@@ -80,12 +100,9 @@ def fetch_newest(
 
 
 def pip_wheel(python: str, glibc: str, into: Path) -> Path:
-    """Return pip's own wheel, the newest for a board's Python; one in `into` already serves."""
-    there = sorted(into.glob("pip-*-py3-none-any.whl"))
-    if there:
-        return there[-1]
-    (wheel,) = fetch_newest(("pip",), "main", python, glibc, into)
-    return into / wheel.file
+    """Return pip's own wheel, to the byte that edgekit was tested with, fetched where missing."""
+    fetch(Lock("", python, glibc, (), (PIP,)), into)
+    return into / PIP.file
 
 
 def unpack(wheel: Path, folder: Path) -> None:

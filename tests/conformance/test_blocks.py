@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from block_models import BLOCKS
@@ -54,9 +55,9 @@ def made(backend: str, blocks: tuple[str, ...], pictures: Path) -> dict[tuple[st
     return {(row["block"], row["precision"]): row["fault"] for row in rows}
 
 
-def cases(blocks: tuple[str, ...]) -> list[object]:
+def cases(blocks: tuple[str, ...]) -> list[Any]:
     """Return a case a backend, block and precision; known gaps are expected to fail, strictly."""
-    found = []
+    found: list[Any] = []
     for backend, precisions in BUILT.items():
         for block in blocks:
             for precision in precisions if (backend, block) not in UNTRIED else ():

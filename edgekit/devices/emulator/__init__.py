@@ -9,7 +9,7 @@
     crash.py         an illegal instruction, named
     counting.py      exact instructions per inference, by plugin.c in the emulator
     wheel_check.py   which locked and given wheels fit it, and which died there
-    relock.py        writes the locks anew, for maintainers
+    relock.py        writes locks anew: the user's own, or for maintainers ours
 
 The locks and wheels themselves are in `runtimes/`; what an emulated board proves of an artifact
 is in `emulation/`.

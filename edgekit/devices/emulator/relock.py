@@ -1,4 +1,4 @@
-"""Writes the systems' locks anew, for maintainers.
+"""Writes a system's lock anew: the user's own (`edgekit device relock`), or for maintainers ours.
 
     python -m edgekit.devices.emulator.relock [SYSTEM ...]
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from edgekit.errors import BadTarget
 from edgekit.files import write_whole
-from edgekit.runtimes.locks import Lock, lock_path
+from edgekit.runtimes.locks import Lock, shipped_lock_path
 from edgekit.runtimes.table import SUPPORT, requirements
 from edgekit.runtimes.wheels import resolve
-from edgekit.targets import load_system, system_names
+from edgekit.targets import Software, load_system, system_names
 
 PACKAGES = (
     "base-files",
@@ -46,16 +46,17 @@ CHANGED = {"trixie": {"libreadline8": ("libreadline8t64",), "libssl3": ("libssl3
 """What a release has instead of some of them."""
 
 
-def relock(name: str) -> Path:
-    """Resolve a system's wheels as of today and write its lock; returns the lock's path.
+def relock(system: Software, path: Path) -> Lock:
+    """Resolve a system's wheels as of today and write their names and hashes to `path`.
 
-    Raises BadTarget for a system that does not say what it is.
+    pip fetches them from the user's own index, each once; from then on the lock holds every
+    install to these bytes. Raises BadTarget for a system that does not say what it is, DeviceError
+    where pip finds none that fits.
     """
     import msgspec
 
-    system = load_system(name)
     if not (system.debian and system.python and system.glibc and system.runtimes):
-        raise BadTarget(f"the system {name} lacks its debian, python, glibc or runtimes")
+        raise BadTarget("the board's system lacks its debian, python, glibc or runtimes")
     debian, python, glibc = system.debian.value, system.python.value, system.glibc.value
     with tempfile.TemporaryDirectory() as folder:
         wheels = [
@@ -71,11 +72,12 @@ def relock(name: str) -> Path:
         for actual in changed.get(package, (package,))
     )
     lock = Lock(debian, python, glibc, tuple(packages), tuple(wheels))
-    path = lock_path(debian)
     write_whole(path, msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
-    return path
+    return lock
 
 
 if __name__ == "__main__":
     for system_name in sys.argv[1:] or system_names():
-        print(relock(system_name))
+        place = shipped_lock_path(system_name)
+        relock(load_system(system_name), place)
+        print(place)

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import DeviceError, UserError, did_you_mean
 from edgekit.runtimes import wheels
-from edgekit.runtimes.locks import Lock, Wheel, shipped_locks
+from edgekit.runtimes.locks import Lock, Wheel, known_locks
 from edgekit.runtimes.platforms import ARCHITECTURES
 from edgekit.runtimes.table import SUPPORT, Environment, deployed, requirements
 from edgekit.runtimes.wheel_fit import fit
@@ -55,7 +55,7 @@ def lock_for(found: Interpreter, facts: DeviceFacts, target: Target | None) -> L
     known = [target] if target else [load_target(name) for name in own_names()]
     if not any(profile.emulation and not matches(profile, facts) for profile in known):
         return None
-    for lock in shipped_locks():
+    for lock in known_locks():
         if all(fit(wheel.file, found.version, found.glibc).fits for wheel in lock.wheels):
             return lock
     return None

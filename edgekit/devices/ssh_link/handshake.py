@@ -51,7 +51,10 @@ async def handshake(address: Address, timeout: float) -> asyncssh.SSHClientConne
     client = _Client()
     try:
         return await asyncssh.connect(
-            **where, options=options, known_hosts=known, client_factory=lambda: client
+            **where,
+            options=options,
+            known_hosts=lambda host, addr, port: _matches(known, host, addr, port),
+            client_factory=lambda: client,
         )
     except asyncssh.HostKeyNotVerifiable as error:
         if "revoked" in str(error):
@@ -76,6 +79,23 @@ async def handshake(address: Address, timeout: float) -> asyncssh.SSHClientConne
             f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and accept it with ssh "
             f"{address.arguments}"
         ) from None
+
+
+def _matches(known: _Known, host: str, addr: str, port: int | None) -> tuple[object, ...]:
+    """Return what known_hosts says of a host, as asyncssh has it, with all revoked keys.
+
+    asyncssh forgets those revoked for `[host]:port` where no other line is for that port.
+    """
+    found = asyncssh.match_known_hosts(known, host, addr, port)
+    texts = (Path(name).read_text(errors="replace") for name in known if isinstance(name, str))
+    marked = (line.split(None, 1) for text in texts for line in text.splitlines())
+    lines = "\n".join(words[1] for words in marked if words[:1] == ["@revoked"] and words[1:])
+    revoked = [
+        key
+        for place in (port, None)
+        for key in asyncssh.match_known_hosts(lines.encode(), host, addr, place)[0]
+    ]
+    return (*found[:2], [*found[2], *revoked], *found[3:])
 
 
 def _known_hosts(options: asyncssh.SSHClientConnectionOptions) -> _Known:

@@ -21,6 +21,7 @@ from edgekit.latency_model.executed.coefficients import Constants, in_order, loa
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed, why_not
 from edgekit.latency_model.operators import workload_of
+from edgekit.targets import load_target
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -75,6 +76,8 @@ class ExecutedPredictor:
             doubts.append(f"no such row has {setting.threads} threads")
             half *= THREADS_FACTOR
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
+        if foreign := _another_chip(board.board, setting):
+            known += f"; what memory costs is {foreign}'s"
         if off is not None:
             known += f"; left out, {key} rows were missed by {board.mape[key]:.0%}"
         return Prediction(
@@ -117,6 +120,12 @@ class ExecutedPredictor:
         raise UserError(
             f"{setting.target.name}: the executed predictor knows only {cores}; use analytic"
         )
+
+
+def _another_chip(board: str, setting: Setting) -> str:
+    """Return the chip that the constants are of, where the target has another of that core."""
+    of, its = load_target(board).hardware.soc, setting.target.hardware.soc
+    return of.value if of and its and of.value != its.value else ""
 
 
 def open_predictor(path: Path | None = None) -> ExecutedPredictor:

@@ -1,0 +1,135 @@
+"""int8 holds on an x86 CPU with VNNI and on one without it: its artifacts answer the same on both.
+
+Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there;
+edgekit builds weights of 7 bits (backends/openvino.py, backends/onnx.py), which cannot. oneDNN,
+under OpenVINO, can be held to a smaller instruction set, so one machine shows both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import run_cli
+from PIL import Image
+
+HERE = Path(__file__).parent
+NONE: dict[str, str] = {}
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+
+RUN = """
+import json, sys
+import numpy as np, openvino as ov
+from edgekit.onboard.runner import openvino_settings
+path, images, eight_bits = sys.argv[1], np.load(sys.argv[2]), sys.argv[3] == "8"
+model = ov.Core().read_model(path)
+weights = {}
+for op in model.get_ordered_ops():
+    if op.get_type_name() == "Constant" and op.get_element_type() == ov.Type.i8:
+        value = op.get_data()
+        if value.ndim < 2:
+            continue
+        weights[op.get_friendly_name()] = [list(value.shape), int(abs(value.astype(int)).max())]
+        if eight_bits:
+            twin = ov.op.Constant(np.clip(value.astype(int) * 2, -127, 127).astype(np.int8))
+            for port in op.output(0).get_target_inputs():
+                port.replace_source_output(twin.output(0))
+settings = {**openvino_settings(1), "PERF_COUNT": "YES"}
+compiled = ov.Core().compile_model(model, "CPU", settings)
+request = compiled.create_infer_request()
+rows = []
+for image in images:
+    request.infer([image[None]])
+    rows.append([request.get_tensor(port).data.ravel().tolist() for port in compiled.outputs])
+kernels = sorted({p.exec_type for p in request.profiling_info if p.node_type in LAYERS})
+print(json.dumps({"rows": rows, "kernels": kernels, "weights": weights}))
+""".replace("LAYERS", repr(LAYERS))
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures from black to white, for which sums of products grow largest."""
+    folder = tmp_path_factory.mktemp("bright")
+    draw = np.random.default_rng(5)
+    for number in range(12):
+        low = 20 * number
+        pixels = draw.integers(low, low + 36, (32, 48, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    Image.fromarray(np.full((32, 48, 3), 255, np.uint8)).save(folder / "white.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pixels(bright: Path) -> Path:
+    path = bright.parent / f"{bright.name}.npy"
+    np.save(path, np.stack([np.asarray(Image.open(p)) for p in sorted(bright.iterdir())]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifacts(bright: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("saturating") / "out"
+    kinds = ("--backend", "openvino", "--precision", "int8")
+    images = ("--calibration", bright, "--images", bright)
+    done = run_cli("convert", "fault_models:saturating", *kinds, *images, "-o", out, cwd=HERE)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def run(
+    model: Path, pixels: Path, *, bits: int = 7, environment: dict[str, str] = NONE
+) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, model, pixels, str(bits)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def furthest(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Return the largest difference of two runs, as a share of the output's largest value."""
+    pairs = zip(zip(*one["rows"], strict=True), zip(*other["rows"], strict=True), strict=True)
+    shares = []
+    for mine, theirs in pairs:  # output by output, all images of it
+        x, y = np.array(mine), np.array(theirs)
+        shares.append(float(abs(x - y).max() / abs(x).max()))
+    return max(shares)
+
+
+@pytest.mark.slow
+def test_openvino_int8_answers_the_same_with_and_without_vnni(
+    artifacts: Path, pixels: Path
+) -> None:
+    if not re.search("vnni", Path("/proc/cpuinfo").read_text()):
+        pytest.skip("this CPU has no VNNI: every other test here runs without it")
+    model = artifacts / "openvino-int8" / "model.xml"
+    here, older = run(model, pixels), run(model, pixels, environment=AVX2)
+    assert any("avx2" in kernel for kernel in older["kernels"])
+    assert not any("avx512" in kernel or "vnni" in kernel for kernel in older["kernels"])
+    assert here["kernels"] != older["kernels"]
+    assert furthest(here, older) < 1e-4
+    # What the 7 bits are for: the same network with weights of 8 bits overflows without VNNI.
+    assert furthest(run(model, pixels, bits=8), run(model, pixels, bits=8, environment=AVX2)) > 0.1
+
+
+@pytest.mark.slow
+def test_openvino_int8_weights_overflow_16_bits_nowhere(artifacts: Path, pixels: Path) -> None:
+    """2 × 255 × 64 fits; a depthwise layer adds nothing in 16 bits and may have 8 bits."""
+    weights = run(artifacts / "openvino-int8" / "model.xml", pixels)["weights"].values()
+    depthwise = [most for shape, most in weights if len(shape) == 5 and shape[1:3] == [1, 1]]
+    assert len(weights) == 7
+    assert len(depthwise) == 1
+    others = [most for shape, most in weights if len(shape) != 5 or shape[1:3] != [1, 1]]
+    assert max(others) <= 64
