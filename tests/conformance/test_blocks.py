@@ -21,8 +21,18 @@ BUILT = {
 }
 QUICK = ("silu", "depthwise", "pixel_shuffle")
 """The blocks of `make test`; the others take minutes."""
-GAPS: dict[tuple[str, str, str], str] = {}
+GAPS: dict[tuple[str, str, str], str] = {
+    ("onnx", "attention", "int8"): "int8 attention scores: 0.43 of the spread off, 0.2 allowed",
+    ("openvino", "attention", "int8"): "int8 attention scores: 1.0 of the spread off, 0.2 allowed",
+    ("openvino", "gru", "int8"): "one unit is 0.28 of its spread off, 0.2 allowed",
+    ("openvino", "layer_norm", "int8"): "one channel is 0.36 of its spread off, 0.2 allowed",
+    ("ncnn", "attention", "fp32"): "pnnx keeps the batch in the output: (1, 24, 16)",
+    ("ncnn", "attention", "int8"): "pnnx keeps the batch in the output: (1, 24, 16)",
+    ("tflite", "squeeze_excite", "int8"): "XNNPACK refuses a node: failed to prepare",
+}
 """What a backend does not compute, by backend, block and precision, with what was seen."""
+UNTRIED = {("tflite", block) for block in ("lstm", "gru", "attention", "layer_norm")}
+"""What nobody has run yet: no claim is made of it."""
 
 Case = tuple[str, str, str]
 
@@ -50,7 +60,7 @@ def cases(blocks: tuple[str, ...]) -> list[Any]:
     found: list[Any] = []
     for backend, precisions in BUILT.items():
         for block in blocks:
-            for precision in precisions:
+            for precision in precisions if (backend, block) not in UNTRIED else ():
                 case = (backend, block, precision)
                 gap = GAPS.get(case)
                 marks = [pytest.mark.xfail(strict=True, reason=gap)] if gap else []
