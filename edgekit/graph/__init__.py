@@ -115,7 +115,7 @@ class ExportedGraph:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         names = [output.name for output in self.spec.outputs]
-        samples: Sequence[Any] = arrays.get("pixels", ())  # type: ignore[assignment]
+        samples: Any = arrays.get("pixels")
         if self.spec.tensors:
             columns = {name: arrays[f"sample:{name}"] for name in self.spec.names}
             count = len(arrays[f"output:{names[0]}"])
@@ -187,6 +187,6 @@ class GuardSet:
     A label of -1 means there is none; an output without any label is guarded by agreement.
     """
 
-    pixels: Sequence[Any]
+    pixels: Any
     reference: Outputs
     labels: dict[str, NDArray[np.int64]]
