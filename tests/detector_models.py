@@ -19,6 +19,8 @@ COLOURS = {"red": (230, 20, 20), "blue": (20, 20, 230)}
 class Spots(nn.Module):
     """Looks at cells of 8 × 8 pixels; a cell's box is square and larger where it is brighter."""
 
+    centres: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.look = nn.Conv2d(3, 2, 8, 8)
