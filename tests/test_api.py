@@ -100,6 +100,8 @@ def test_options_and_parameters_have_the_same_defaults(command: str, function: s
     ours = _defaults(getattr(edgekit, function))
     shown_only = {
         "as_json", "quiet", "wide", "gate", "max_increase", "write_baseline", "inventory", "group",
+        "annotate",
+        "save",
     }  # fmt: skip
     assert set(typed) - shown_only == set(ours) - {"say", "command"}
     plural = {"backends": None, "precisions": None, "cores": ""}
