@@ -310,6 +310,38 @@ def test_an_application_finds_the_faces_of_a_frame(converted: Path, photos: Path
     assert model.find(np.asarray(picture_of("chelsea"))) == []
 
 
+# Views
+
+
+def test_a_found_face_is_looked_at_in_several_frames_the_plain_one_first() -> None:
+    data = encode(astronaut())
+    ((frame, seen),) = runner.decode_views(data, ASKED)
+    ((same, plain),) = runner.decode_faces(data, ASKED)
+    assert frame == same and len(seen) == len(runner.VIEWS) == 5
+    np.testing.assert_array_equal(seen[0], plain)
+    assert all(view.shape == plain.shape for view in seen)
+    mirrored = abs(seen[4][:, ::-1].astype(int) - plain).mean()
+    assert 0 < mirrored < abs(seen[4].astype(int) - plain).mean(), "the last view is mirrored"
+
+
+def test_views_are_answered_by_the_mean_and_boxes_by_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "feed", lambda sample, manifest: sample)
+    loaded = object.__new__(runner.Loaded)
+    output = {"name": "x", "kind": "classification", "labels": ["a", "b"], "scores": "logits"}
+    loaded.manifest = {"outputs": [output]}
+    loaded.invoke = lambda view: [np.array([view], np.float32)]
+    views = [[0.0, 0.1], [3.0, 0.0], [0.0, 1.0]]
+    assert loaded.answer(views[0])["x"]["label"] == "b"
+    answer = loaded.answer_views(views)["x"]
+    assert answer["label"] == "a"
+    assert answer["confidence"] == pytest.approx(1 / (1 + np.exp(1.1 / 3 - 1)), abs=1e-4)
+    output["kind"] = "segmentation"
+    monkeypatch.setattr(runner, "decide", lambda value, output: value.tolist())
+    assert loaded.answer_views(views)["x"] == [pytest.approx([0.0, 0.1])]
+
+
 # What is drawn
 
 
