@@ -75,7 +75,7 @@ def test_the_board_takes_proves_and_serves_the_bundle(
     assert (proven["count"], proven["runtime"]) == (8, "onnxruntime")
     measured = ask("latency", limit_ms=60_000.0)
     assert 0 < measured["p90_ms"] <= measured["limit_ms"] == 250.0
-    assert ask("switch") == {"active": version, "before": None}
+    assert ask("switch") == {"active": version, "before": None, "service": None}
     ask("prune", keep=2)
     talk.close()
     current = tmp_path / ".edgekit" / "apps" / "small" / "current"
