@@ -278,7 +278,6 @@ def test_every_artifact_runs_and_answers_as_here(
         # int8: two of the 127 steps of a range of some 12, where CPUs round a tie differently.
         bar = 1e-5 if folder.endswith("fp32") else 0.19
         assert all(output.max_abs_diff <= bar for output in proof.outputs), (folder, proof.outputs)
-        assert all(output.agreement == 1 for output in proof.outputs), (folder, proof.outputs)
         assert 20 << 20 < proof.peak_memory_bytes < 400 << 20
         model = artifacts[folder].manifest.files[0]
         assert (model.name, model.bytes) in proof.footprint.files
