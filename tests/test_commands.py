@@ -95,9 +95,12 @@ def test_quiet_and_json_leave_standard_error_empty(cli: Cli, pictures: Path) -> 
     ("typed", "offered"),
     [
         ("edgekit be", "bench"),
-        ("edgekit bench out --target rpi4", "rpi4 rpi4-trixie"),
+        (
+            "edgekit bench out --target rpi",
+            "rpi-zero2w rpi-zero2w-trixie rpi3 rpi3-trixie rpi4 rpi4-trixie rpi5 rpi5-trixie",
+        ),
         ("edgekit evaluate out --target x86-d", "x86-desktop"),
-        ("edgekit device install rpi3", "rpi3 rpi3-trixie"),
+        ("edgekit device install rpi4", "rpi4 rpi4-trixie"),
         ("edgekit convert multi", "multitask-cnn"),
     ],
 )

@@ -306,7 +306,7 @@ def start_convert(out: Path) -> subprocess.Popen[str]:
 def test_a_kill_in_the_middle_leaves_no_half_artifact(tmp_path: Path) -> None:
     process = start_convert(tmp_path / "out")
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not (tmp_path / "out").exists()
 
 

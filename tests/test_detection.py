@@ -373,6 +373,7 @@ def test_a_detector_is_proven_and_finds_what_is_there(
             with Image.open(drawn) as picture, Image.open(image) as original:
                 assert picture.width * original.height == picture.height * original.width
                 pixels = np.asarray(original.convert("RGB"))
+                assert picture.tobytes() != original.resize(picture.size).tobytes()
             model = runner.load(artifact.folder)
             assert model(pixels) == model(image), "boxes of an array are in its own pixels"
 

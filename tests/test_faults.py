@@ -207,8 +207,9 @@ def test_a_confidence_is_the_networks_own_probability(
     from edgekit.data.images import decode_image
     from edgekit.graph.contract import reference_input
 
-    pixels = torch.from_numpy(decode_image(picture.read_bytes(), fault_models.INPUT))[None]
-    truth = fault_models.Softmax().eval()(reference_input(pixels, fault_models.INPUT))
+    pixels = torch.tensor(decode_image(picture.read_bytes(), fault_models.INPUT))[None]
+    with torch.no_grad():
+        truth = fault_models.Softmax().eval()(reference_input(pixels, fault_models.INPUT))
     found = json.dumps(answer)
     assert f"{float(truth.max()):.4f}"[:5] in found, (truth, answer)
 

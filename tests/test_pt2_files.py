@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -41,13 +42,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Touches:
-    """Unpickled, it makes the file `ran`."""
+    """Unpickled, it makes the folder `ran`."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (open, (str(self.place), "w"))
+        return (os.mkdir, (str(self.place),))
 
 
 def changed(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes]]) -> Path:

@@ -140,7 +140,8 @@ def test_a_field_in_an_inline_table_is_on_the_line_of_its_key(tmp_path: Path) ->
         "\ninput = {height = 8, width = 8}\noutputs = [{name = 'a'}, {name = 'b', lables = []}]\n"
     )
     assert complaint(written(tmp_path, text)).startswith(
-        ", line 3: unknown field 'outputs[1].lables': did you mean outputs[1].labels"
+        ", line 3: unknown field 'outputs[1].lables': did you mean "
+        "outputs[1].labels or outputs[1].boxes?"
     )
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from edgekit import zoo
-from edgekit.data.sample_images import sample_photograph
+from edgekit.data.images import decode_image
+from edgekit.data.sample_images import sample_images, sample_photograph
 from edgekit.errors import BadModel
 from edgekit.onboard.runner import decode_views
 from edgekit.training.augment import normalise, plain
@@ -248,17 +249,34 @@ def test_counting_leaves_the_network_as_it_was() -> None:
     assert all(weight.requires_grad for weight in network.parameters())
 
 
-def test_the_shipped_network_answers_the_sample_photograph_right() -> None:
+def shipped_answer(views: list[np.ndarray]) -> tuple[str, str]:
+    """Return the shipped network's age and gender, by the mean of what it says of the views."""
     spec, weights = zoo.spec(*SMALL), zoo.weights_path(*SMALL)
     assert weights is not None and spec.input is not None
     network = zoo.build(*SMALL).eval()
     load_weights(network, weights)
-    told = msgspec.to_builtins(spec.image)
-    ((_, views),) = decode_views(sample_photograph().read_bytes(), told)
     pixels = torch.from_numpy(np.stack(views))
     with torch.no_grad():
-        age, gender = network(normalise(plain(pixels, spec.image), spec.image))
-    ages, genders = (output.labels for output in spec.outputs)
-    # Eileen Collins, born in 1956, in a portrait of the early nineties; as `predict` answers it.
-    assert ages[age.mean(0).argmax()] in {"25-32", "38-43"}
-    assert genders[gender.mean(0).argmax()] == "female"
+        scores = network(normalise(plain(pixels, spec.image), spec.image))
+    age, gender = (
+        output.labels[each.mean(0).argmax()]
+        for output, each in zip(spec.outputs, scores, strict=True)
+    )
+    return age, gender
+
+
+# Eileen Collins, born in 1956, in a portrait of the early nineties.
+
+
+def test_the_shipped_network_answers_the_sample_photograph_right() -> None:
+    told = msgspec.to_builtins(zoo.spec(*SMALL).image)
+    ((_, views),) = decode_views(sample_photograph().read_bytes(), told)
+    age, gender = shipped_answer(views)
+    assert age in {"25-32", "38-43"} and gender == "female"
+
+
+@pytest.mark.xfail(strict=True, reason="these weights answer one crop of the sample with 48-53")
+def test_the_shipped_network_answers_the_sample_face_right() -> None:
+    faces = sample_images()
+    age, gender = shipped_answer([decode_image(faces.read(faces.names[0]), zoo.spec(*SMALL).image)])
+    assert age in {"25-32", "38-43"} and gender == "female"
