@@ -124,7 +124,7 @@ def judge(
     records = compare_outputs(ours, reference, outputs)
     sorted_parts = {part for output in outputs if output.sorted for part in output.parts}
     parts = {part for output in outputs for part in output.parts}
-    apart = parts if precision == "int8" else sorted_parts
+    apart = parts if case.precision == "int8" else sorted_parts
     judged = [
         _finite(record, ours[output.name], output) or _Judged(record, "")
         if output.name in apart
