@@ -75,20 +75,18 @@ def convert(
     """Convert one trained model into artifacts under `output`, each compared with it on images.
 
     `source` is a zoo name, a checkpoint, a `.pt2`, an `.onnx`, `package.module:factory` or a
-    library's network (`timm:NAME`), whose weights are fetched with `download` alone;
-    `spec` a TOML file that says what its input and outputs mean; `part` names one of several
-    networks in a checkpoint. A `.pt2` that could run code when
-    it is opened is refused unless you `trust` its maker. `calibration` is a folder or zip
-    of images for int8, `images` are those that prove parity. `min_agreement` is a share, 0 to 1;
-    `max_drop`, in percentage points, guards int8 on the data `guard`. With `find_subject` images
-    are photographs, of which the largest face is taken. Each artifact that failed is a row with its
-    error.
+    library's network (`timm:NAME`), whose weights are fetched with `download` alone; `spec` a TOML
+    file that says what its input and outputs mean; `part` names one of several networks in a
+    checkpoint. A `.pt2` that could run code when it is opened is refused unless you `trust` its
+    maker. `calibration` is a folder or zip of images for int8, `images` are those that prove
+    parity. `min_agreement` is a share, 0 to 1; `max_drop`, in percentage points, guards int8 on the
+    data `guard`. With `find_subject` images are photographs, of which the largest face is taken.
+    Each artifact that failed is a row with its error.
 
     With a `target` what that board can run is built, and run there too: on its emulated CPU, or on
     the `device` (ssh://user@host); `best` chooses the fastest that loses at most `max_drop` points
     of accuracy on the labels of `guard` (0.5 where none are said), or of decisions equal to the
-    model's where there are no labels (2).
-    Without a target BACKENDS are built in fp32 and int8.
+    model's where there are no labels (2). Without a target BACKENDS are built in fp32 and int8.
 
     Raises UserError for bad input, before anything is written, and EdgekitError where nothing could
     be made.

@@ -85,11 +85,11 @@ class OutputParity:
     Distances are absolute, in the output's own unit. `agreement` is the share of images with the
     same decision, 0 to 1, or None for an output that makes none; `ties` counts the changed ones
     whose classes the model itself nearly ties, which do not count against int8; None where that was
-    not asked. `equal` is the share of equal
-    values of an output of integers or booleans. `relative` is the root mean square of a plain
-    tensor's difference as a share of its own spread, of the worst slice along any axis. `allowed`
-    is the largest `max_abs_diff` that would have passed, where that was judged. `score` is the
-    value of `metric`, for kinds that are judged by one (cosine, PSNR, ...).
+    not asked. `equal` is the share of equal values of an output of integers or booleans.
+    `relative` is the root mean square of a plain tensor's difference as a share of its own spread,
+    of the worst slice along any axis. `allowed` is the largest `max_abs_diff` that would have
+    passed, where that was judged. `score` is the value of `metric`, for kinds that are judged by
+    one (cosine, PSNR, ...).
     """
 
     name: str

@@ -541,11 +541,16 @@ def fitted(pixels: Any, manifest: Dict[str, Any]) -> Array:
         )
     if array.shape[:2] == (spec["height"], spec["width"]):
         return np.ascontiguousarray(array)
+    return decode_for(_as_file(array[..., 0] if grey else array), spec)
+
+
+def _as_file(pixels: Array) -> bytes:
+    """Return pixels as an image file, without loss, for what reads only files."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(array[..., 0] if grey else array).save(buffer, "PPM")
-    return decode_for(buffer.getvalue(), spec)
+    Image.fromarray(pixels).save(buffer, "PPM")
+    return buffer.getvalue()
 
 
 def feed(sample: Any, manifest: Dict[str, Any]) -> Any:
@@ -736,8 +741,7 @@ def read_with(output: Dict[str, Any], values: "Dict[str, Array]") -> Array:
         boxes = _rows(np.asarray(values[spec["output"]], np.float32), 4)
         scores = _rows(own, 1 if final else labels)
     else:
-        extra = {"final": 2, "scores": labels, "objectness": 1 + labels}[spec["row"]]
-        rows = _rows(own, 4 + extra)
+        rows = _rows(own, 4 + _row_width(output))
         boxes, scores = rows[..., :4], rows[..., 4:]
     if final:
         if spec["classes"]:
@@ -752,6 +756,12 @@ def read_with(output: Dict[str, Any], values: "Dict[str, Array]") -> Array:
         if spec["row"] == "objectness":
             scores = scores[..., 1:] * scores[..., :1]
     return np.concatenate([_corners(boxes, spec["format"]), scores], -1)
+
+
+def _row_width(output: Dict[str, Any]) -> int:
+    """Return how many numbers a detection's row has beside the box."""
+    labels = len(output["labels"])
+    return {"final": 2, "scores": labels, "objectness": 1 + labels}[output["boxes"]["row"]]
 
 
 def _rows(values: Array, width: int) -> Array:
@@ -1286,8 +1296,7 @@ def load_null(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
         o["name"]: (1, len(o["labels"]) if o["kind"] in scored else 1) for o in outputs
     }
     for output in (o for o in outputs if o.get("boxes")):
-        boxes, labels = output["boxes"], len(output["labels"])
-        row = {"final": 2, "scores": labels, "objectness": 1 + labels}[boxes["row"]]
+        boxes, row = output["boxes"], _row_width(output)
         shapes[output["name"]] = (1, 1, row if boxes["output"] else 4 + row)
         if boxes["output"]:
             shapes[boxes["output"]] = (1, 1, 4)
@@ -1481,11 +1490,7 @@ class Loaded:
         if isinstance(given, (str, os.PathLike)):
             given = Path(given).read_bytes()
         if not isinstance(given, (bytes, bytearray, memoryview)):
-            from PIL import Image
-
-            buffer = io.BytesIO()
-            Image.fromarray(np.asarray(given)).save(buffer, "PPM")
-            given = buffer.getvalue()
+            given = _as_file(np.asarray(given))
         try:
             found = self.faces(bytes(given))
         except NoFace:
