@@ -18,8 +18,10 @@ _PARTS = (
     ("unfinished", "finished parts of an evaluate that was interrupted", "answers", True),
     ("executed", "times of emulated runs, for predict-latency", "numbers", True),
     ("sample-images-*", "the pictures that are used where you give none", "sample pictures", True),
+    ("sample-photograph", "the photograph that the demo answers", "a sample picture", True),
     ("logs", "logs of runs and of unexpected errors", "commands and messages", True),
     ("virtual", "the emulated boards: Debian's system and the ARM runtimes", "programs", False),
+    ("locks", "your own locks of boards' runtimes, of `edgekit device relock`", "hashes", False),
     ("weights", "weights that `edgekit weights` trained here (hours of work)", "weights", False),
 )
 """Its folders' names, what they are for, what they hold, and whether `clear` takes them unasked."""

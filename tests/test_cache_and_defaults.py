@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_the_cache_is_shown_with_sizes_and_where_faces_lie(cache: Path) -> None:
     assert "faces" in rows[0]["holds"] and "not known" in rows[3]["what"]
     said = cli(cache, "cache", "show")
     assert "8 kB" in said and "faces too" in said
+
+
+def test_every_part_that_the_code_makes_is_known(cache: Path) -> None:
+    code = [path.read_text() for path in Path(edgekit.__file__).parent.rglob("*.py")]
+    made = {name for text in code for name in re.findall(r'cache_folder\(\) / "([^"]+)"', text)}
+    assert {"decoded", "locks", "logs", "sample-photograph", "virtual", "weights"} <= made
+    for name in made:
+        (cache / name).mkdir(exist_ok=True)
+    rows = json.loads(cli(cache, "cache", "show", "--json"))["rows"]
+    assert {row["name"] for row in rows} == made | {"newer"}
+    assert [row["name"] for row in rows if row["holds"] == "unknown"] == ["newer"]
 
 
 def test_clear_keeps_what_is_costly_unless_it_is_named(cache: Path) -> None:
