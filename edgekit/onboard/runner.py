@@ -335,8 +335,8 @@ VIEWS = (
 )
 """How a face that was found is looked at: its frame scaled, moved right and down by shares of its
 side, mirrored. What finds it draws the frame some 10 % larger or smaller from one picture to the
-next, and the answer to one frame hangs on that. Chosen by habit, then held to 573 faces pasted into
-photographs (docs/faces.md)."""
+next, and the answer to one frame hangs on that. One of four sets that were tried on 573 faces
+pasted into photographs (docs/faces.md)."""
 
 
 def decode_faces(data: bytes, spec: Dict[str, Any], cut: bool = True) -> "List[tuple[Box, Array]]":
