@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import msgspec
@@ -83,8 +84,8 @@ def test_a_temperature_changes_confidence_and_no_decision(scores: str) -> None:
     plain = runner.decide(values, {**output, "scores": scores})
     cool = runner.decide(values, {**output, "scores": scores, "temperature": 0.5})
     assert plain and cool and plain["label"] == cool["label"] == "cat"
-    assert plain["confidence"] == pytest.approx(np.e**2 / (np.e**2 + np.e + 1))
-    assert cool["confidence"] == pytest.approx(np.e**4 / (np.e**4 + np.e**2 + 1))
+    assert plain["confidence"] == pytest.approx(math.e**2 / (math.e**2 + math.e + 1))
+    assert cool["confidence"] == pytest.approx(math.e**4 / (math.e**4 + math.e**2 + 1))
 
 
 def test_a_spec_refuses_a_temperature_that_cannot_be() -> None:
