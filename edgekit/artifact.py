@@ -175,10 +175,15 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """The identity of this artifact: the hash of all its files' hashes."""
+        """The identity of this artifact: the hash of all its files' hashes.
+
+        What computes in half precision may be the files of a float32 artifact, and is another.
+        """
         import hashlib
 
+        precision = self.manifest.precision
         parts = "".join(file.sha256 for file in self.manifest.files)
+        parts += precision if grain(precision) == "half" else ""
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from edgekit.artifact import (
     MANIFEST,
+    PRECISIONS,
     Artifact,
     Manifest,
     OutputParity,
@@ -75,6 +77,16 @@ def test_the_manifest_holds_defaults_too(artifact: Artifact) -> None:
     written = json.loads((artifact.folder / MANIFEST).read_text())
     assert written["input"]["colour"] == "RGB"
     assert written["input"]["layout"] == "NCHW"
+
+
+def test_the_same_files_computed_in_half_precision_are_another_artifact(artifact: Artifact) -> None:
+    of = {
+        precision: replace(
+            artifact, manifest=replace(artifact.manifest, precision=precision)
+        ).sha256
+        for precision in PRECISIONS
+    }
+    assert of["fp16-compute"] != of["fp32"] == of["fp16"] == of["int8"] == of["int8-dynamic"]
 
 
 def test_a_folder_of_artifacts_gives_each_once(artifact: Artifact) -> None:
