@@ -69,6 +69,8 @@ def convert(
     guard_minutes: float = 5.0,
     evaluation: Place | None = None,
     find_subject: bool = False,
+    results: Place = RESULTS,
+    command: str = IN_PYTHON,
     force: bool = False,
     say: Say = silent,
 ) -> Conversion:
@@ -86,7 +88,8 @@ def convert(
     With a `target` what that board can run is built, and run there too: on its emulated CPU, or on
     the `device` (ssh://user@host); `best` chooses the fastest that loses at most `max_drop` points
     of accuracy on the labels of `guard` (0.5 where none are said), or of decisions equal to the
-    model's where there are no labels (2). Without a target BACKENDS are built in fp32 and int8.
+    model's where there are no labels (2), and saves under `results` how it chose. Without a target
+    BACKENDS are built in fp32 and int8.
 
     Raises UserError for bad input, before anything is written, and EdgekitError where nothing could
     be made.
@@ -130,7 +133,10 @@ def convert(
     if board is None:
         return run(request, say)
     asked = BoardRequest(target=board, device=device, best=best, max_drop=max_drop)
-    return convert_for(request, asked, say)
+    conversion = convert_for(request, asked, say)
+    if best and conversion.board is not None and conversion.board.trials:
+        save(conversion.board.choice(command), Path(results))
+    return conversion
 
 
 def bench(

@@ -4,6 +4,7 @@ edgekit-results/<run>/<label>.json        a Measurement: raw samples, from which
 edgekit-results/accuracy/<label>.json     an AccuracyRecord; its label begins with a model's folder
 edgekit-results/emulation/<label>.json    an EmulationRecord
 edgekit-results/prediction/<label>.json   a PredictionRecord
+edgekit-results/choice/<label>.json       a ChoiceRecord
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ _USUAL_DATA = ("utkface", "test", "UTKFace mapped to Adience bins, published spl
 SCHEMA = 1
 
 Provenance = Literal["measured", "emulated", "predicted", "published"]
+Basis = Literal["measured", "predicted", "counted", "nothing"]
+"""What artifacts are ranked by: times, measured or predicted, or counted instructions alone."""
+Result = Literal["ship", "slower", "inaccurate", "failed", "ok"]
+"""What became of an artifact on a board; `ok` where nothing was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,8 +258,66 @@ class PredictionRecord:
         return slug(" ".join((*parts, f"{self.threads}-threads", self.method)))
 
 
-Record = TypeVar("Record", Measurement, AccuracyRecord, EmulationRecord, PredictionRecord)
-AnyRecord = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeighedArtifact:
+    """One artifact that a choice weighed, and what became of it.
+
+    Seconds with their interval and instructions are of one inference on one thread, None where
+    unknown; `doubt` says why. `fault` says why it may not be shipped there. `lost` is in percentage
+    points, on `judged` images; None where a cheaper artifact held.
+    """
+
+    artifact: ArtifactFacts
+    runtime: str
+    result: Result
+    fault: str
+    doubt: str
+    seconds: float | None
+    low: float | None
+    high: float | None
+    instructions: int | None
+    lost: float | None
+    judged: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceRecord:
+    """How `convert --best` found the artifact to ship on a board.
+
+    `provenance` is of the run there; `basis` is what the artifacts were ranked by. `max_drop` is in
+    percentage points of accuracy where images were `labelled`, else of decisions equal to the
+    model's. Of `weighed` at most one has the result `ship`.
+    """
+
+    model: str
+    target: str
+    device: str
+    provenance: Provenance
+    basis: Basis
+    max_drop: float
+    labelled: bool
+    weighed: tuple[WeighedArtifact, ...]
+    notes: tuple[str, ...]
+    created: str
+    command: str
+    kind: Literal["choice"] = "choice"
+    schema: int = SCHEMA
+
+    @property
+    def label(self) -> str:
+        """The stem of its file."""
+        return slug(f"{self.model} {self.target} {self.device}")
+
+    @property
+    def pick(self) -> WeighedArtifact | None:
+        """The artifact to ship; None where none was accurate enough."""
+        return next((item for item in self.weighed if item.result == "ship"), None)
+
+
+Record = TypeVar(
+    "Record", Measurement, AccuracyRecord, EmulationRecord, PredictionRecord, ChoiceRecord
+)
+AnyRecord = Measurement | AccuracyRecord | EmulationRecord | PredictionRecord | ChoiceRecord
 
 
 @dataclass(frozen=True, slots=True)

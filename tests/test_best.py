@@ -229,7 +229,8 @@ def test_the_table_says_which_to_ship_and_how_that_was_found(converted: Path) ->
         target="rpi5", title="Raspberry Pi 5", device="virtual", provenance="emulated",
         trials=(other, best), basis="predicted", asked=True, max_drop=0.5, labelled=True, pick=best,
     )  # fmt: skip
-    first, second = short_board_rows(board)
+    record = board.choice("edgekit convert")
+    first, second = short_board_rows(board, record)
     assert (first["artifact"], first["result"], first["lost"]) == ("onnx-int8", "ship", "0.3")
     assert (second["artifact"], second["result"], second["lost"]) == (
         "onnx-fp32",
@@ -237,13 +238,15 @@ def test_the_table_says_which_to_ship_and_how_that_was_found(converted: Path) ->
         "–",
     )
     assert first["million instr."] == "5.40" and first["predicted ms"] == "2.0 [1.8, 2.2]"
-    ship, ranked, *_ = board_notes(board, Path("out"))
+    ship, ranked, *_ = board_notes(board, record, Path("out"))
     assert ship == (
         "ship out/onnx-int8: it loses 0.3 points of accuracy on 500 labelled images, 0.5 allowed"
     )
     assert "fewest predicted milliseconds" in ranked
     nothing = replace(board, pick=None)
-    assert board_notes(nothing, Path("out"))[0].startswith("no artifact loses at most 0.5 points")
+    assert board_notes(nothing, nothing.choice(""), Path("out"))[0].startswith(
+        "no artifact loses at most 0.5 points"
+    )
 
 
 # The real thing: this machine is a board too, measured
@@ -252,7 +255,8 @@ def test_the_table_says_which_to_ship_and_how_that_was_found(converted: Path) ->
 def test_the_best_artifact_for_this_machine(cli: Cli, tmp_path: Path, pictures: Path) -> None:
     done = cli(
         "convert", "user_models:small", "--target", "host", "--best", "--backend", "onnx",
-        "--calibration", pictures, "--max-drop", "100", "--json", "-o", tmp_path / "out", cwd=HERE,
+        "--calibration", pictures, "--max-drop", "100", "--json", "-o", tmp_path / "out",
+        "--results", tmp_path / "results", cwd=HERE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -264,6 +268,12 @@ def test_the_best_artifact_for_this_machine(cli: Cli, tmp_path: Path, pictures: 
     for row in rows.values():
         assert row["provenance"] == "measured" and row["seconds"] > 0
         assert row["instructions"] is None and not row["fault"]
+    report = cli("report", "--results", tmp_path / "results", "-o", tmp_path / "tables")
+    assert report.returncode == 0, report.stderr
+    assert f"Ship {picked[0]}: " in report.stdout and "(measured)" in report.stdout
+    shown = (tmp_path / "tables" / "report.md").read_text()
+    assert "chosen by convert --best (measured)" in shown
+    assert f"ship {picked[0]}: it loses " in shown and "fewest measured milliseconds" in shown
 
 
 @pytest.mark.slow
@@ -273,7 +283,8 @@ def test_the_best_artifact_for_an_emulated_board(
 ) -> None:
     done = cli(
         "convert", "user_models:small", "--target", name, "--best", "--backend", "tflite",
-        "--backend", "ncnn", "--calibration", pictures, "--json", "-o", tmp_path / "out", cwd=HERE,
+        "--backend", "ncnn", "--calibration", pictures, "--json", "-o", tmp_path / "out",
+        "--results", tmp_path / "results", cwd=HERE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = {row["artifact"]: row for row in json.loads(done.stdout)["rows"] if "result" in row}

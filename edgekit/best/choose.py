@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
-from edgekit.conversion.board import Basis, Trial
+from edgekit.conversion.board import Trial
+from edgekit.results import Basis
 
 
 def basis_of(trials: Sequence[Trial], emulated: bool) -> Basis:

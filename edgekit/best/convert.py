@@ -77,6 +77,7 @@ def settle_half(conversion: Conversion, board: OnBoard) -> Conversion:
     """
     rows, artifacts = list(conversion.rows), []
     trials = {trial.artifact.folder: trial for trial in board.trials}
+    pick = board.pick.artifact.folder if board.pick else None
     for artifact in conversion.artifacts:
         manifest, trial = artifact.manifest, trials.get(artifact.folder)
         if grain(manifest.precision) != "half":
@@ -87,14 +88,19 @@ def settle_half(conversion: Conversion, board: OnBoard) -> Conversion:
                 "arithmetic computes it in float32"
             )
             fresh = replace(manifest, parity=trial.parity, notes=(*manifest.notes, note))
-            artifacts.append(write_manifest(artifact.folder, fresh))
+            written = write_manifest(artifact.folder, fresh)
+            artifacts.append(written)
+            trials[artifact.folder] = replace(trial, artifact=written)
         else:
             shutil.rmtree(artifact.folder)
             why = trial.fault if trial else "; ".join(board.notes)
             name = (manifest.backend, manifest.precision)
             at = next(i for i, row in enumerate(rows) if (row.backend, row.precision) == name)
             rows[at] = replace(rows[at], parity=None, error=why, kind="ParityFailed")
-    return replace(conversion, rows=tuple(rows), artifacts=tuple(artifacts), board=board)
+    settled = replace(
+        board, trials=tuple(trials.values()), pick=None if pick is None else trials[pick]
+    )
+    return replace(conversion, rows=tuple(rows), artifacts=tuple(artifacts), board=settled)
 
 
 def _missing(place: Place) -> DeviceError | None:

@@ -9,6 +9,7 @@ import typer
 
 from edgekit.cli import completion
 from edgekit.cli.options import Wide
+from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact, ParityRecord, Precision
@@ -136,6 +137,9 @@ def convert(
             help="The images are photographs: take the largest face in each, not the whole.",
         ),
     ] = False,
+    results: Annotated[
+        Path, typer.Option(help="Folder of saved results: --best writes how it chose into it.")
+    ] = RESULTS,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -149,7 +153,7 @@ def convert(
     """
     from edgekit.api import convert as run
     from edgekit.cli.convert_board import board_notes, board_rows, board_title, short_board_rows
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import command_line, progress, show
 
     with progress(quiet or as_json) as say:
         conversion = run(
@@ -176,11 +180,16 @@ def convert(
             guard_minutes=guard_minutes,
             evaluation=evaluation,
             find_subject=find_subject,
+            results=results,
+            command=command_line(),
             force=force,
             say=say,
         )
     board = conversion.board
-    said = [*(board_notes(board, output) if board else ()), *notes(conversion, output)]
+    record = board.choice(command_line()) if board and board.trials else None
+    said = [*(board_notes(board, record, output) if board else ()), *notes(conversion, output)]
+    if record is not None and best:
+        said[-1] += f"; edgekit report --results {results}"
     there = board_rows(board) if board else []
     table = rows(conversion)
     if as_json:
@@ -189,13 +198,13 @@ def convert(
         short = short_rows(conversion)
         last = () if there else said
         show(conversion.graph.model, table, as_json=False, notes=last, short=short, wide=wide)
-    if board and there and not as_json:
+    if board and record and not as_json:
         show(
             board_title(board),
             there,
             as_json=False,
             notes=said,
-            short=short_board_rows(board),
+            short=short_board_rows(board, record),
             wide=wide,
         )
     failed = [row for row in conversion.rows if row.error]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
 
 from edgekit.artifact import Artifact, ParityRecord
-from edgekit.results import Provenance
-
-Basis = Literal["measured", "predicted", "counted", "nothing"]
-"""What artifacts are ranked by: times, measured or predicted, or counted instructions alone."""
+from edgekit.results import (
+    Basis,
+    ChoiceRecord,
+    Provenance,
+    Result,
+    WeighedArtifact,
+    artifact_facts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +74,49 @@ class OnBoard:
     labelled: bool = False
     pick: Trial | None = None
     notes: tuple[str, ...] = ()
+
+    def result(self, trial: Trial) -> Result:
+        """Return what became of an artifact, in a word."""
+        if trial.fault:
+            return "failed"
+        if self.pick is trial:
+            return "ship"
+        if not self.asked:
+            return "ok"
+        if trial.lost is not None and trial.lost > self.max_drop:
+            return "inaccurate"
+        return "slower"
+
+    def choice(self, command: str) -> ChoiceRecord:
+        """Return the record of what was weighed. Raises ValueError where nothing ran there."""
+        if not self.trials:
+            raise ValueError(f"nothing ran on {self.target}")
+        return ChoiceRecord(
+            model=self.trials[0].artifact.manifest.model,
+            target=self.target,
+            device=self.device,
+            provenance=self.provenance,
+            basis=self.basis,
+            max_drop=self.max_drop,
+            labelled=self.labelled,
+            weighed=tuple(self._weighed(trial) for trial in self.trials),
+            notes=self.notes,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=command,
+        )
+
+    def _weighed(self, trial: Trial) -> WeighedArtifact:
+        cost = trial.cost
+        return WeighedArtifact(
+            artifact=artifact_facts(trial.artifact),
+            runtime=trial.runtime,
+            result=self.result(trial),
+            fault=trial.fault,
+            doubt=cost.doubt,
+            seconds=cost.seconds,
+            low=cost.low,
+            high=cost.high,
+            instructions=cost.instructions,
+            lost=trial.lost,
+            judged=trial.judged,
+        )

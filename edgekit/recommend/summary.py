@@ -9,9 +9,9 @@ from edgekit.errors import BadResults
 from edgekit.recommend import Judged, recommend
 from edgekit.recommend.candidates import Candidate, Number
 from edgekit.recommend.limits import LATENCY, SIZE
-from edgekit.report import cells
-from edgekit.report.records import Saved
-from edgekit.results import EmulationRecord, PredictionRecord
+from edgekit.report import cells, choices
+from edgekit.report.records import Saved, has_times
+from edgekit.results import ChoiceRecord, EmulationRecord, PredictionRecord, WeighedArtifact
 
 NOTHING = "Ship nothing yet: every time measured there is inconclusive."
 """Said where nothing may be recommended: no limit is set here, so only doubt can forbid it."""
@@ -28,12 +28,24 @@ class Summary:
 
 
 def summarise(saved: Saved) -> tuple[Summary, ...]:
-    """Return a summary a model and target, those measured on a board first; MOST of them."""
+    """Return a summary a model and target, those measured on a board first; MOST of them.
+
+    What `convert --best` chose stands until something is timed on that board.
+    """
     measured = {(m.artifact.model, m.target): m for m in saved.measurements}
+    timed = {(m.artifact.model, m.target) for m in saved.measurements if has_times(m)}
+    chosen = {
+        (c.model, c.target): c
+        for c in sorted(saved.choices, key=lambda c: c.created)
+        if (c.model, c.target) not in timed
+    }
     others: list[PredictionRecord | EmulationRecord] = [*saved.predictions, *saved.emulations]
-    pairs = [*measured, *((r.artifact.model, r.target) for r in others)]
+    pairs = [*chosen, *measured, *((r.artifact.model, r.target) for r in others)]
+    weighed = (item for record in saved.choices for item in record.weighed)
     untrained = {
-        r.artifact.model for r in (*saved.measurements, *others) if r.artifact.weights == "random"
+        r.artifact.model
+        for r in (*saved.measurements, *others, *weighed)
+        if r.artifact.weights == "random"
     }
     # Nobody ships random weights; and the host is where one works, a board is what one ships to.
     ordered = sorted(
@@ -42,6 +54,9 @@ def summarise(saved: Saved) -> tuple[Summary, ...]:
     )
     found = []
     for model, target in ordered:
+        if record := chosen.get((model, target)):
+            found.append(_chosen(record))
+            continue
         try:
             result = recommend(_only(saved, model), target, ())
         except BadResults:  # nothing that could be shipped: the null backend, PyTorch itself
@@ -63,6 +78,40 @@ def summarise(saved: Saved) -> tuple[Summary, ...]:
             )
         )
     return tuple(found[:MOST])
+
+
+def _chosen(record: ChoiceRecord) -> Summary:
+    """Return what `convert --best` found in three lines; its table holds the rest."""
+    pick = record.pick
+    first, *doubts = choices.why(record)
+    ranked = doubts.pop(0) if pick else ""
+    if record.basis != "measured":
+        doubts.append("no time was measured on a board (edgekit bench --device ssh://USER@HOST)")
+    others = [item for item in record.weighed if item is not pick and not item.fault]
+    costs = [f"{choices.name(item)} {_cost(item)}" for item in others]
+    return Summary(
+        title=f"{record.model} on {record.target} ({record.provenance}), {record.created[:10]}",
+        lines=(
+            f"Ship {choices.name(pick)}: {_cost(pick)}; {first}."
+            if pick
+            else f"Ship none: {first}.",
+            f"Chosen by {ranked.removeprefix('ranked by ')}. The others: {'; '.join(costs)}."
+            if pick
+            else f"Tried: {'; '.join(costs)}.",
+            f"In doubt: {'; '.join(dict.fromkeys(doubts))}." if doubts else "In doubt: nothing.",
+        ),
+    )
+
+
+def _cost(item: WeighedArtifact) -> str:
+    parts = []
+    if item.instructions is not None:
+        parts.append(f"{item.instructions / 1e6:.2f} M instructions")
+    if item.seconds is not None:
+        ends = (end and 1e3 * end for end in (item.seconds, item.low, item.high))
+        value, _, interval = cells.with_interval(*ends).partition(" ")
+        parts.append(f"{value} ms {interval}".rstrip())
+    return ", ".join(parts) or "cost unknown"
 
 
 def _only(saved: Saved, model: str) -> Saved:

@@ -203,6 +203,7 @@ def _counts(saved: Saved) -> dict[str, Any]:
         "judged": len(saved.accuracy),
         "emulated": len(saved.emulations),
         "predicted": len(saved.predictions),
+        "chosen": len(saved.choices),
     }
 
 

@@ -15,7 +15,7 @@ from edgekit.report.records import Saved
 from edgekit.report.table import shown_cell
 from edgekit.results import AnyRecord, Measurement, record_key
 
-_RAW = frozenset({"rounds", "confusion"})
+_RAW = frozenset({"rounds", "confusion", "weighed"})
 """Too long to read; their numbers are in the plots and the tables below them."""
 
 
@@ -43,6 +43,7 @@ def details(saved: Saved, results: Path) -> dict[str, Details]:
     """Return the details of every record by its `record_key`, in the tables' order."""
     records: tuple[AnyRecord, ...] = (
         *saved.measurements, *saved.accuracy, *saved.emulations, *saved.predictions,
+        *saved.choices,
     )  # fmt: skip
     return {
         record_key(record): _details(record, f"record-{number}", saved, results)

@@ -13,6 +13,7 @@ from edgekit.paths import shelf
 from edgekit.results import (
     AccuracyRecord,
     AnyRecord,
+    ChoiceRecord,
     EmulationRecord,
     Measurement,
     PredictionRecord,
@@ -35,6 +36,7 @@ class Saved:
     predictions: tuple[PredictionRecord, ...]
     problems: tuple[str, ...]
     files: dict[str, tuple[Path, ...]]
+    choices: tuple[ChoiceRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,19 @@ def load_saved(folder: Path, *, shipped: bool = False) -> Saved:
     own, damaged_accuracy = load_files(folder, AccuracyRecord)
     emulated, damaged_emulations = load_files(folder, EmulationRecord)
     predicted, damaged_predictions = load_files(folder, PredictionRecord)
-    problems = (*damaged, *damaged_accuracy, *damaged_emulations, *damaged_predictions)
-    damaged = list(dict.fromkeys(problems))
-    if not (measured or own or emulated or predicted):
+    chosen, damaged_choices = load_files(folder, ChoiceRecord)
+    damaged = list(
+        dict.fromkeys(
+            (
+                *damaged,
+                *damaged_accuracy,
+                *damaged_emulations,
+                *damaged_predictions,
+                *damaged_choices,
+            )
+        )
+    )
+    if not (measured or own or emulated or predicted or chosen):
         reason = f" ({damaged[0]})" if damaged else ""
         raise BadResults(f"no results in {folder}{reason}: run `edgekit bench` first")
     measurements = [record for _, record in measured]
@@ -75,7 +87,8 @@ def load_saved(folder: Path, *, shipped: bool = False) -> Saved:
         emulations=tuple(record for _, record in emulated),
         predictions=tuple(record for _, record in predicted),
         problems=(*damaged, *_unchecked(measurements)),
-        files=_files((*measured, *accuracy.values(), *emulated, *predicted)),
+        files=_files((*measured, *accuracy.values(), *emulated, *predicted, *chosen)),
+        choices=tuple(record for _, record in chosen),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgekit.report import cells
+from edgekit.report.choices import choice_table
 from edgekit.report.measured_rows import doubts, ranked
 from edgekit.report.records import Saved, has_times
 from edgekit.report.scatter_points import Quality, qualities
@@ -25,7 +26,7 @@ _OUTPUTS = 2
 
 
 def target_tables(saved: Saved) -> tuple[Table, ...]:
-    """Return the tables of what was measured, predicted and emulated, in that order."""
+    """Return the tables of what was chosen, measured, predicted and emulated, in that order."""
     measured: dict[tuple[str, str], list[Measurement]] = {}
     for row in _newest(m for m in saved.measurements if has_times(m)):
         threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
@@ -41,6 +42,7 @@ def target_tables(saved: Saved) -> tuple[Table, ...]:
         key = (emulation.artifact.model, f"{emulation.target}, emulated")
         emulated.setdefault(key, []).append(emulation)
     return (
+        *(choice_table(record) for record in saved.choices),
         *(_measured(*key, rows, saved.accuracy) for key, rows in measured.items()),
         *(_predicted(*key, rows, saved.accuracy) for key, rows in predicted.items()),
         *(_emulated(*key, rows, saved.accuracy) for key, rows in emulated.items()),
