@@ -1,4 +1,4 @@
-"""TFLite: litert-torch, with no TensorFlow; int8, int8-dynamic and fp16 by ai-edge-quantizer.
+"""TFLite: litert-torch, or onnx2tf from .onnx; int8, int8-dynamic and fp16 by ai-edge-quantizer.
 
 The int8 artifact takes int8 pixels, pixel − 128. Where the normalisation is one whole-numbered
 mean and one std for all channels, the input's scale and zero point are the normalisation, and
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Feed, Precision
 from edgekit.backends import Built
-from edgekit.errors import UnsupportedModel
 from edgekit.files import write_whole
 from edgekit.graph.operator_errors import unsupported
 
@@ -47,10 +46,6 @@ def build(
     graph: ExportedGraph, precision: Precision, folder: Path, keep_float: tuple[str, ...]
 ) -> Built:
     """Write model.tflite, which takes uint8 pixels 1×H×W×C; int8 takes pixel − 128."""
-    if graph.format == "onnx":
-        raise UnsupportedModel(
-            "tflite is not built from .onnx: give the PyTorch model, or leave out --backend tflite"
-        )
     make = {
         "fp32": _fp32,
         "fp16": _fp16,
@@ -64,7 +59,7 @@ def build(
 def _fp32(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
     shared = graph.folder / "tflite-fp32.tflite"
     if not shared.is_file():
-        _convert(graph.baked_module(feed=graph.feed), graph.examples(), shared)
+        _convert(graph, shared, graph.feed)
     write_whole(out, shared.read_bytes())
     return Built((out.name,), graph.feed)
 
@@ -97,7 +92,7 @@ def _dynamic(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Bu
     from ai_edge_quantizer import quantizer, recipe
 
     _fp32(graph, out, keep_float)
-    source = with_flat_biases(out.read_bytes())
+    source = with_quantizable_shapes(out.read_bytes())
     maker = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
     write_whole(out, bytes(maker.quantize().quantized_model))
     return Built((out.name,), graph.feed)
@@ -112,7 +107,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils import qsv_utils
 
-    from edgekit.graph.contract import example_input, uniform_zero_point
+    from edgekit.graph.contract import uniform_zero_point
 
     # Where the image's own bytes are the input, its range is known; other inputs stay as they are.
     spec = None if graph.raw_input or graph.spec.tensors else graph.spec.image
@@ -120,11 +115,10 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     source = graph.folder / "tflite-float.tflite"
     if not source.is_file():
         if spec is None:
-            _convert(graph.baked_module(feed=graph.feed), graph.examples(), source)
+            _convert(graph, source, graph.feed)
         else:
-            example = example_input(graph.spec, "float32")
-            _convert(graph.baked_module(feed="float32", normalise=not folded), (example,), source)
-        write_whole(source, with_flat_biases(source.read_bytes()))
+            _convert(graph, source, "float32", normalise=not folded)
+        write_whole(source, with_quantizable_shapes(source.read_bytes()))
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
@@ -202,11 +196,11 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
             ranges[names[weight]] = {"min": -ends, "max": ends}
 
 
-def with_flat_biases(content: bytes) -> bytes:
-    """Return a .tflite whose biases of shape [1, n] are of shape [n].
+def with_quantizable_shapes(content: bytes) -> bytes:
+    """Return a .tflite with the shapes that the quantizer takes: biases [n], a padding's value [].
 
-    The converter folds a factor of shape [1, n] into a layer and leaves its bias in that shape,
-    which the quantizer takes for a tensor of n scales.
+    litert-torch folds a factor of shape [1, n] into a layer and leaves its bias in that shape,
+    which the quantizer takes for a tensor of n scales. onnx2tf gives a padding's value as [1].
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -218,7 +212,12 @@ def with_flat_biases(content: bytes) -> bytes:
     changed = False
     for graph in model.subgraphs:
         for operator in graph.operators:
-            place = biased.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+            kind = model.operatorCodes[operator.opcodeIndex].builtinCode
+            if kind == schema.BuiltinOperator.PADV2 and len(operator.inputs) > 2:
+                value = graph.tensors[operator.inputs[2]]
+                if list(value.shape) == [1]:
+                    value.shape, changed = [], True
+            place = biased.get(kind)
             if place is None or place >= len(operator.inputs) or operator.inputs[place] < 0:
                 continue
             bias = graph.tensors[operator.inputs[place]]
@@ -265,10 +264,24 @@ def _tensor_names(interpreter: Any) -> dict[int, str]:
     return {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
 
 
-def _convert(module: Any, examples: tuple[Any, ...], path: Path) -> None:
-    """Write a torch module as .tflite. Raises UnsupportedModel naming the operator."""
+def _convert(graph: ExportedGraph, path: Path, feed: Feed, *, normalise: bool = True) -> None:
+    """Write the network behind its contract as .tflite in float32, taking that feed.
+
+    Raises UnsupportedModel naming the operator.
+    """
+    if graph.format == "onnx":
+        from edgekit.backends._onnx2tf import convert
+        from edgekit.backends.onnx import from_onnx
+
+        convert(from_onnx(graph, feed=feed, normalise=normalise), path, graph.folder / "onnx2tf")
+        return
     import litert_torch
 
+    from edgekit.graph.contract import example_input
+
+    module = graph.baked_module(feed=feed, normalise=normalise)
+    own = feed == graph.feed
+    examples = graph.examples() if own else (example_input(graph.spec, "float32"),)
     try:
         edge_model = litert_torch.convert(module, examples)
     except (RuntimeError, ValueError, NotImplementedError) as error:
