@@ -21,6 +21,7 @@ _PARTS = (
     ("sample-photograph", "the photograph that the demo answers", "a sample picture", True),
     ("logs", "logs of runs and of unexpected errors", "commands and messages", True),
     ("virtual", "the emulated boards: Debian's system and the ARM runtimes", "programs", False),
+    ("onnx2tf-*", "what converts .onnx to TFLite, with a Python of its own", "programs", True),
     ("locks", "your own locks of boards' runtimes, of `edgekit device relock`", "hashes", False),
     ("weights", "weights that `edgekit weights` trained here (hours of work)", "weights", False),
 )

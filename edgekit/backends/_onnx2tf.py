@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import EdgekitError, UnsupportedModel
+from edgekit.errors import EdgekitError, UnsupportedModel, first_line
 from edgekit.files import write_whole
 from edgekit.paths import cache_folder
 
@@ -50,7 +50,9 @@ def convert(model: Any, out: Path, scratch: Path) -> None:
             f"tflite cannot convert the .onnx (onnx2tf {VERSION}: {_reason(done.stdout)}): give "
             "the PyTorch model, or leave out --backend tflite"
         )
-    write_whole(out, _in_order(made.read_bytes(), inputs, outputs))
+    content = _in_order(made.read_bytes(), inputs, outputs)
+    _try(content)
+    write_whole(out, content)
 
 
 def environment() -> Path:
@@ -136,6 +138,28 @@ def _name_starts(model: Any) -> list[str]:
         for place, name in enumerate(node.input):
             node.input[place] = names.get(name, name)
     return list(names.values())
+
+
+def _try(content: bytes) -> None:
+    """Run a .tflite once, on zeros. Raises UnsupportedModel where it cannot be run."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # The plain kernels say which operator it is, XNNPACK only its number.
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(
+        model_content=content, num_threads=1, experimental_op_resolver_type=plain
+    )
+    try:
+        interpreter.allocate_tensors()
+        for item in interpreter.get_input_details():
+            interpreter.set_tensor(item["index"], np.zeros(item["shape"], item["dtype"]))
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise UnsupportedModel(
+            f"tflite cannot convert the .onnx (onnx2tf {VERSION} made a network that does not "
+            f"run: {first_line(error)}): give the PyTorch model, or leave out --backend tflite"
+        ) from None
 
 
 def _in_order(content: bytes, inputs: list[str], outputs: list[str]) -> bytes:

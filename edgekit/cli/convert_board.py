@@ -72,7 +72,7 @@ def board_title(board: OnBoard) -> str:
 
 def board_notes(board: OnBoard, record: ChoiceRecord | None, output: Path) -> list[str]:
     """Return how the artifact to ship was found, and what failed."""
-    from edgekit.report.choices import name, why
+    from edgekit.report.choices import name, unjudged, why
 
     lines = [
         f"{trial.name} failed on the board: {trial.fault}" for trial in board.trials if trial.fault
@@ -93,4 +93,4 @@ def board_notes(board: OnBoard, record: ChoiceRecord | None, output: Path) -> li
     first, *rest = why(record)
     if record.pick is not None:
         first = f"ship {output / name(record.pick)}: {first}"
-    return [first, *rest, *lines]
+    return [first, *rest, *unjudged(record), *lines]

@@ -87,7 +87,8 @@ def _chosen(record: ChoiceRecord) -> Summary:
     ranked = doubts.pop(0) if pick else ""
     if record.basis != "measured":
         doubts.append("no time was measured on a board (edgekit bench --device ssh://USER@HOST)")
-    others = [item for item in record.weighed if item is not pick and not item.fault]
+    ordered = sorted(record.weighed, key=lambda item: choices.order(record, item))
+    others = [item for item in ordered if item is not pick and not item.fault]
     costs = [f"{choices.name(item)} {_cost(item)}" for item in others]
     return Summary(
         title=f"{record.model} on {record.target} ({record.provenance}), {record.created[:10]}",

@@ -33,10 +33,16 @@ def why(record: ChoiceRecord) -> tuple[str, ...]:
             "--max-drop, or give more or better --calibration images",
         )
     doubts = sorted({item.doubt for item in record.weighed if item.doubt})
-    waiting = any(item.lost is None and not item.fault for item in record.weighed)
-    if waiting and pick.lost is not None:
-        doubts.append("accuracy is judged from the cheapest on, until one holds; – is not judged")
     return (lost(record, pick), f"ranked by {_RANKED_BY[record.basis]}", *doubts)
+
+
+def unjudged(record: ChoiceRecord) -> tuple[str, ...]:
+    """Return why some artifacts have no accuracy; nothing where all have, or none."""
+    pick = record.pick
+    waiting = any(item.lost is None and not item.fault for item in record.weighed)
+    if pick is None or pick.lost is None or not waiting:
+        return ()
+    return ("accuracy is judged from the cheapest on, until one holds; – is not judged",)
 
 
 def lost(record: ChoiceRecord, pick: WeighedArtifact) -> str:
@@ -92,6 +98,7 @@ def choice_table(record: ChoiceRecord) -> Table:
         notes=(
             f"ship {name(pick)}: {first}" if pick else first,
             *rest,
+            *unjudged(record),
             "lost: points of accuracy against the model, by the board's own programs",
             *faults,
             *record.notes,

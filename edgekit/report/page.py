@@ -143,7 +143,7 @@ def html_page(
         tables=[
             shown_table(table if paper else _own(table), known)
             for table in tables_of(saved)
-            if paper or table.name in _OWN or any(table.sources)
+            if table.rows and (paper or table.name in _OWN or any(table.sources))
         ],
         drawn=[item for item in drawn if item["section"].name not in _FOLDED],
         folded=[item for item in drawn if item["section"].name in _FOLDED],
