@@ -12,6 +12,9 @@ from command_line import Cli, run_cli
 from pictures import draw_pictures, face_pictures
 from sshd import Board, accept, new_board, new_key
 
+# Several processes share the cores: a thread of torch that waits must not keep one busy meanwhile.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 LONGEST_FIRST = (
     "test_convert", "test_docs", "test_deploy_faults", "test_virtual", "test_page",
     "test_predict_executed", "test_measure", "test_virtual_install", "test_explain_instructions",

@@ -175,12 +175,17 @@ def test_an_onnx_of_a_later_opset_is_refused_where_it_uses_what_came_later(
 
 
 @pytest.mark.slow
-def test_raw_input_keeps_the_float_network(cli: Cli, out: Path) -> None:
+def test_raw_input_keeps_the_float_network_and_nothing_is_reported_home(
+    cli: Cli, out: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
     done = cli(
         "convert", "user_models:small", "--raw-input", "--backend", "tflite", "--backend",
-        "openvino", "-o", out, cwd=HERE,
+        "openvino", "-o", out, cwd=HERE, HOME=str(home),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert not (home / "intel").exists(), "OpenVINO and NNCF told their maker of their use"
     for artifact in find_artifacts([out]):
         assert artifact.manifest.feed == "float32"
 

@@ -76,7 +76,9 @@ def desk(tmp_path: Path, converted: Path) -> Path:
         for i, name in enumerate(names)
     ]
     (faces / "labels.csv").write_text("\n".join(["file,age,gender,split", *rows]) + "\n")
-    shutil.copytree(converted, tmp_path / "out" / "mtc", ignore=lambda *_: ["null-fp32"])
+    for backend in ("onnx", "tflite", "openvino"):  # what `edgekit convert` makes when not told
+        for made in converted.glob(f"{backend}-*"):
+            shutil.copytree(made, tmp_path / "out" / "mtc" / made.name)
     return tmp_path
 
 

@@ -6,6 +6,7 @@ fp16-compute, which is the same file: the runner asks the plugin for half precis
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ RUNTIME = "openvino"
 EXTRA = "openvino"
 PACKAGES = ("openvino", "nncf", "torch")
 PROGRAM = ""
+
+# Its converter and NNCF send every use to Google's counters, by a process a message, and leave
+# files in ~/intel. Both do without this package.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _QUANTIZED = ("Convolution", "GroupConvolution", "MatMul")
 

@@ -97,6 +97,8 @@ def _run(
     children: Children,
 ) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Steps run side by side: a thread that waits for another must leave its core to whoever works.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     reply: dict[str, Any] | None = None
     with log.open("ab") as errors, _followed(log, module.rpartition(".")[2]):
         process = children.start(
