@@ -1,7 +1,7 @@
 """int8 holds on an x86 CPU with VNNI and on one without it: its artifacts answer the same on both.
 
 Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there.
-For OpenVINO edgekit builds weights of 7 bits (backends/openvino.py), which cannot; oneDNN, under it,
+For OpenVINO edgekit builds weights of 7 bits (backends/openvino.py), which cannot; oneDNN under it
 can be held to a smaller instruction set, so one machine shows both. ONNX Runtime is told by the
 runner to add in 32 bits there; QEMU shows an older CPU.
 """
