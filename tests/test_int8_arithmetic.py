@@ -1,8 +1,9 @@
 """int8 holds on an x86 CPU with VNNI and on one without it: its artifacts answer the same on both.
 
-Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there;
-edgekit builds weights of 7 bits (backends/openvino.py, backends/onnx.py), which cannot. oneDNN,
-under OpenVINO, can be held to a smaller instruction set, so one machine shows both.
+Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there.
+For OpenVINO edgekit builds weights of 7 bits (backends/openvino.py), which cannot; oneDNN under it
+can be held to a smaller instruction set, so one machine shows both. ONNX Runtime is told by the
+runner to add in 32 bits there; QEMU shows an older CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import numpy as np
 import pytest
 from command_line import run_cli
 from PIL import Image
+
+from edgekit.devices.emulator.qemu import fetch
+from edgekit.devices.emulator.sysroot import find_qemu, home
 
 HERE = Path(__file__).parent
 NONE: dict[str, str] = {}
@@ -133,3 +137,57 @@ def test_openvino_int8_weights_overflow_16_bits_nowhere(artifacts: Path, pixels:
     assert len(depthwise) == 1
     others = [most for shape, most in weights if len(shape) != 5 or shape[1:3] != [1, 1]]
     assert max(others) <= 64
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from edgekit.backends import onnx
+from edgekit.conversion.calibration import load_recipe
+from edgekit.conversion.export import ExportRequest, export
+from edgekit.conversion.sources import SourceRequest
+pictures, folder = sys.argv[1:]
+source = SourceRequest(locator="fault_models:saturating")
+recipe = load_recipe("default")
+asked = ExportRequest(source=source, folder=folder, raw_input=False, images=pictures,
+                      calibration=pictures, recipe=recipe)
+onnx.build(export(asked, lambda text: None), "int8", Path(folder), ())
+"""
+ONNX = """
+import sys
+import numpy as np, onnxruntime
+from edgekit.onboard import runner
+path, images, out, careful = sys.argv[1:]
+options = runner.onnxruntime_options(1)
+if careful == "0":
+    options.add_session_config_entry("session.x64quantprecision", "0")
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+rows = [session.run(None, {"image": image[None]}) for image in np.load(images)]
+np.savez(out, *(np.stack(column) for column in zip(*rows)))
+"""
+
+
+@pytest.mark.slow
+def test_onnx_int8_answers_the_same_on_a_cpu_without_vnni(
+    bright: Path, pixels: Path, tmp_path: Path
+) -> None:
+    qemu = find_qemu() or fetch(home() / "qemu", home() / "apt/host", home() / "debs")
+    emulator = (*qemu.command[:-1], qemu.command[-1].replace("aarch64", "x86_64"))
+    made = subprocess.run(
+        [sys.executable, "-c", BUILD, bright, tmp_path], cwd=HERE, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+
+    def answers(name: str, careful: str, *command: str) -> list[np.ndarray[Any, Any]]:
+        told = (tmp_path / "model.onnx", pixels, tmp_path / f"{name}.npz", careful)
+        subprocess.run([*command, sys.executable, "-c", ONNX, *told], check=True)
+        with np.load(tmp_path / f"{name}.npz") as saved:
+            return [saved[key] for key in saved.files]
+
+    def furthest(found: list[np.ndarray[Any, Any]]) -> float:
+        pairs = zip(found, here, strict=True)
+        return max(float(abs(x - y).max() / abs(y).max()) for x, y in pairs)
+
+    here = answers("here", "1")
+    assert furthest(answers("older", "1", *emulator, "-cpu", "Haswell")) < 1e-3
+    assert furthest(answers("careless", "0", *emulator, "-cpu", "Haswell")) > 0.1

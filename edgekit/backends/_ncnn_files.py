@@ -43,6 +43,23 @@ class Layer:
         others = tuple(item for item in self.options if item[0] != key)
         return replace(self, options=(*others, (key, str(value))))
 
+    def with_blob(self, old: str, new: str) -> Layer:
+        """Return the layer with one of its blobs called otherwise."""
+        inputs, outputs = (
+            tuple(new if name == old else name for name in names)
+            for names in (self.inputs, self.outputs)
+        )
+        return replace(self, inputs=inputs, outputs=outputs)
+
+
+def reshape(name: str, source: str, target: str, shape: Shape) -> Layer:
+    """Return a layer that gives a blob another shape of as many numbers, of 1 to 4 dimensions."""
+    keys = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}[len(shape)]
+    options = tuple((key, str(size)) for key, size in zip(keys, shape, strict=True))
+    return Layer(
+        kind="Reshape", name=name, inputs=(source,), outputs=(target,), options=options[::-1]
+    )
+
 
 def read_layers(param: Path) -> tuple[Layer, ...]:
     """Return a network's layers without their numbers. Raises ValueError for another format."""
@@ -78,6 +95,12 @@ def read_net(param: Path, weights: Path) -> tuple[Layer, ...]:
 
 def write_net(layers: Sequence[Layer], param: Path, weights: Path) -> None:
     """Write both files."""
+    write_param(layers, param)
+    weights.write_bytes(b"".join(layer.numbers for layer in layers))
+
+
+def write_param(layers: Sequence[Layer], param: Path) -> None:
+    """Write the file that lists the layers, whose numbers stay what they are."""
     tensors = len({name for layer in layers for name in layer.outputs})
     lines = [MAGIC, f"{len(layers)} {tensors}"]
     for layer in layers:
@@ -85,7 +108,6 @@ def write_net(layers: Sequence[Layer], param: Path, weights: Path) -> None:
         options = (f"{key}={value}" for key, value in layer.options)
         lines.append(" ".join((layer.kind, layer.name, *ends, *options)))
     param.write_text("\n".join(lines) + "\n")
-    weights.write_bytes(b"".join(layer.numbers for layer in layers))
 
 
 def blob_shapes(param: Path, layers: Sequence[Layer]) -> dict[str, Shape]:

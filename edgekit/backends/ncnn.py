@@ -138,6 +138,7 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
     if not made >= {"in0", *(f"out{index}" for index in range(len(graph.spec.outputs)))}:
         raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
     try:
+        _shape_outputs(graph, param)
         distance, largest = _distance(graph, param)
     except (ValueError, RuntimeError) as error:
         raise UnsupportedModel(f"ncnn cannot run what pnnx made of the model: {error}") from None
@@ -146,6 +147,31 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
             f"pnnx changed the model: in float ncnn is {distance:.3g} off outputs of up to "
             f"{largest:.3g}; replace what it does not know, or leave out --backend ncnn"
         )
+
+
+def _shape_outputs(graph: ExportedGraph, param: Path) -> None:
+    """Give outputs that differ from the model's by dimensions of 1 the model's shapes, in place.
+
+    ncnn has no batch; of a network whose tensors change places with it, as attention's do, pnnx
+    keeps it in the output. A Reshape at the end moves no number.
+    """
+    from edgekit.backends._ncnn_files import read_layers, reshape, write_param
+    from edgekit.onboard import runner
+
+    reference = graph.reference()
+    contract = {**graph.contract(), "outputs": [output.name for output in graph.spec.outputs]}
+    invoke = runner.load_ncnn(str(param), contract, 1)
+    found = invoke(runner.feed(graph.parity_pixels()[0], contract))
+    layers = list(read_layers(param))
+    for index, (value, output) in enumerate(zip(found, graph.spec.outputs, strict=True)):
+        have, wanted = value[0].shape, reference[output.name].shape[1:]
+        if have == wanted or [n for n in have if n > 1] != [n for n in wanted if n > 1]:
+            continue
+        if 0 < len(wanted) <= 4:
+            end, made = f"out{index}", f"edgekit_made_{index}"
+            layers = [layer.with_blob(end, made) for layer in layers]
+            layers.append(reshape(f"edgekit_shape_{index}", made, end, wanted))
+            write_param(layers, param)
 
 
 def _distance(graph: ExportedGraph, param: Path) -> tuple[float, float]:

@@ -32,6 +32,8 @@ PROGRAM = ""
 FLOAT_ONLY = ("DIV", "SQRT")
 """Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
 the model. LiteRT has, and takes more instructions by them: benchmarks/records/README.md."""
+SILENT = 1e-6
+"""A tensor whose values reach less of what it is computed from says nothing on the samples."""
 
 _WEIGHTED = {
     "CONV_2D": (0, 1, 2, 0),
@@ -156,11 +158,36 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         shape = np.shape(ranges[tensor]["min"])
         ranges[tensor]["min"] = np.full(shape, (0 - mean) / std, np.float32)
         ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
+    _widen_silent(reader, ranges)
     _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = graph.feed if spec is None else "int8"
     quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
     return Built((out.name,), feed, int8_layers=tuple(quantized))
+
+
+def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
+    """Give what was 0 on every sample the range of what it is computed from.
+
+    The quantizer gives it 1e-9. The factor between its scale and the next one's is then larger
+    than XNNPACK takes (256, refused when the model is loaded), and any value that another image
+    brings is lost. A squeeze of few units, all of them dead, is such a tensor.
+    """
+    import numpy as np
+
+    def reach(name: str) -> float:
+        found = ranges.get(name)
+        return float(max(found["max"].max(), -found["min"].min())) if found else 0.0
+
+    names = _tensor_names(reader)
+    for op in reader._get_ops_details():
+        if op["op_name"] == "DELEGATE":
+            continue
+        source = max((reach(names[place]) for place in op["inputs"] if place in names), default=0.0)
+        for place in op["outputs"]:
+            found = ranges.get(names[place])
+            if found and 0 <= reach(names[place]) <= SILENT * source:
+                found["max"] = np.full(np.shape(found["max"]), source, np.float32)
 
 
 def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:

@@ -1061,6 +1061,9 @@ def onnxruntime_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # x86 without VNNI adds pairs of uint8 × int8 products in 16 bits, where 8-bit weights overflow:
+    # there ONNX Runtime makes weights over 64 uint8 and adds in 32 bits. Others ignore it.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

@@ -26,9 +26,6 @@ GAPS: dict[tuple[str, str, str], str] = {
     ("openvino", "attention", "int8"): "int8 attention scores: 1.0 of the spread off, 0.2 allowed",
     ("openvino", "gru", "int8"): "one unit is 0.28 of its spread off, 0.2 allowed",
     ("openvino", "layer_norm", "int8"): "one channel is 0.36 of its spread off, 0.2 allowed",
-    ("ncnn", "attention", "fp32"): "pnnx keeps the batch in the output: (1, 24, 16)",
-    ("ncnn", "attention", "int8"): "pnnx keeps the batch in the output: (1, 24, 16)",
-    ("tflite", "squeeze_excite", "int8"): "XNNPACK refuses a node: failed to prepare",
 }
 """What a backend does not compute, by backend, block and precision, with what was seen."""
 UNTRIED = {("tflite", block) for block in ("lstm", "gru", "attention", "layer_norm")}
