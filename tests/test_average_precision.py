@@ -168,5 +168,7 @@ def test_a_mask_is_framed_as_its_picture(fit: str) -> None:
     )[..., 0]
     assert set(np.unique(framed)) == ({0, 1, 255} if fit == "letterbox" else {0, 1})
     clear = (picture < 10) | (picture > 245)
-    assert np.array_equal(framed[clear & (framed != 255)] == 1, picture[clear & (framed != 255)] > 9)
+    assert np.array_equal(
+        framed[clear & (framed != 255)] == 1, picture[clear & (framed != 255)] > 9
+    )
     assert clear.mean() > 0.5 or fit == "letterbox"

@@ -462,8 +462,8 @@ def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]
     """Return the samples in a .npz file, an array an input name, or in a .npy file of the only one.
 
     An array has the shape of its input, or one dimension more in front, the samples'; where the
-    batch is 1 it may count the samples itself. An image's pixels are uint8, height x width x
-    channels. Raises ValueError for what does not fit.
+    batch is 1 it may count the samples itself, or be left out. An image's pixels are uint8, height
+    x width x channels. Raises ValueError for what does not fit.
     """
     wanted = {tensor["name"]: tensor for tensor in manifest["tensors"]}
     image = manifest.get("input")
@@ -498,6 +498,8 @@ def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
     shape = tuple(spec["shape"])
     if array.shape == shape:
         array = array[None]
+    elif shape[0] == 1 and array.shape == shape[1:]:
+        array = array[None, None]
     elif shape[0] == 1 and array.shape[1:] == shape[1:]:
         array = array[:, None]
     elif array.shape[1:] != shape:
