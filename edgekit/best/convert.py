@@ -187,7 +187,7 @@ def _choose(
 ) -> OnBoard:
     guard = graph.guard_set()
     if guard is None:
-        guard = GuardSet(graph.parity_samples(), graph.reference(), {})
+        guard = GuardSet(pixels=graph.parity_samples(), reference=graph.reference(), labels={})
     samples: Any = guard.pixels
     labelled = guard.labelled
     max_drop = (MAX_DROP if labelled else MAX_CHANGED) if wanted is None else wanted

@@ -21,7 +21,7 @@ from edgekit.json_files import Damaged, decode_json
 from edgekit.spec import OutputSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Image:
     id: int | str
     file_name: str
@@ -29,7 +29,7 @@ class _Image:
     height: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Annotation:
     image_id: int | str
     category_id: int
@@ -38,13 +38,13 @@ class _Annotation:
     iscrowd: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Category:
     id: int
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Content:
     images: tuple[_Image, ...]
     annotations: tuple[_Annotation, ...]

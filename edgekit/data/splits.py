@@ -18,7 +18,7 @@ By = Literal["group", "image"]
 Protocol = Literal["published", "folds", "random", "given", "whole"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitPlan:
     """How a dataset is to be divided; without a `protocol`, as that dataset's custom is.
 

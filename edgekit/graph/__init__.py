@@ -121,14 +121,16 @@ class ExportedGraph:
             columns = {name: arrays[f"sample:{name}"] for name in self.spec.names}
             count = len(arrays[f"output:{names[0]}"])
             samples = [{name: column[i] for name, column in columns.items()} for i in range(count)]
+        known = {
+            field: {name: arrays[f"{word}:{name}"] for name in names if f"{word}:{name}" in arrays}
+            for field, word in (("labels", "label"), ("boxes", "boxes"), ("masks", "mask"))
+        }
         return GuardSet(
-            samples,
-            {name: arrays[f"output:{name}"] for name in names},
-            {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
-            {name: arrays[f"boxes:{name}"] for name in names if f"boxes:{name}" in arrays},
-            arrays.get("sizes"),
-            {name: arrays[f"mask:{name}"] for name in names if f"mask:{name}" in arrays},
-            self.spec.input,
+            pixels=samples,
+            reference={name: arrays[f"output:{name}"] for name in names},
+            sizes=arrays.get("sizes"),
+            frame=self.spec.input,
+            **known,  # type: ignore[arg-type]
         )
 
     def baked_module(
@@ -185,7 +187,7 @@ def contract_of(spec: ModelSpec, feed: Feed) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GuardSet:
     """Samples to guard by: uint8 N×H×W×C or arrays by input name, the model's own outputs, labels.
 

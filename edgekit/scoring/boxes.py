@@ -38,7 +38,7 @@ class FoundBoxes:
     classes: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Class:
     """One class's boxes, the surest first: image (B,), right and not counted (T, B); things (N,).
 
@@ -51,7 +51,7 @@ class _Class:
     things: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matches:
     """Boxes matched with the true ones, over N images.
 
@@ -175,10 +175,10 @@ def _classes(judged: Any, images: int, classes: int) -> tuple[_Class, ...]:
         order = np.argsort(-np.concatenate(scores), kind="mergesort")
         tables.append(
             _Class(
-                np.concatenate(image)[order],
-                np.concatenate(right, axis=1)[:, order],
-                np.concatenate(ignored, axis=1)[:, order],
-                things,
+                image=np.concatenate(image)[order],
+                right=np.concatenate(right, axis=1)[:, order],
+                ignored=np.concatenate(ignored, axis=1)[:, order],
+                things=things,
             )
         )
     return tuple(tables)
