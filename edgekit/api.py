@@ -315,7 +315,7 @@ def evaluate(
         data=str(data),
         target=profile,
         split=split,
-        plan=SplitPlan(protocol, fold),
+        plan=SplitPlan(protocol=protocol, fold=fold),
         limit=limit,
         device=device or profile.default_device,
         runtime=runtime,

@@ -24,14 +24,19 @@ def read_json(path: Path, shape: type[T], max_bytes: int = MAX_BYTES) -> T:
     Raises Damaged for what is no regular file, larger than `max_bytes`, no JSON, nested beyond
     reason, or has a field missing or wrong; OSError where it cannot be read.
     """
-    import msgspec
-
     if path.exists() and not path.is_file():
         raise Damaged("it is no regular file")
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise Damaged(f"it is larger than {max_bytes:,} bytes")
+    return decode_json(content, shape)
+
+
+def decode_json(content: bytes, shape: type[T]) -> T:
+    """Return JSON's content as `shape`. Raises Damaged as read_json."""
+    import msgspec
+
     try:
         return msgspec.json.decode(content, type=shape)
     except RecursionError:

@@ -144,7 +144,7 @@ def test_a_training_fits_and_the_command_fits_again(
             model="multitask-cnn:classification",
             data=str(faces),
             output=run,
-            plan=SplitPlan("random"),
+            plan=SplitPlan(protocol="random"),
             changes=("epochs=1", "batch=16"),
             threads=1,
         )

@@ -142,16 +142,16 @@ def test_only_listed_files_take_part_in_the_published_split(
     utkface: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(BadData, match="--protocol random"):
-        open_dataset(str(utkface), SplitPlan("published"))
+        open_dataset(str(utkface), SplitPlan(protocol="published"))
     monkeypatch.setattr("edgekit.data.utkface.published_path", lambda: tmp_path / "split.json")
     with pytest.raises(BadData, match="no protocol 'folds'"):
-        open_dataset(str(utkface), SplitPlan("folds"))
+        open_dataset(str(utkface), SplitPlan(protocol="folds"))
     assert published_path().name == "utkface-split.json"
 
 
 def test_a_split_depends_on_the_seed_alone(utkface: Path) -> None:
     def sides(seed: int) -> dict[str, str]:
-        dataset = open_dataset(str(utkface), SplitPlan("random", seed=seed))
+        dataset = open_dataset(str(utkface), SplitPlan(protocol="random", seed=seed))
         return {sample.sha256: sample.split for sample in dataset.samples}
 
     assert sides(1) == sides(1)
@@ -191,7 +191,7 @@ def adience(tmp_path: Path) -> Path:
 
 
 def test_adience_folds_share_no_user(adience: Path) -> None:
-    dataset = open_dataset(str(adience), SplitPlan("folds", fold=3))
+    dataset = open_dataset(str(adience), SplitPlan(protocol="folds", fold=3))
     users = {side: {s.group for s in dataset.split(side).samples} for side in ("train", "test")}
     assert users["test"] == {"30@N01", "31@N01"}
     assert not users["test"] & users["train"]
@@ -236,12 +236,12 @@ def test_adience_ages(text: str, index: int) -> None:
 def test_adience_images_and_subsets(adience: Path) -> None:
     faces = open_dataset(str(adience), images="faces")
     assert all("/coarse_tilt_aligned_face." in f"/{s.name}" for s in faces.samples)
-    frontal = open_dataset(str(adience), SplitPlan("folds", fold=0), frontal=True)
+    frontal = open_dataset(str(adience), SplitPlan(protocol="folds", fold=0), frontal=True)
     assert len(frontal.samples) == 5
-    mixed = open_dataset(str(adience), SplitPlan("random", seed=1))
+    mixed = open_dataset(str(adience), SplitPlan(protocol="random", seed=1))
     assert "subjects on both sides" in mixed.protocol
     with pytest.raises(BadData, match=r"no fold 7 \(folds here: 0, 1, 2, 3, 4\)"):
-        open_dataset(str(adience), SplitPlan("folds", fold=7))
+        open_dataset(str(adience), SplitPlan(protocol="folds", fold=7))
 
 
 # Labelled folders
@@ -286,7 +286,7 @@ def test_face_columns_take_groups_and_years(tmp_path: Path) -> None:
         tmp_path / "d" / "labels.csv",
         b"file,age,gender\n0.jpg,25-32,female\n1.jpg,22,male\n2.jpg,61,\n",
     )
-    dataset = open_dataset(str(tmp_path / "d"), SplitPlan("random"))
+    dataset = open_dataset(str(tmp_path / "d"), SplitPlan(protocol="random"))
     found = {s.name: (s.labels["age"], s.labels["gender"], s.years) for s in dataset.samples}
     assert found == {"0.jpg": (4, 1, None), "1.jpg": (-1, 0, 22.0), "2.jpg": (7, -1, 61.0)}
 
@@ -417,7 +417,7 @@ def faces(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_one_off_gaps_and_joint_accuracy(faces: Path) -> None:
-    dataset = open_dataset(str(faces), SplitPlan("random"))
+    dataset = open_dataset(str(faces), SplitPlan(protocol="random"))
     answers = {"0.jpg": (1, 0), "1.jpg": (1, 0), "2.jpg": (4, 0), "3.jpg": (4, 1)}
     age, gender = zip(*(answers[s.name] for s in dataset.samples), strict=True)
     result = assess(dataset, {"age": age, "gender": gender})

@@ -13,7 +13,7 @@ from command_line import Cli, one_line_error
 from edgekit.artifact import load_artifact
 from edgekit.conversion.guard import drop, guard_int8
 from edgekit.graph import GuardSet
-from edgekit.spec import OutputSpec
+from edgekit.spec import Boxes, InputSpec, OutputSpec
 
 HERE = Path(__file__).parent
 OUTPUTS = (OutputSpec("x", "classification", ("a", "b")),)
@@ -29,28 +29,68 @@ def flipped(count: int) -> dict[str, np.ndarray]:
 
 
 def test_the_drop_is_in_points_of_agreement_without_labels() -> None:
-    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    guard = GuardSet(pixels=PIXELS, reference={"x": LOGITS}, labels={})
     assert drop(flipped(0), guard, OUTPUTS) == 0
     assert drop(flipped(1), guard, OUTPUTS) == 25
 
 
 def test_the_drop_is_in_points_of_accuracy_with_labels() -> None:
     labels = np.array([1, 1, 0, -1])
-    guard = GuardSet(PIXELS, {"x": LOGITS}, {"x": labels})
+    guard = GuardSet(pixels=PIXELS, reference={"x": LOGITS}, labels={"x": labels})
     assert drop(flipped(1), guard, OUTPUTS) == pytest.approx(-100 / 3), "a gain, for the better"
     assert drop(flipped(3), guard, OUTPUTS) == pytest.approx(100 / 3)
 
 
 def test_without_labels_the_models_own_near_ties_cost_no_points() -> None:
     reference = LOGITS * np.array([[1], [1], [1], [0.01]], np.float32)
-    guard = GuardSet(PIXELS, {"x": reference}, {})
+    guard = GuardSet(pixels=PIXELS, reference={"x": reference}, labels={})
     turned = reference[:, ::-1].copy()
     assert drop({"x": turned}, guard, OUTPUTS) == 75
 
 
+def test_the_drop_is_in_points_of_map_where_boxes_are_labelled() -> None:
+    """Two pictures of twice the network's size, with one thing each."""
+    output = OutputSpec("x", "detection", ("a", "b"), "probabilities", boxes=Boxes(format="xyxy"))
+    rows = np.zeros((2, 3, 6), np.float32)
+    rows[:, 0] = [2, 2, 8, 8, 0.9, 0.1]
+    truths = np.array([[0, 0, 4, 4, 16, 16, 144, 0], [1, 0, 4, 4, 16, 16, 144, 0]], np.float64)
+    guard = GuardSet(
+        pixels=PIXELS[:2],
+        reference={"x": rows},
+        labels={},
+        boxes={"x": truths},
+        sizes=np.array([[40, 40], [40, 40]]),
+        frame=InputSpec(20, 20),
+    )
+    assert guard.labelled and drop({"x": rows}, guard, (output,)) == pytest.approx(0)
+    lost = rows.copy()
+    lost[1, 0, 4:] = [0, 0.9]  # the other label
+    half = 100 * (1 - 51 / 101)  # recall 0.5 at precision 1: 51 of COCO's 101 recalls
+    assert drop({"x": lost}, guard, (output,)) == pytest.approx(half)
+    moved = rows.copy()
+    moved[:, 0, :4] += 1  # IoU 25 / 47: right at the overlap of 0.5 alone
+    assert drop({"x": moved}, guard, (output,)) == pytest.approx(90)
+    first = guard.first(1)
+    assert len(first.boxes["x"]) == len(first.pixels) == 1
+    assert drop({"x": lost[:1]}, first, (output,)) == pytest.approx(0)
+
+
+def test_the_drop_is_in_points_of_mean_iou_where_masks_are_labelled() -> None:
+    output = OutputSpec("x", "segmentation", ("a", "b"))
+    mask = np.zeros((1, 4, 4), np.uint8)
+    mask[:, :2] = 1
+    scores = np.stack([mask == 0, mask == 1], 1).astype(np.float32)
+    guard = GuardSet(
+        pixels=PIXELS[:1], reference={"x": scores}, labels={}, masks={"x": mask},
+        frame=InputSpec(4, 4),
+    )  # fmt: skip
+    assert drop({"x": scores}, guard, (output,)) == pytest.approx(0)
+    assert drop({"x": scores[:, ::-1]}, guard, (output,)) == pytest.approx(100)
+
+
 @pytest.mark.parametrize(("limit", "kept"), [(100.0, 0), (50.0, 1), (25.0, 2), (0.0, 3)])
 def test_it_keeps_no_more_layers_in_float_than_it_must(limit: float, kept: int) -> None:
-    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    guard = GuardSet(pixels=PIXELS, reference={"x": LOGITS}, labels={})
     hurts = {"one": 1, "two": 1, "three": 1}
 
     def run(keep_float: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -62,7 +102,7 @@ def test_it_keeps_no_more_layers_in_float_than_it_must(limit: float, kept: int) 
 
 
 def test_the_worst_layer_goes_first() -> None:
-    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    guard = GuardSet(pixels=PIXELS, reference={"x": LOGITS}, labels={})
     hurts = {"harmless": 0, "harmful": 2, "mild": 1}
 
     def run(keep_float: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -73,7 +113,7 @@ def test_the_worst_layer_goes_first() -> None:
 
 
 def test_out_of_time_says_so() -> None:
-    guard = GuardSet(PIXELS, {"x": LOGITS}, {})
+    guard = GuardSet(pixels=PIXELS, reference={"x": LOGITS}, labels={})
     result = guard_int8(lambda keep: flipped(2), ("one",), guard, OUTPUTS, 0, seconds=0)
     assert result.drop == 50
     assert "out of time" in result.reason

@@ -153,7 +153,11 @@ def test_a_super_resolution_half_a_percent_off_passes() -> None:
 
 def test_the_guard_counts_points_of_a_metric() -> None:
     output, reference, ruined = CASES["embedding"]
-    guard = GuardSet(np.zeros((16, 2, 2, 3), np.uint8), {"x": reference.astype(np.float32)}, {})
+    guard = GuardSet(
+        pixels=np.zeros((16, 2, 2, 3), np.uint8),
+        reference={"x": reference.astype(np.float32)},
+        labels={},
+    )
     assert drop({"x": reference.astype(np.float32)}, guard, (output,)) == pytest.approx(0)
     assert drop({"x": ruined.astype(np.float32)}, guard, (output,)) > 50
 

@@ -250,6 +250,17 @@ def test_fp32_without_float64_is_held_to_a_share_of_the_largest_value() -> None:
     assert not verdict(reference * 1.001, reference, "fp32").passed
 
 
+def test_fp32_probabilities_are_allowed_the_rounding_of_a_sigmoid_and_no_more() -> None:
+    """YOLO11n as it is drawn, unseen: its scores are 1e-5, ONNX Runtime's sigmoid 3e-8 off."""
+    reference = RNG.uniform(0, 1.5e-5, (8, 6)).astype(np.float32)
+    known = Noise(1e-12, 1e-7)
+    for scores, passed in (("probabilities", True), ("logits", False)):
+        spec = OutputSpec("x", "multilabel", tuple("abcdef"), scores)  # type: ignore[arg-type]
+        near = verdict(reference + np.float32(3e-8), reference, "fp32", spec, known)
+        assert near.passed == passed
+        assert not verdict(reference * 0, reference, "fp32", spec, known).passed
+
+
 def test_fp32_holds_small_values_beside_large_ones_to_their_own_size() -> None:
     reference, _ = detector(last=True)
     ours = reference.copy()

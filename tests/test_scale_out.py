@@ -401,7 +401,7 @@ def test_two_runs_of_one_folder_wait_for_each_other(adience: Path, tmp_path: Pat
         model="multitask-cnn",
         data=str(adience),
         output=tmp_path,
-        plan=SplitPlan("folds"),
+        plan=SplitPlan(protocol="folds"),
         changes=("epochs=1",),
         threads=1,
     )

@@ -108,7 +108,7 @@ def test_a_graph_of_another_shape_is_refused_with_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weather", "count"), [((1, 3), 1), ((4, 1, 3), 4), ((4, 3), 4), ((1, 1, 3), 1)]
+    ("weather", "count"), [((1, 3), 1), ((4, 1, 3), 4), ((4, 3), 4), ((1, 1, 3), 1), ((3,), 1)]
 )
 def test_a_file_holds_one_sample_or_many(weather: tuple[int, ...], count: int) -> None:
     given = RNG.normal(size=weather)

@@ -437,7 +437,7 @@ def test_a_run_writes_weights_card_and_result(faces: Path, tmp_path: Path) -> No
         model="multitask-cnn:regression",
         data=str(faces),
         output=tmp_path / "run",
-        plan=SplitPlan("random"),
+        plan=SplitPlan(protocol="random"),
         changes=("epochs=1", "batch=16"),
         threads=1,
     )
@@ -510,7 +510,7 @@ def test_folds_are_summed_up_by_mean_and_deviation(faces: Path, tmp_path: Path) 
         changes=("epochs=1", "batch=16"),
         threads=1,
     )
-    plans = [SplitPlan("random", seed=seed) for seed in (1, 2)]
+    plans = [SplitPlan(protocol="random", seed=seed) for seed in (1, 2)]
     runs = [train(replace(options, plan=plan, output=tmp_path / str(plan.seed))) for plan in plans]
     age, _ = across_folds(runs)
     one, other = (run.test.scores[0].exact.percent for run in runs)
@@ -536,7 +536,7 @@ def teacher(tmp_path: Path, right: bool) -> Path:
 
 def test_teachers_answers_are_their_mean_and_are_kept(faces: Path, tmp_path: Path) -> None:
     spec = zoo.spec("multitask-cnn", "classification")
-    train_side = open_dataset(str(faces), SplitPlan("random")).split("train")
+    train_side = open_dataset(str(faces), SplitPlan(protocol="random")).split("train")
     teachers = [teacher(tmp_path, True), teacher(tmp_path, False)]
     first = lessons_of(teachers, spec, train_side, Recipe(), workers=1)
     assert first["age"].shape == (len(train_side.samples), 8)
@@ -561,7 +561,7 @@ def test_a_network_learns_from_its_teacher_what_no_label_says(faces: Path, tmp_p
         model="multitask-cnn",
         data=str(faces),
         output=tmp_path / "run",
-        plan=SplitPlan("random"),
+        plan=SplitPlan(protocol="random"),
         changes=("epochs=3", "batch=8", "teacher_share=1", "dropout=0"),
         threads=1,
         teachers=(teacher(tmp_path, True),),
@@ -593,7 +593,7 @@ def test_a_regressions_target_is_the_mean_of_its_teachers_answers() -> None:
 
 def test_teachers_that_cannot_teach_are_refused(faces: Path, tmp_path: Path) -> None:
     spec = zoo.spec("multitask-cnn", "classification")
-    side = open_dataset(str(faces), SplitPlan("random")).split("train")
+    side = open_dataset(str(faces), SplitPlan(protocol="random")).split("train")
     unsaid = tmp_path / "unsaid.safetensors"
     save_file({"a": torch.zeros(1)}, unsaid)
     (tmp_path / "empty").mkdir()

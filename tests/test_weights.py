@@ -62,7 +62,7 @@ def benchmarks(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=MODEL,
         data=str(faces),
         output=run,
-        plan=SplitPlan("random"),
+        plan=SplitPlan(protocol="random"),
         changes=("epochs=1", "batch=16"),
         threads=1,
     )

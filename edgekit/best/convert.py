@@ -192,10 +192,10 @@ def _choose(
     found: OnBoard, place: Place, graph: ExportedGraph, wanted: float | None, say: Say
 ) -> OnBoard:
     guard = graph.guard_set()
-    samples: Any = graph.parity_samples() if guard is None else guard.pixels
-    reference = graph.reference() if guard is None else guard.reference
-    labels = {} if guard is None else guard.labels
-    labelled = any((value >= 0).any() for value in labels.values())
+    if guard is None:
+        guard = GuardSet(pixels=graph.parity_samples(), reference=graph.reference(), labels={})
+    samples: Any = guard.pixels
+    labelled = guard.labelled
     max_drop = (MAX_DROP if labelled else MAX_CHANGED) if wanted is None else wanted
     notes = []
     decides = any(
@@ -214,12 +214,7 @@ def _choose(
         ran = shared(place, trial.artifact, samples[:count])
         if ran.failure:
             return None, 0, ran.failure
-        part = GuardSet(
-            samples[:count],
-            {name: value[:count] for name, value in reference.items()},
-            {name: value[:count] for name, value in labels.items()},
-        )
-        return drop(ran.outputs, part, graph.spec.outputs), count, ""
+        return drop(ran.outputs, guard.first(count), graph.spec.outputs), count, ""
 
     good = [trial for trial in found.trials if not trial.fault]
     basis = basis_of(good, place.emulated)

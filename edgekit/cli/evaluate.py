@@ -17,15 +17,25 @@ if TYPE_CHECKING:
     from edgekit.evaluation.evaluate import Evaluation
 
 
+RATED = (
+    "mAP as pycocotools computes it, mean IoU at the size of the network's input; intervals by "
+    "drawing the images anew, 200 times"
+)
+
+
 def evaluate(
     artifacts: Annotated[list[Path], typer.Argument(help="Artifacts, or folders of them.")],
     data: Annotated[
-        str, typer.Option(help="Adience root, UTKFace zip or folder, labels.csv folder.")
+        str,
+        typer.Option(
+            help="Labelled data: a folder with labels.csv or one folder a class, COCO's JSON, "
+            "YOLO's images/ and labels/, images/ and masks/, an .npz with labels, Adience, UTKFace."
+        ),
     ],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     protocol: Annotated[
         str | None,
-        typer.Option(help="published, folds, random or given. Default: the dataset's own."),
+        typer.Option(help="published, folds, random, given or whole. Default: the dataset's own."),
     ] = None,
     fold: Annotated[int, typer.Option(help="The test fold of protocol folds.", min=0)] = 0,
     limit: Annotated[
@@ -111,7 +121,9 @@ def evaluate(
             say=say,
         )
     notes = [
-        f"{e.artifact.label}: {e.broken} images could not be decoded"
+        f"{e.artifact.label}: {e.broken} samples could not be read"
+        if e.artifact.manifest.tensors
+        else f"{e.artifact.label}: {e.broken} images could not be decoded"
         + (", or show no face: they are left out" if find_subject else "")
         for e in evaluations
         if e.broken
@@ -125,17 +137,21 @@ def evaluate(
             if score.exact.count < e.assessment.images
         }
     )
+    notes += dict.fromkeys(line for e in evaluations for line in e.left_out)
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
+    if any(e.assessment.ratings for e in evaluations):
+        notes.append(RATED)
     if results is None:
         notes.append(f"not saved: --results {RESULTS} keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]
     if as_json or wide:
         show(f"Accuracy on {data}", rows, as_json=as_json, notes=notes, wide=wide)
         return
+    what = "samples" if evaluations[0].artifact.manifest.tensors else "images"
     images = max(e.assessment.images for e in evaluations)
-    title = f"{_title(evaluations)}: accuracy on {images} images of {data}, in per cent"
+    title = f"{_title(evaluations)}: accuracy on {images} {what} of {data}, in per cent"
     notes.insert(0, "in brackets: the 95 % interval; ±1: a neighbouring class counts as right")
     tables = {
         title: short_rows(evaluations),
@@ -171,6 +187,10 @@ def short_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, An
             ):
                 if share is not None:
                     cells[title] = percent(share.percent, share.low, share.high)
+        for rating in evaluation.assessment.ratings:
+            value = rating.value
+            title = f"{rating.output} {rating.measure.replace('_', '-')}"
+            cells[title] = percent(value.percent, value.low, value.high)
         rows.append((evaluation.artifact.manifest.model, cells))
     return grouped(rows)
 
@@ -182,13 +202,14 @@ def change_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, A
 
     rows = []
     for evaluation in evaluations:
-        if evaluation.agreement is None:
+        if evaluation.agreement is None and not evaluation.change:
             continue
         cells: dict[str, Any] = {"artifact": _name(evaluation)}
         for output, share in evaluation.change.items():
             cells[output] = points(share.percent, share.low, share.high)
         same = evaluation.agreement
-        cells["same answers, %"] = percent(same.percent, same.low, same.high)
+        if same is not None:
+            cells["same answers, %"] = percent(same.percent, same.low, same.high)
         rows.append((evaluation.artifact.manifest.model, cells))
     return grouped(rows)
 

@@ -1,7 +1,8 @@
 """The accuracy guard: keeps the worst layers of an int8 artifact in float until it holds.
 
 The drop is measured on images that calibration never saw: in points of accuracy where they are
-labelled, else in points of agreement with the source model: of decisions (the model's own near ties
+labelled (of boxes, of mAP50-95; of masks, of mean IoU), else in points of agreement with the source
+model: of decisions (the model's own near ties
 aside, outputs.ties), or of the kind's own metric (shared labels, cosine, mean IoU, matched boxes).
 Layers are tried one by one; those whose return to float moves the outputs nearest to the model's go
 first.
@@ -12,18 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgekit.data.dataset import TrueBox
 from edgekit.graph import GuardSet
 from edgekit.kinds import kind_of
-from edgekit.onboard.runner import METRICS, read_with
+from edgekit.onboard.runner import METRICS, class_map, read_with
 from edgekit.outputs import Outputs, decisions, ties
+from edgekit.scoring.boxes import found_in, match
+from edgekit.scoring.masks import mean_iou, overlaps
 from edgekit.spec import OutputSpec
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
     drops = []
     for output in outputs:
         kind = kind_of(output)
+        if output.name in guard.boxes or output.name in guard.masks:
+            theirs, mine = (_rated(values, guard, output) for values in (guard.reference, ours))
+            drops.append(100 * (theirs - mine))
+            continue
         if kind.JUDGED_BY == "metric" and kind.SHARE:
             _, metric = METRICS[output.kind]
             told = msgspec.to_builtins(output)
@@ -59,6 +63,30 @@ def drop(ours: Outputs, guard: GuardSet, outputs: tuple[OutputSpec, ...]) -> flo
             tied = ties(ours[output.name], guard.reference[output.name], output)
             drops.append(100 * float(((decided != expected) & ~tied).mean()))  # type: ignore[operator]
     return max(drops, default=0.0)
+
+
+def _rated(values: Outputs, guard: GuardSet, output: OutputSpec) -> float:
+    """Return how right boxes or masks are against the labels, 0 to 1: mAP50-95, or mean IoU."""
+    import numpy as np
+
+    told = msgspec.to_builtins(output)
+    assert guard.frame is not None
+    if output.name in guard.masks:
+        found = class_map(values[output.name], told)
+        count = len(output.labels)
+        masks = guard.masks[output.name]
+        tables = [overlaps(mine, mask, count) for mine, mask in zip(found, masks, strict=True)]
+        return float(mean_iou(np.stack(tables), np.ones(len(tables), np.int64))[0])
+    assert guard.sizes is not None
+    rows = read_with(told, values)
+    pairs = zip(rows, guard.sizes.tolist(), strict=True)
+    boxes = [found_in(own, output, guard.frame, (size[0], size[1])) for own, size in pairs]
+    truths: list[list[TrueBox]] = [[] for _ in boxes]
+    for image, index, *box, area, crowd in guard.boxes[output.name].tolist():
+        corners = (box[0], box[1], box[2], box[3])
+        true = TrueBox(index=int(index), box=corners, area=area, crowd=bool(crowd))
+        truths[int(image)].append(true)
+    return match(boxes, truths, len(output.labels)).map50_95
 
 
 def distance(ours: Outputs, guard: GuardSet) -> float:

@@ -30,6 +30,9 @@ FP32_OF_LARGEST = 2.0**-16
 """And by this share of the output's largest value, 128 times the last bit of a float32: where
 PyTorch's sums happen to be nearly exact, a runtime that adds thousands of values one after another
 is further off. Converters that compute something else are off by 1e-3 and more."""
+FP32_OF_ONE = 2.0**-22
+"""Probabilities may also be off by this, four last bits of 0.5: runtimes compute a sigmoid as 0.5
+and a remainder, so that a probability of 1e-5 has the absolute rounding of one of a half."""
 FP32_UNMEASURED = 2e-4
 """The share of the largest value instead of both, where the model cannot be run in float64."""
 FP32_SPREAD = 1e-3
@@ -95,7 +98,7 @@ def judge(
     `noise` is PyTorch's own rounding by output; empty or None where it is not known.
 
     - fp32, any output: max |difference| ≤ FP32_NOISE × noise + FP32_OF_LARGEST × largest value;
-      without noise ≤ FP32_UNMEASURED × largest value.
+      of probabilities at least FP32_OF_ONE; without noise ≤ FP32_UNMEASURED × largest value.
     - fp16: ≤ FP16_OF_LARGEST × largest value; fp16-compute: ≤ HALF_OF_LARGEST × largest value.
     - int8, an output that decides: `min_agreement` of the decisions are the same, or changed
       between two that the model itself nearly ties (outputs.ties).
@@ -193,7 +196,7 @@ def _judge(
         least = kind.LEAST if case.precision == "int8" else FLOAT_MATCHED
         judged = _judge_metric(kind, record, all_ours, all_reference, output, least)
     elif case.precision != "int8":
-        judged = _judge_largest(case, record, reference, name)
+        judged = _judge_largest(case, record, reference, output)
         if case.precision == "half" and record.agreement is not None:
             decided = _judge_decisions(case, judged.record, ours, reference, output)
             judged = _Judged(
@@ -272,7 +275,7 @@ def _judge_integers(
 
 
 def _judge_largest(
-    case: _Case, record: OutputParity, reference: NDArray[np.generic], name: str
+    case: _Case, record: OutputParity, reference: NDArray[np.generic], output: OutputSpec
 ) -> _Judged:
     """Hold the largest difference of an fp32 or fp16 output to its rounding."""
     largest = float(abs(reference).max())
@@ -287,7 +290,9 @@ def _judge_largest(
         why = (
             f"{FP32_NOISE:g} × PyTorch's own rounding + {FP32_OF_LARGEST:.2g} of the largest value"
         )
-    fault = f"{name} is {record.max_abs_diff:.3g} off, {allowed:.3g} allowed ({why})"
+        if output.scores == "probabilities" and allowed < FP32_OF_ONE:
+            allowed, why = FP32_OF_ONE, "the rounding of a probability of a half"
+    fault = f"'{record.name}' is {record.max_abs_diff:.3g} off, {allowed:.3g} allowed ({why})"
     return _Judged(
         replace(record, allowed=allowed),
         f"max abs difference ≤ {why}",

@@ -25,6 +25,20 @@ BROKEN = "image left out: cannot be decoded"
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrueBox:
+    """Where one thing is: its class and two corners, x and y of each, in pixels of the picture.
+
+    `area` is that of what is in it, by which small and large things are told apart. `crowd`: many
+    things in one box; who finds one of them is neither right nor wrong.
+    """
+
+    index: int
+    box: tuple[float, float, float, float]
+    area: float
+    crowd: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One image and what is known of it.
 
@@ -32,6 +46,8 @@ class Sample:
     output's name to a class index. `years` is the age where it is known exactly: training softens
     its targets with it, no score uses it. Samples of one `group` never part in a grouped split;
     `fold` is the dataset's own fold, where it has some. `split` is empty until one is assigned.
+    Where boxes are labelled, `boxes` are those of the picture, whose width and height are `size`;
+    where masks are, `mask` finds its bytes in the store.
     """
 
     name: str
@@ -41,6 +57,9 @@ class Sample:
     group: str = ""
     fold: int | None = None
     split: SplitName | Literal[""] = ""
+    boxes: tuple[TrueBox, ...] = ()
+    size: tuple[int, int] | None = None
+    mask: str = ""
 
 
 @dataclass
@@ -73,7 +92,7 @@ class Dataset:
 
     `labels` maps each output to its class names; `protocol` says how the split was made and is
     recorded with every number that comes of it, for example `UTKFace mapped to Adience bins,
-    published split`.
+    published split`. `holds` says what each sample is labelled with. `whole`: it has no sides.
     """
 
     name: str
@@ -82,16 +101,28 @@ class Dataset:
     samples: tuple[Sample, ...]
     store: ImageStore
     decisions: Decisions
+    holds: Literal["classes", "boxes", "masks"] = "classes"
+    whole: bool = False
 
     def read(self, sample: Sample) -> bytes:
         """Return a sample's encoded bytes; raises OSError where they cannot be read."""
         return self.store.read(sample.name)
 
     def split(self, name: SplitName) -> Dataset:
-        """Return the samples of one side. Raises BadData where it has none."""
+        """Return the samples of one side. Raises BadData where it has none.
+
+        A dataset without sides is the test side as it is.
+        """
+        if self.whole and name == "test":
+            return self
         chosen = tuple(sample for sample in self.samples if sample.split == name)
         if not chosen:
-            raise BadData(f"{self.name} has no images in its {name} split: choose another protocol")
+            known = sorted({sample.split for sample in self.samples} - {""})
+            sides = f"it has {', '.join(known)}" if known else "it has no split"
+            raise BadData(
+                f"{self.name} has no images in its {name} split ({sides}): choose another --split "
+                "or --protocol"
+            )
         return replace(self, samples=chosen)
 
     def take(self, output: str) -> list[int]:

@@ -41,10 +41,10 @@ def open_images(path: Path) -> ImageSet:
     """
     if not path.exists():
         raise BadData(f"no images at {path}: it does not exist; give a folder, a zip or an image")
-    if path.is_file() and _is_image(path.name):
+    if path.is_file() and is_image(path.name):
         return ImageSet(path.parent, (path.name,), FolderStore(path.parent))
     store: ImageStore = FolderStore(path) if path.is_dir() else ZipStore(path)
-    names = tuple(name for name in store.names() if _is_image(name))
+    names = tuple(name for name in store.names() if is_image(name))
     if not names:
         raise BadData(f"no images in {path}: it needs files ending in {', '.join(SUFFIXES)}")
     return ImageSet(path, names, store)
@@ -55,7 +55,8 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Tell by its name whether a file is an image, and none that a system left there."""
     last = name.rpartition("/")[2]
     return last.lower().endswith(SUFFIXES) and not last.startswith(".") and "__MACOSX" not in name
 

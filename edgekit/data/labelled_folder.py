@@ -23,7 +23,7 @@ from edgekit.data.dataset import (
     SplitName,
     hash_files,
 )
-from edgekit.data.splits import SplitPlan, choose, random_split
+from edgekit.data.splits import Protocol, SplitPlan, choose, random_split
 from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
@@ -46,13 +46,19 @@ def open_labelled_folder(
 ) -> Dataset:
     """Return the images of `labels.csv` under the split it gives, or a random one by group.
 
-    `labels` are the class names of each output, in class order; without it `age` and `gender`
+    Without either it is taken whole where it is only judged. `labels` are the class names of each
+    output, in class order; without it `age` and `gender`
     are read as the faces' and any other column's classes are its values, sorted. Raises BadData
     for a CSV that cannot be read and for a value that is no class.
     """
     path = _labels_file(store.names()) or LABELS_FILE
     header, rows = _read_csv(store, path)
-    protocol = choose(plan, name, ("given", "random") if "split" in header else ("random",))
+    known_protocols: tuple[Protocol, ...] = ("random", "whole")
+    if "split" in header:
+        known_protocols = ("given", *known_protocols)
+    elif plan.judging:
+        known_protocols = ("whole", "random")
+    protocol = choose(plan, name, known_protocols)
     outputs = [column for column in header if column not in RESERVED]
     known = {column: _classes(column, rows, labels) for column in outputs}
     decisions = Decisions()
@@ -69,6 +75,8 @@ def open_labelled_folder(
         raise BadData(f"{name}: none of the files that {path} lists is there: check its paths")
     if protocol == "given":
         title = f"{name}, its own split"
+    elif protocol == "whole":
+        title = f"{name}, all of it"
     else:
         present = list(random_split(present, plan.seed))
         title = f"{name}, random split by group, seed {plan.seed}"
@@ -79,6 +87,7 @@ def open_labelled_folder(
         samples=tuple(present),
         store=store,
         decisions=decisions,
+        whole=protocol == "whole",
     )
 
 

@@ -15,19 +15,21 @@ FRACTIONS: tuple[tuple[SplitName, float], ...] = (("test", 0.12), ("val", 0.08))
 
 By = Literal["group", "image"]
 
-Protocol = Literal["published", "folds", "random", "given"]
+Protocol = Literal["published", "folds", "random", "given", "whole"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitPlan:
     """How a dataset is to be divided; without a `protocol`, as that dataset's custom is.
 
     `fold` is the test side of the protocol `folds`; `seed` is that of whatever is drawn.
+    `judging`: nothing is trained on it, so a dataset without a split of its own is taken whole.
     """
 
     protocol: Protocol | None = None
     fold: int = 0
     seed: int = 0
+    judging: bool = False
 
 
 def choose(plan: SplitPlan, name: str, known: tuple[Protocol, ...]) -> Protocol:
@@ -61,6 +63,45 @@ def random_split(
             sides[key] = side
             filled += sizes[key]
     return tuple(replace(s, split=sides.get(_key(s, by), "train")) for s in samples)
+
+
+WORDS: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of folders that hold one side of a split."""
+
+
+def side_of(path: str) -> SplitName | Literal[""]:
+    """Return the side that one of a file's folders is named after; '' for none.
+
+    COCO's years are no part of the name: val2017.
+    """
+    folders = (part.lower().rstrip("0123456789") for part in path.split("/")[:-1])
+    return next((WORDS[part] for part in folders if part in WORDS), "")
+
+
+def sided(
+    name: str, samples: Sequence[Sample], plan: SplitPlan
+) -> tuple[str, bool, tuple[Sample, ...]]:
+    """Return the title of the protocol, whether all samples are one side, and the samples.
+
+    Samples that lie in folders named after the sides of a split have them already; others are one
+    whole, or are split at random.
+    """
+    given = any(sample.split for sample in samples)
+    protocol = choose(plan, name, ("given", "random", "whole") if given else ("whole", "random"))
+    if protocol == "given":
+        return f"{name}, its own split", False, tuple(samples)
+    if protocol == "random":
+        title = f"{name}, random split, seed {plan.seed}"
+        return title, False, random_split(samples, plan.seed)
+    return f"{name}, all of it", True, tuple(samples)
 
 
 def fold_split(samples: Sequence[Sample], fold: int, seed: int) -> tuple[Sample, ...]:

@@ -143,7 +143,7 @@ def published_split() -> PublishedSplit:
 
 def make_published_split(store: ImageStore, command: str) -> PublishedSplit:
     """Return the split to publish: seeded, grouped by look. `command` is recorded in it."""
-    dataset = open_utkface("UTKFace", store, SplitPlan("random", seed=PUBLISHED_SEED))
+    dataset = open_utkface("UTKFace", store, SplitPlan(protocol="random", seed=PUBLISHED_SEED))
     sides: dict[str, dict[str, tuple[int, int]]] = {"train": {}, "val": {}, "test": {}}
     for sample in sorted(dataset.samples, key=lambda sample: sample.sha256):
         sides[sample.split][sample.sha256] = (sample.labels["age"], sample.labels["gender"])

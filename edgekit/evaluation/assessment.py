@@ -10,7 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgekit.data.dataset import UNLABELLED, Dataset
 from edgekit.evaluation.confidence import Confidence, abstention, calibration_error
-from edgekit.evaluation.scores import Gap, Score, gap, score
+from edgekit.evaluation.scores import Gap, Score, Share, gap, score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """One output by a measure that is no share of right answers: mAP, mean IoU; in per cent.
+
+    `draws` are its values on samples of the images, of which the interval is made (scoring.drawn).
+    """
+
+    output: str
+    measure: str
+    value: Share
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +41,7 @@ class Assessment:
     gaps: tuple[Gap, ...]
     joint: float | None
     confidence: tuple[Confidence, ...] = ()
+    ratings: tuple[Rating, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +117,7 @@ def _confidence(
 def shares(assessment: Assessment) -> dict[str, float]:
     """Return the shares by the names that records and tables use, in per cent.
 
-    `age_accuracy`, `age_1off` and `gender_accuracy`, each with `_low` and `_high`.
+    `age_accuracy`, `age_1off`, `boxes_mAP50` and so on, each with `_low` and `_high`.
     """
     named: dict[str, float] = {}
     for item in assessment.scores:
@@ -111,4 +125,7 @@ def shares(assessment: Assessment) -> dict[str, float]:
             if value is not None:
                 key = f"{item.output}_{name}"
                 named |= {key: value.percent, f"{key}_low": value.low, f"{key}_high": value.high}
+    for rating in assessment.ratings:
+        key, value = f"{rating.output}_{rating.measure}", rating.value
+        named |= {key: value.percent, f"{key}_low": value.low, f"{key}_high": value.high}
     return named

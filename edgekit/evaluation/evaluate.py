@@ -10,18 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, Manifest
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
 from edgekit.data.images import check_findable
 from edgekit.data.reframe import TITLE, reframe
 from edgekit.data.stores import FolderStore
 from edgekit.errors import BadData, UserError
-from edgekit.evaluation.assessment import Assessment, Sure, assess, shares
-from edgekit.evaluation.scores import Score, Share, paired_difference, share
+from edgekit.evaluation.assessment import Assessment, Rating, Sure, assess, shares
+from edgekit.evaluation.ratings import assessed, change_of, rate_boxes, rate_masks
+from edgekit.evaluation.scores import Share, paired_difference, share
 from edgekit.evaluation.shards import (
     Shard,
     ShardAnswer,
+    labelled_output,
     run_shards,
     shard_count,
     shards_of,
@@ -30,7 +32,6 @@ from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.progress import Say, silent
 from edgekit.results import AccuracyRecord, Provenance
-from edgekit.spec import OutputSpec
 from edgekit.targets import Target
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_PLAN = SplitPlan()
+TOLD = ("image", "box", "row", "label file", "picture")
+"""How the decisions of a reader begin that cost or change what is judged."""
 FACE_OUTPUTS = ("age_", "gender_")
 """What an AccuracyRecord has places for; other outputs are in the table and --json alone."""
 
@@ -76,7 +79,9 @@ class Evaluation:
 
     `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is the runner's name.
     `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
-    cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
+    cent; `change` is each output's accuracy less that artifact's, in points, paired by image, or
+    each rating's (`OUTPUT mAP50`). `left_out` has a line for each fault of the data that cost
+    images, boxes or labels: how often, and where.
     """
 
     artifact: Artifact
@@ -86,6 +91,7 @@ class Evaluation:
     split: SplitName
     assessment: Assessment
     broken: int
+    left_out: tuple[str, ...]
     agreement: Share | None
     change: dict[str, Share]
 
@@ -104,7 +110,18 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
     if not request.artifacts:
         raise UserError("nothing to judge: give artifacts of onnx, tflite, openvino or ncnn")
     say("data", "reading labels")
-    dataset = open_dataset(request.data, request.plan).split(request.split)
+    for artifact in request.artifacts if request.reframe else ():
+        _ = artifact.manifest.image  # what takes anything else is refused
+    outputs = request.artifacts[0].manifest.outputs
+    opened = open_dataset(
+        request.data,
+        replace(request.plan, judging=True),
+        outputs=outputs,
+        side=request.split,
+    )
+    dataset = opened.split(request.split)
+    if request.reframe and dataset.holds != "classes":
+        raise UserError(f"--reframe moves pictures and not their {dataset.holds}: leave it out")
     if request.limit is not None:
         dataset = _drawn(dataset, request.limit)
     evaluations = _evaluate(request, dataset, Path(request.data), say)
@@ -144,7 +161,7 @@ def _evaluate(
     )
     say("run", "done")
     judged = [
-        _joined(dataset, answers[start:end], artifact.manifest.outputs, request.find_subject)
+        _joined(dataset, answers[start:end], artifact.manifest, request.find_subject)
         for artifact, (start, end) in zip(request.artifacts, itertools.pairwise(ends), strict=True)
     ]
     return tuple(_judge(request, index, judged) for index in range(len(request.artifacts)))
@@ -152,11 +169,15 @@ def _evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """One artifact's decisions, by output, on the images that could be decoded; how sure."""
+    """One artifact's decisions, by output, on the images that could be decoded; how sure.
+
+    Or what it found in them, rated.
+    """
 
     dataset: Dataset
     decided: dict[str, NDArray[np.int64]]
     sure: dict[str, Sure]
+    ratings: tuple[Rating, ...]
     broken: frozenset[str]
     provenance: Provenance
     device: str
@@ -165,7 +186,7 @@ class _Judged:
 def _joined(
     dataset: Dataset,
     answers: Sequence[ShardAnswer],
-    outputs: Sequence[OutputSpec],
+    manifest: Manifest,
     find_subject: bool,
 ) -> _Judged:
     """Return the shards' answers as one. Raises BadData where no image is left."""
@@ -175,26 +196,38 @@ def _joined(
     readable = tuple(sample for sample in dataset.samples if sample.name not in broken)
     if not readable:
         what = "shows a face" if find_subject else "can be decoded"
-        raise BadData(f"none of the {len(broken)} images of {dataset.name} {what}")
-    given = [answer for answer in answers if answer.decided]
+        things = "samples" if manifest.tensors else "images"
+        reasons = (f" ({name}: {why})" for a in answers for name, why in a.broken.items() if why)
+        why = next(reasons, "")
+        raise BadData(f"none of the {len(broken)} {things} of {dataset.name} {what}{why}")
+    given = [answer for answer in answers if not answer.empty]
     decided = {
         name: np.array([index for answer in given for index in answer.decided[name]], np.int64)
         for name in given[0].decided
     }
+    readable_set = replace(dataset, samples=readable)
+    ratings: tuple[Rating, ...] = ()
+    if dataset.holds == "boxes":
+        boxes = [item for answer in given for item in answer.boxes]
+        ratings = rate_boxes(readable_set, boxes, labelled_output(manifest, "boxes"))
+    elif dataset.holds == "masks":
+        tables = np.array([item for answer in given for item in answer.masks], np.int64)
+        ratings = rate_masks(tables, labelled_output(manifest, "masks"))
     sure = {
         output.name: Sure(
             temperature=output.temperature,
             told=[value for answer in given for value in answer.told[output.name]],
             plain=[value for answer in given for value in answer.plain[output.name]],
         )
-        for output in outputs
+        for output in manifest.outputs
         if output.name in given[0].told
     }
     ran = answers[0]
     return _Judged(
-        dataset=replace(dataset, samples=readable),
+        dataset=readable_set,
         decided=decided,
         sure=sure,
+        ratings=ratings,
         broken=broken,
         provenance=ran.provenance,
         device=ran.device,
@@ -206,10 +239,18 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
     import numpy as np
 
     artifact, own = request.artifacts[index], judged[index]
-    assessment = assess(own.dataset, own.decided, own.sure, request.abstain)
+    if own.ratings:
+        assessment = assessed(own.dataset, own.ratings)
+    else:
+        assessment = assess(own.dataset, own.decided, own.sure, request.abstain)
     reference = _fp32_of(request.artifacts, artifact)
     agreement, change = None, {}
-    if reference is not None:
+    if reference is not None and own.ratings:
+        change = {
+            f"{mine.output} {mine.measure}": change_of(mine, theirs)
+            for mine, theirs in zip(own.ratings, judged[reference].ratings, strict=True)
+        }
+    elif reference is not None:
         theirs = judged[reference].decided
         same = [value == theirs[name] for name, value in own.decided.items()]
         agreement = share(np.all(same, axis=0))
@@ -227,6 +268,12 @@ def _judge(request: EvaluateRequest, index: int, judged: Sequence[_Judged]) -> E
         split=request.split,
         assessment=assessment,
         broken=len(own.broken),
+        left_out=tuple(
+            f"{count} × {what} ({', '.join(own.dataset.decisions.files[what][:3])}"
+            f"{', ...' if count > 3 else ''})"
+            for what, count in sorted(own.dataset.decisions.counts.items())
+            if what.startswith(TOLD)
+        ),
         agreement=agreement,
         change=change,
     )
@@ -294,7 +341,10 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
         if score.one_off is not None:
             cells[f"{score.output}_1off_count"] = score.one_off.count
         cells[f"{score.output}_lowest_recall"] = round(score.lowest_recall, 2)
-        cells[f"{score.output}_change_points"] = _points(evaluation, score)
+        cells[f"{score.output}_change_points"] = _points(evaluation.change.get(score.output))
+    for rating in evaluation.assessment.ratings:
+        change = evaluation.change.get(f"{rating.output} {rating.measure}")
+        cells[f"{rating.output}_{rating.measure}_change_points"] = _points(change)
     for item in evaluation.assessment.confidence:
         cells[f"{item.output}_ece"] = round(item.ece, 2)
         cells[f"{item.output}_ece_before"] = round(item.plain_ece, 2)
@@ -315,8 +365,7 @@ def row(evaluation: Evaluation) -> dict[str, Any]:
     return cells
 
 
-def _points(evaluation: Evaluation, score: Score) -> str | None:
-    change = evaluation.change.get(score.output)
+def _points(change: Share | None) -> str | None:
     if change is None:
         return None
     return f"{change.percent:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"

@@ -5,27 +5,27 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from edgekit.artifact import Artifact, load_artifact
+from edgekit.artifact import Artifact, Manifest, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, Decisions, Sample, open_store
-from edgekit.data.decoded import centre, decode_readable, frame_of, subject_frame_of
 from edgekit.devices import Device, open_device
 from edgekit.errors import BadArtifact
+from edgekit.evaluation.found import AT_ONCE, boxes_in, masks_in
+from edgekit.evaluation.given import Given, read_inputs
 from edgekit.executors import Executor
 from edgekit.files import write_whole
 from edgekit.outputs import confidences, decisions
 from edgekit.paths import cache_folder
 from edgekit.results import Provenance
-from edgekit.session import entry, lay_out, put_pixels
+from edgekit.scoring.boxes import FoundBoxes
+from edgekit.session import Session, entry, lay_out, put_samples
+from edgekit.spec import OutputSpec
 from edgekit.targets import Target
 from edgekit.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 TIMEOUT_S = 3600.0
 EMULATED_S_PER_MAC = 8e-9
@@ -52,6 +52,7 @@ class Shard:
     device: str
     runtime: str
     find_subject: bool = False
+    holds: Literal["classes", "boxes", "masks"] = "classes"
 
     @property
     def key(self) -> str:
@@ -70,16 +71,24 @@ class ShardAnswer:
     """The class index of every readable image by output that decides something, in order.
 
     `told` and `plain` are the confidences of outputs that have some, with and without their
-    temperature. `broken` names the other images. `decided` is empty where there are only those.
-    `device` is where it ran: local, virtual:rpi4 or an ssh address.
+    temperature. `broken` names the other images, with the reason where it is known. `boxes` is what
+    was found in each picture, `masks` the overlaps with its mask, (3, CLASSES), where the dataset
+    holds such. `device` is where it ran: local, virtual:rpi4 or an ssh address.
     """
 
     decided: dict[str, list[int]]
-    broken: tuple[str, ...]
+    broken: dict[str, str]
     provenance: Provenance
     device: str
     told: dict[str, list[float]] = field(default_factory=dict)
     plain: dict[str, list[float]] = field(default_factory=dict)
+    boxes: list[FoundBoxes] = field(default_factory=list)
+    masks: list[list[list[int]]] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no image could be read."""
+        return not (self.decided or self.boxes or self.masks)
 
 
 def shards_of(
@@ -105,6 +114,7 @@ def shards_of(
             device=device,
             runtime=name,
             find_subject=find_subject,
+            holds=dataset.holds,
         )
 
 
@@ -137,21 +147,23 @@ def run_shard(shard: Shard) -> ShardAnswer:
         samples=shard.images,
         store=open_store(shard.data),
         decisions=Decisions(),
+        holds=shard.holds,
     )
-    frame = subject_frame_of if shard.find_subject else frame_of
-    images = decode_readable(dataset, frame(manifest.image), workers=1)
+    given = read_inputs(dataset, manifest, shard.find_subject)
     device = open_device(shard.device, shard.target)
     _OPEN.add(device)
     try:
-        if not images.samples:
-            return ShardAnswer(
-                decided={}, broken=images.broken, provenance=device.provenance, device=device.name
-            )
+        answer = ShardAnswer(
+            decided={}, broken=given.broken, provenance=device.provenance, device=device.name
+        )
+        if not given.dataset.samples:
+            return answer
         session = lay_out(device, entry(artifact, shard.runtime))
-        given = put_pixels(device, centre(images.pixels, manifest.image))
-        outputs, _ = session.outputs(given, len(images.samples), timeout=TIMEOUT_S)
+        if shard.holds != "classes":
+            return _found(session, given, answer)
+        sent = put_samples(device, given.values)
+        outputs, _ = session.outputs(sent, len(given.values), timeout=TIMEOUT_S)
         decided = {spec.name: decisions(outputs[spec.name], spec) for spec in manifest.outputs}
-        answers = {name: value.tolist() for name, value in decided.items() if value is not None}
         told, plain = (
             {
                 spec.name: sure.tolist()
@@ -160,17 +172,38 @@ def run_shard(shard: Shard) -> ShardAnswer:
             }
             for way in (False, True)
         )
-        return ShardAnswer(
-            decided=answers,
-            broken=images.broken,
-            provenance=device.provenance,
-            device=device.name,
+        return replace(
+            answer,
+            decided={name: v.tolist() for name, v in decided.items() if v is not None},
             told=told,
             plain=plain,
         )
     finally:
         _OPEN.discard(device)
         device.close()
+
+
+def _found(session: Session, given: Given, answer: ShardAnswer) -> ShardAnswer:
+    """Return a shard's answer with the boxes or the masks that were found, few pictures at once."""
+    manifest = session.entry.artifact.manifest
+    boxes: list[FoundBoxes] = []
+    masks: list[list[list[int]]] = []
+    for start in range(0, len(given.values), AT_ONCE):
+        samples = given.dataset.samples[start : start + AT_ONCE]
+        sent = put_samples(session.device, given.values[start : start + AT_ONCE])
+        outputs, _ = session.outputs(sent, len(samples), timeout=TIMEOUT_S)
+        if given.dataset.holds == "boxes":
+            boxes += boxes_in(outputs, labelled_output(manifest, "boxes"), manifest, samples)
+        else:
+            part = replace(given.dataset, samples=samples)
+            masks += masks_in(outputs, labelled_output(manifest, "masks"), manifest, part).tolist()
+    return replace(answer, boxes=boxes, masks=masks)
+
+
+def labelled_output(manifest: Manifest, holds: Literal["boxes", "masks"]) -> OutputSpec:
+    """Return the one output that a dataset of boxes or masks labels."""
+    kind = {"boxes": "detection", "masks": "segmentation"}[holds]
+    return next(output for output in manifest.outputs if output.kind == kind)
 
 
 def run_shards(

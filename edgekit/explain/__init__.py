@@ -18,7 +18,7 @@ from edgekit.explain.findings import Case, Finding, judge
 from edgekit.explain.operators import Operator, read_operators
 from edgekit.runtimes.table import find_runtime
 from edgekit.scratch import scratch_folder
-from edgekit.session import PROFILER, Session, entry, lay_out, noise, probe, put_pixels
+from edgekit.session import PROFILER, Session, entry, lay_out, probe, put_noise
 from edgekit.targets import DeviceFacts, Target, matches
 
 PROFILED_CUTS = "cuts"
@@ -175,10 +175,10 @@ def _reach(target: Target, device: str | None) -> tuple[Device, list[str]]:
 
 
 def _profile(session: Session, threads: int, count: int) -> dict[str, Any]:
-    """Return the profiler's event on three images of seeded noise: work depends on no pixel."""
+    """Return the profiler's event on three samples of seeded noise: work depends on no value."""
     device = session.device
-    pixels = put_pixels(device, noise(session.entry.artifact.manifest.image, 3))
-    event = session.run("profile", timeout=TIMEOUT_S, threads=threads, count=count, **pixels)[-1]
+    given = put_noise(device, session.entry.artifact.manifest, 3)
+    event = session.run("profile", timeout=TIMEOUT_S, threads=threads, count=count, **given)[-1]
     if not isinstance(event.get("operators"), list):
         raise DeviceError(f"{device.name}: the profiler's answer lists no operators")
     return event

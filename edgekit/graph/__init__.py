@@ -11,20 +11,21 @@ pixels that prove and calibrate it:
                      (N, …), by name
 
     guard.npz        pixels, or each input's samples (`sample:NAME`), model outputs (`output:NAME`)
-                     and labels (`label:NAME`), with a guard
+                     and labels (`label:NAME`, or `boxes:NAME` and `sizes`, or `mask:NAME`), with a
+                     guard
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.artifact import CalibrationRecord, Feed, SourceRecord
 from edgekit.errors import BuildFailed
 from edgekit.outputs import Outputs
-from edgekit.spec import ModelSpec
+from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,10 +121,16 @@ class ExportedGraph:
             columns = {name: arrays[f"sample:{name}"] for name in self.spec.names}
             count = len(arrays[f"output:{names[0]}"])
             samples = [{name: column[i] for name, column in columns.items()} for i in range(count)]
+        known = {
+            field: {name: arrays[f"{word}:{name}"] for name in names if f"{word}:{name}" in arrays}
+            for field, word in (("labels", "label"), ("boxes", "boxes"), ("masks", "mask"))
+        }
         return GuardSet(
-            samples,
-            {name: arrays[f"output:{name}"] for name in names},
-            {name: arrays[f"label:{name}"] for name in names if f"label:{name}" in arrays},
+            pixels=samples,
+            reference={name: arrays[f"output:{name}"] for name in names},
+            sizes=arrays.get("sizes"),
+            frame=self.spec.input,
+            **known,  # type: ignore[arg-type]
         )
 
     def baked_module(
@@ -180,13 +187,38 @@ def contract_of(spec: ModelSpec, feed: Feed) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GuardSet:
     """Samples to guard by: uint8 N×H×W×C or arrays by input name, the model's own outputs, labels.
 
     A label of -1 means there is none; an output without any label is guarded by agreement.
+    `boxes` are those that are truly there, by output, a row each (K, 8): image, class, x, y, x, y
+    in pixels of the picture, area, crowd. `sizes` (N, 2) are the pictures' widths and heights,
+    `frame` how the network sees them. `masks` are the true ones, uint8 N×H×W, so seen.
     """
 
     pixels: NDArray[np.uint8] | Sequence[Any]
     reference: Outputs
     labels: dict[str, NDArray[np.int64]]
+    boxes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sizes: NDArray[np.int64] | None = None
+    masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    frame: InputSpec | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anything is known of the samples beside the model's own answers."""
+        classes = any((value >= 0).any() for value in self.labels.values())
+        return classes or bool(self.boxes) or bool(self.masks)
+
+    def first(self, count: int) -> GuardSet:
+        """Return the first `count` samples."""
+        return replace(
+            self,
+            pixels=self.pixels[:count],
+            reference={name: value[:count] for name, value in self.reference.items()},
+            labels={name: value[:count] for name, value in self.labels.items()},
+            boxes={name: rows[rows[:, 0] < count] for name, rows in self.boxes.items()},
+            sizes=None if self.sizes is None else self.sizes[:count],
+            masks={name: value[:count] for name, value in self.masks.items()},
+        )

@@ -30,6 +30,12 @@ Operators = List[Dict[str, Any]]
 """Each with name, kind, place, inputs, outputs ({type, shape}) and seconds, None where untimed."""
 
 
+def _manifest(model: str) -> Dict[str, Any]:
+    """Return the manifest beside a model's file."""
+    found: Dict[str, Any] = json.loads((Path(model).parent / "manifest.json").read_text())
+    return found
+
+
 def _marked(call: Callable[..., Any], *arguments: Any) -> None:
     os.getppid()
     call(*arguments)
@@ -48,9 +54,10 @@ def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count:
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
+        found = [item.name for item in session.get_inputs()]
+        named = runner.by_name(found, _manifest(model))
         for index in range(count):
-            _marked(session.run, None, {name: tensors[index % len(tensors)]})
+            _marked(session.run, None, named(tensors[index % len(tensors)]))
         events = json.loads(Path(session.end_profiling()).read_text())
     calls: Dict[str, List[Dict[str, Any]]] = {}
     for event in events:
@@ -88,12 +95,13 @@ def profile_openvino(model: str, threads: int, tensors: Sequence[Any], count: in
     settings = {**runner.openvino_settings(threads), "PERF_COUNT": True}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
+    given = runner.openvino_feed(compiled, _manifest(model))
     warm = max(1, count // 10)
     for index in range(warm):
-        _marked(request.infer, [tensors[index % len(tensors)]])
+        _marked(request.infer, given(tensors[index % len(tensors)]))
     before = _openvino_microseconds(compiled)
     for index in range(count):
-        _marked(request.infer, [tensors[index % len(tensors)]])
+        _marked(request.infer, given(tensors[index % len(tensors)]))
     after = _openvino_microseconds(compiled)
     operators = []
     prepared: Set[str] = set()
@@ -226,10 +234,13 @@ def _tflite_tensor(detail: Dict[str, Any]) -> Dict[str, Any]:
 def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
     """Return the time of the fastest call: differences of cuts are small beside a disturbed one."""
     interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
+    sources = runner.tflite_inputs(interpreter)
     samples = []
     for index in range(count):
-        interpreter.set_tensor(source, tensors[index % len(tensors)])
+        tensor = tensors[index % len(tensors)]
+        given = tensor if isinstance(tensor, list) else [tensor]
+        for place, source in sources.items():
+            interpreter.set_tensor(source, given[place])
         start = time.perf_counter()
         _marked(interpreter.invoke)
         samples.append(time.perf_counter() - start)
@@ -242,7 +253,7 @@ def profile_ncnn(model: str, threads: int, tensors: Sequence[Any], count: int) -
     Nothing is thrown away between layers, so asking for a layer's output runs that layer alone.
     Of several calls the first, which sets things up, is left out.
     """
-    manifest = json.loads((Path(model).parent / "manifest.json").read_text())
+    manifest = _manifest(model)
     net = runner.ncnn_net(model, threads, keep_blobs=True)
     layers = [line.split() for line in Path(model).read_text().splitlines()[2:]]
     layers = [layer for layer in layers if layer[0] not in ("Input", "MemoryData", "Split")]
@@ -292,14 +303,17 @@ PROFILES: Dict[str, Profile] = {
 
 
 def job_profile(job: Dict[str, Any], runtimes: Dict[str, Any]) -> None:
-    """Print the operators that ran, over `count` calls that rotate over the job's images."""
+    """Print the operators that ran, over `count` calls that rotate over the job's samples."""
     folder, runtime = Path(job["artifact"]), job["runtime"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    images = np.load(job["pixels"], allow_pickle=False)
+    if "samples" in job:
+        samples: Any = runner.read_samples(Path(job["samples"]).read_bytes(), manifest)
+    else:
+        samples = np.load(job["pixels"], allow_pickle=False)
     operators = PROFILES[runtime](
         str(folder / manifest["files"][0]["name"]),
         int(job["threads"]),
-        [runner.feed(pixels, manifest) for pixels in images],
+        [runner.feed(sample, manifest) for sample in samples],
         int(job["count"]),
     )
     version = runner.runtime_version(runtime)

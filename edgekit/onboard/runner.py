@@ -118,10 +118,10 @@ def decode(
     draft = fit == "stretch" and filter == "bilinear"
     scale = (lambda size: _scaled(size, height, width, resize_to, fit)) if draft else None
     image = upright(data, "L" if grey else "RGB", scale)
-    return _fitted(image, height, width, resize_to, fit, filter, pad, cut)
+    return fit_picture(image, height, width, resize_to, fit, filter, pad, cut)
 
 
-def _fitted(
+def fit_picture(
     image: Any,
     height: int,
     width: int,
@@ -372,7 +372,7 @@ def decode_views(
         half = side * scale / 2
         x, y = (frame[0] + frame[2]) / 2 + right * side, (frame[1] + frame[3]) / 2 + down * side
         part = cut_out(picture, [x - half, y - half, x + half, y + half]).convert(mode)
-        pixels = _fitted(part, cut=cut, **_frame(spec))
+        pixels = fit_picture(part, cut=cut, **_frame(spec))
         return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels
 
     return [(frame, [seen(frame, view) for view in views]) for frame in frames]
@@ -462,8 +462,8 @@ def read_samples(data: bytes, manifest: Dict[str, Any]) -> List[Dict[str, Array]
     """Return the samples in a .npz file, an array an input name, or in a .npy file of the only one.
 
     An array has the shape of its input, or one dimension more in front, the samples'; where the
-    batch is 1 it may count the samples itself. An image's pixels are uint8, height x width x
-    channels. Raises ValueError for what does not fit.
+    batch is 1 it may count the samples itself, or be left out. An image's pixels are uint8, height
+    x width x channels. Raises ValueError for what does not fit.
     """
     wanted = {tensor["name"]: tensor for tensor in manifest["tensors"]}
     image = manifest.get("input")
@@ -498,6 +498,8 @@ def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
     shape = tuple(spec["shape"])
     if array.shape == shape:
         array = array[None]
+    elif shape[0] == 1 and array.shape == shape[1:]:
+        array = array[None, None]
     elif shape[0] == 1 and array.shape[1:] == shape[1:]:
         array = array[:, None]
     elif array.shape[1:] != shape:
@@ -720,6 +722,9 @@ def class_map(values: Array, output: Dict[str, Any]) -> Array:
 # Boxes
 
 
+MAX_CANDIDATES = 30_000
+"""Of one picture, the surest; more would only be suppressed. ultralytics takes as many."""
+
 MAX_BOXES = 300
 """Of one picture, and one label's of those that are judged: no detector is trained for more."""
 
@@ -800,6 +805,21 @@ def detections(
     each label that reaches the threshold, as those count who measure a mean average precision. Of
     boxes of one label that overlap by more than the output's `overlap` the surest is kept.
     """
+    boxes, scores, classes = candidates(rows, output, threshold, every)
+    order = np.argsort(-scores, kind="stable")
+    if output["boxes"]["row"] == "final":
+        kept = order[:MAX_BOXES]
+    else:
+        order = order[:MAX_CANDIDATES]
+        kept = order[suppress(boxes[order], classes[order], output["boxes"]["overlap"])]
+    return boxes[kept], scores[kept], classes[kept]
+
+
+def candidates(
+    rows: Array, output: Dict[str, Any], threshold: float, every: bool = False
+) -> "tuple[Array, Array, Array]":
+    """Return boxes, scores and class indices as `detections` does, in no order, of which none is
+    suppressed."""
     spec = output["boxes"]
     if spec["row"] == "final":
         places = np.flatnonzero(rows[:, 4] >= threshold)
@@ -820,13 +840,7 @@ def detections(
             places = np.flatnonzero(grid[np.arange(len(grid)), best] >= threshold)
             classes = best[places]
         scores = grid[places, classes]
-    order = np.argsort(-scores, kind="stable")
-    boxes, scores, classes = rows[places[order], :4], scores[order], classes[order]
-    if spec["row"] == "final":
-        kept = np.arange(min(len(boxes), MAX_BOXES))
-    else:
-        kept = suppress(boxes, classes, spec["overlap"])
-    return boxes[kept], scores[kept], classes[kept]
+    return rows[places, :4], scores, classes
 
 
 def suppress(boxes: Array, classes: Array, overlap: float) -> Array:
@@ -860,18 +874,27 @@ def in_picture(
 
     What lies outside of the picture is cut off; a box of which nothing is left is left out.
     """
-    scales, offsets = framing(spec, size)
-    frame = (spec["width"], spec["height"])
-    unit = frame if output["boxes"]["unit"] == "fractions" else (1, 1)
-    found = []
-    for item in decision["boxes"]:
-        box = [
-            min(max((item["box"][i] * unit[i % 2] - offsets[i % 2]) / scales[i % 2], 0.0), limit)
-            for i, limit in enumerate((*map(float, size), *map(float, size)))
-        ]
-        if box[0] < box[2] and box[1] < box[3]:
-            found.append({**item, "box": box})
-    return {**decision, "boxes": found}
+    found = decision["boxes"]
+    given = np.array([item["box"] for item in found], np.float64).reshape(-1, 4)
+    placed = place(given, output, spec, size)
+    return {
+        **decision,
+        "boxes": [
+            {**item, "box": [float(edge) for edge in box]}
+            for item, box in zip(found, placed)
+            if box[0] < box[2] and box[1] < box[3]
+        ],
+    }
+
+
+def place(
+    boxes: Array, output: Dict[str, Any], spec: Dict[str, Any], size: "tuple[int, int]"
+) -> Array:
+    """Return a detection's boxes (B, 4) in pixels of the upright picture, cut off at its edges."""
+    scales, offsets = (np.array(pair * 2, np.float64) for pair in framing(spec, size))
+    fractions = output["boxes"]["unit"] == "fractions"
+    unit = np.array((spec["width"], spec["height"]) * 2 if fractions else (1,) * 4, np.float64)
+    return np.clip((boxes * unit - offsets) / scales, 0, np.array(size * 2, np.float64))
 
 
 # What kinds are judged by, over N images: the larger the better.
@@ -948,9 +971,9 @@ def _matched(ours: Array, reference: Array, output: Dict[str, Any]) -> float:
 
 
 def _largest(rows: Array, output: Dict[str, Any]) -> float:
-    """Return the largest score of one picture's rows."""
-    _, scores, _ = detections(rows, output, 1e-9)
-    return float(scores[0]) if len(scores) else 0.0
+    """Return the largest score of one picture's rows that is over 0, else 0."""
+    _, scores, _ = candidates(rows, output, 1e-9)
+    return float(scores.max()) if len(scores) else 0.0
 
 
 def _partners(these: Any, those: Any, least: float) -> List[float]:
@@ -1167,14 +1190,21 @@ def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> I
     return _interpreter(Interpreter(model_path=model, num_threads=threads))
 
 
-def _interpreter(interpreter: Any) -> Invoke:
-    """Return the invoke function of either TFLite interpreter; they share their interface."""
-    interpreter.allocate_tensors()
-    # litert-torch numbers the inputs (serving_default_args_1:0) and keeps them in any order.
-    sources = {
+def tflite_inputs(interpreter: Any) -> "Dict[int, int]":
+    """Return the tensor of each input, by the input's place in the network.
+
+    litert-torch numbers the inputs (serving_default_args_1:0) and keeps them in any order.
+    """
+    return {
         int((re.findall(r"args_([0-9]+)", item["name"]) or [0])[0]): item["index"]
         for item in interpreter.get_input_details()
     }
+
+
+def _interpreter(interpreter: Any) -> Invoke:
+    """Return the invoke function of either TFLite interpreter; they share their interface."""
+    interpreter.allocate_tensors()
+    sources = tflite_inputs(interpreter)
     # A scale of 0 marks what is not quantized: floats, and integers or booleans as such.
     outputs = [(item["index"], *item["quantization"]) for item in interpreter.get_output_details()]
 
@@ -1208,6 +1238,13 @@ def openvino_settings(threads: int, half: bool = False) -> Dict[str, Any]:
     }
 
 
+def openvino_feed(compiled: Any, manifest: Dict[str, Any]) -> "Callable[[Any], Any]":
+    """Return what makes of the tensors of `feed` what a compiled model's request takes."""
+    if len(input_names(manifest)) > 1:
+        return by_name([port.get_any_name() for port in compiled.inputs], manifest)
+    return lambda tensor: tensor if isinstance(tensor, list) else [tensor]
+
+
 def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin."""
     import openvino
@@ -1216,15 +1253,10 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
-    several = len(input_names(manifest)) > 1
-    name_of = by_name(
-        [port.get_any_name() for port in compiled.inputs] if several else [""], manifest
-    )
+    given = openvino_feed(compiled, manifest)
 
     def invoke(tensor: Any) -> List[Array]:
-        request.infer(
-            name_of(tensor) if several else tensor if isinstance(tensor, list) else [tensor]
-        )
+        request.infer(given(tensor))
         return [np.array(request.get_output_tensor(index).data) for index in range(count)]
 
     return invoke
@@ -1647,7 +1679,9 @@ def save_arrays(path: Any, arrays: Dict[str, Array]) -> None:
     """Write an .npz as np.savez does, whose keywords would forbid an output called `file`."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(name + ".npy", "w", force_zip64=True) as member:
+            # An entry without a date: equal arrays are equal files.
+            entry = zipfile.ZipInfo(name + ".npy")
+            with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 

@@ -63,4 +63,4 @@ def refit(one: Recorded, weights: Path, data: str, workers: int = 2) -> TrainRes
 def _plan(command: str) -> SplitPlan:
     """Return the split that a recorded command trained by."""
     said = dict(itertools.pairwise(shlex.split(command)))
-    return SplitPlan(said.get("--protocol"), int(said.get("--fold", 0)))  # type: ignore[arg-type]
+    return SplitPlan(protocol=said.get("--protocol"), fold=int(said.get("--fold", 0)))  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""YOLO's text files: `images/1.jpg` and `labels/1.txt`, a line a box.
+
+A line is a class index and, in fractions of the picture, the box's centre and size. A
+`classes.txt`, one name a line, says what the indices mean; without one they are the model's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edgekit.data.dataset import Dataset, Decisions, Sample, TrueBox
+from edgekit.data.images import is_image
+from edgekit.data.splits import SplitPlan, side_of, sided
+from edgekit.data.stores import ImageStore
+from edgekit.data.true_boxes import boxed_output, classes_of, look_at, true_box
+from edgekit.errors import BadData
+from edgekit.spec import OutputSpec
+
+CLASSES = "classes.txt"
+EMPTY = "picture without a label file: taken as one that shows nothing"
+
+
+def looks_like(names: Sequence[str], outputs: Sequence[OutputSpec]) -> bool:
+    """Tell whether pictures lie in `images` and text files in `labels`; the model finds boxes."""
+    if not any(output.kind == "detection" for output in outputs):
+        return False
+    known = set(names)
+    return any(_label_file(name) in known for name in names if is_image(name))
+
+
+def open_yolo(
+    name: str, store: ImageStore, plan: SplitPlan, outputs: Sequence[OutputSpec]
+) -> Dataset:
+    """Return the pictures of `images` with their boxes. Raises BadData for a line that is none."""
+    output = boxed_output(outputs)
+    names = store.names()
+    known = set(names)
+    decisions = Decisions()
+    classes = _classes(store, names, output)
+    files = [file for file in names if is_image(file) and _label_file(file)]
+    pictures = look_at(store, files, decisions)
+    labelled = {_label_file(file) for file in files}
+    for text in (n for n in names if _is_label(n) and n not in labelled):
+        decisions.note("label file left out: it has no picture", text)
+    samples = []
+    for file, picture in pictures.items():
+        boxes: list[TrueBox] = []
+        if _label_file(file) in known:
+            boxes = _boxes(store, _label_file(file), file, picture.size, classes, decisions)
+        else:
+            decisions.note(EMPTY, file)
+        samples.append(
+            Sample(
+                name=file,
+                sha256=picture.sha256,
+                labels={},
+                boxes=tuple(boxes),
+                size=picture.size,
+                split=side_of(file),
+            )
+        )
+    if not samples:
+        raise BadData(f"{name}: no picture in its folder images can be read")
+    title, whole, present = sided(name, samples, plan)
+    return Dataset(
+        name=name,
+        protocol=title,
+        labels={output.name: output.labels},
+        samples=present,
+        store=store,
+        decisions=decisions,
+        holds="boxes",
+        whole=whole,
+    )
+
+
+def _label_file(name: str) -> str:
+    """Return the text file of a picture: its last folder `images` is `labels`; '' for no such."""
+    parts = name.split("/")
+    places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
+    if not places:
+        return ""
+    parts[places[-1]] = "labels"
+    return "/".join(parts).rpartition(".")[0] + ".txt"
+
+
+def _is_label(name: str) -> bool:
+    parts = name.split("/")
+    return name.endswith(".txt") and "labels" in parts[:-1] and parts[-1] != CLASSES
+
+
+def _classes(store: ImageStore, names: Sequence[str], output: OutputSpec) -> list[int]:
+    """Return the label's index of each class. Raises BadData for one that the model lacks."""
+    things = classes_of(output)
+    found = [name for name in names if name.rpartition("/")[2] == CLASSES]
+    if found:
+        lines = _text(store, found[0]).rstrip().splitlines()
+        unknown = [line.strip() for line in lines if line.strip() not in things]
+        if unknown:
+            from difflib import get_close_matches
+
+            near = get_close_matches(unknown[0], things, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"its labels are {', '.join(things[:8])}"
+            raise BadData(f"{found[0]}: the model has no label '{unknown[0][:60]}': {hint}")
+        things = [line.strip() for line in lines]
+    return [output.labels.index(label) for label in things]
+
+
+def _text(store: ImageStore, name: str) -> str:
+    try:
+        return store.read(name).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise BadData(f"{name} cannot be read as text: replace it") from None
+
+
+def _boxes(
+    store: ImageStore,
+    name: str,
+    file: str,
+    size: tuple[int, int],
+    classes: Sequence[int],
+    decisions: Decisions,
+) -> list[TrueBox]:
+    """Return the boxes of one text file."""
+    boxes = []
+    for number, line in enumerate(_text(store, name).splitlines(), 1):
+        if not line.strip():
+            continue
+        where, words = f"{name}, line {number}", line.split()
+        try:
+            index, values = float(words[0]), [float(word) for word in words[1:]]
+        except ValueError:
+            raise BadData(f"{where} is no class index and four numbers: '{line[:60]}'") from None
+        if len(values) != 4 or not math.isfinite(index) or index != int(index):
+            form = " (outlines are not read: give boxes)" if len(values) > 5 else ""
+            raise BadData(f"{where} is no class index and four numbers: '{line[:60]}'{form}")
+        if not 0 <= index < len(classes):
+            raise BadData(
+                f"{where} is of class {index:g}; the model has {len(classes)}, from 0 on: "
+                f"give its own labels, or a {CLASSES} with their names"
+            )
+        if any(abs(value) > 2 for value in values):
+            raise BadData(f"{where} has no fractions of the picture: '{line[:60]}'")
+        x, y, w, h = (value * size[at % 2] for at, value in enumerate(values))
+        box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        found = true_box(file, size, classes[int(index)], box, decisions)
+        if found is not None:
+            boxes.append(found)
+    return boxes
