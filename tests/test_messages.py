@@ -67,6 +67,26 @@ def test_weights_without_a_network_are_told_how_to_name_it(tmp_path: Path) -> No
     assert "truncated" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("def make():\n    return {}['weights']\n", r"broken_\w+:make raised KeyError: 'weights'.*line 2"),
+     ("def make():\n    raise SystemExit(5)\n", r"broken_\w+:make raised SystemExit: 5.*line 2"),
+     ("def make():\n    import cv2_not_there\n", "pip install cv2_not_there"),
+     ("import os\nos.nothing\n", r"module broken_\w+ raised AttributeError: .*nothing.*line 2"),
+     ("\ndef make(:\n", r"module broken_\w+ raised SyntaxError: .*line 2"),
+     ("def make():\n    return 1, 2, 3\n", "gave a tuple, not a torch.nn.Module")],
+)  # fmt: skip
+def test_a_factory_that_fails_is_named_with_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    name = f"broken_{abs(hash(source))}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadModel, match=said):
+        load_module(SourceRequest(locator=f"{name}:make"), "factory")
+
+
 def test_a_missing_import_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
