@@ -333,20 +333,24 @@ def answer(
     runtime: str | None = None,
     whole: bool = False,
     abstain: float | None = None,
+    say: Say = silent,
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.
 
-    A model of faces answers each face that is found in an image; one in which there is none has an
-    answer without outputs, and `fault` says so. With `whole` every image is one face, cut out
-    before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are withheld.
-    Raises BadData for an image that is missing or cannot be decoded, or where there is no face in
-    any, MissingPackage without what finds faces.
+    `images` are files, folders of them, or patterns such as `photos/*.jpg`. A model of faces
+    answers each face that is found in an image. An image that is missing, cannot be decoded or has
+    no face has an answer without outputs, and `fault` says why. With `whole` every image is one
+    face, cut out before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are
+    withheld. Raises BadData where none of the images can be answered, MissingPackage without what
+    finds faces.
     """
     from edgekit.artifact import load_artifact
+    from edgekit.data.given import files_of
     from edgekit.evaluation.answer import predict_images
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
-    return predict_images(loaded, _paths(images), runtime, whole=whole, abstain=abstain)
+    files = files_of(_paths(images), samples=bool(loaded.manifest.tensors))
+    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, say=say)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

@@ -69,7 +69,7 @@ def test_weights_without_a_network_are_told_how_to_name_it(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("def make():\n    return {}['weights']\n", r"broken_\w+:make raised KeyError: 'weights'.*line 2"),
+    [("def make():\n    return {}['weights']\n", r"broken_\w+:make raised KeyError: 'weights'"),
      ("def make():\n    raise SystemExit(5)\n", r"broken_\w+:make raised SystemExit: 5.*line 2"),
      ("def make():\n    import cv2_not_there\n", "pip install cv2_not_there"),
      ("import os\nos.nothing\n", r"module broken_\w+ raised AttributeError: .*nothing.*line 2"),

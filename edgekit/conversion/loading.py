@@ -58,7 +58,7 @@ def _load_torch(request: SourceRequest) -> Source:
 
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, example_inputs
-    from edgekit.graph.rewrites import rewrite, for_converters
+    from edgekit.graph.rewrites import for_converters, rewrite
     from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 

@@ -42,8 +42,8 @@ class BandedLocalResponseNorm(nn.Module):
 def for_converters(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """Change, in place, what the converters stumble over and what means the same otherwise.
 
-    torch.onnx takes no clamp of floats with an integer bound. litert-torch takes no `detach_`, which
-    torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`).
+    torch.onnx takes no clamp of floats with an integer bound. litert-torch takes no `detach_`,
+    which torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`).
     """
     for node in program.graph.nodes:
         if node.op != "call_function":
