@@ -14,7 +14,7 @@ from edgekit.artifact import Artifact, Precision, find_artifacts
 from edgekit.conversion.calibration import DATA_FREE
 from edgekit.conversion.parity import INT8_AGREEMENT
 from edgekit.conversion.pipeline import Conversion
-from edgekit.data.dataset import SplitName
+from edgekit.data.dataset import Side
 from edgekit.data.images import ImageSet, open_images
 from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.emulation.emulate import IMAGES
@@ -270,7 +270,7 @@ def evaluate(
     artifacts: Artifacts,
     data: Place,
     *,
-    split: SplitName = "test",
+    split: Side = "test",
     protocol: Protocol | None = None,
     fold: int = 0,
     limit: int | None = None,
@@ -301,7 +301,7 @@ def evaluate(
 
     profile = _target(target)
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
-    _check(SplitName, "split", split)
+    _check(Side, "split", split)
     if protocol is not None:
         _check(Protocol, "protocol", protocol)
     request = EvaluateRequest(

@@ -58,7 +58,7 @@ def test_a_softmax_in_float64_is_converted_or_refused_by_its_cause(
     done = convert(cli, "fault_models:precise", tmp_path / "out", "--calibration", pictures,
                    "--backend", "onnx", "--backend", "tflite")  # fmt: skip
     made = {artifact.label for artifact in find_artifacts([tmp_path / "out"])}
-    assert made == {"precise/onnx-fp32", "precise/onnx-int8"}, done.stdout + done.stderr
+    assert made == {"precise onnx fp32", "precise onnx int8"}, done.stdout + done.stderr
     assert done.returncode == 2
     assert "tflite does not compute in float64" in done.stdout
 

@@ -22,7 +22,7 @@ def evaluate(
     data: Annotated[
         str, typer.Option(help="Adience root, UTKFace zip or folder, labels.csv folder.")
     ],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, val, test, or all of the images.")] = "test",
     protocol: Annotated[
         str | None,
         typer.Option(help="published, folds, random or given. Default: the dataset's own."),
@@ -128,6 +128,9 @@ def evaluate(
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
+    left_out = max(e.left_out for e in evaluations)
+    if left_out:
+        notes.append(f"{left_out:,} images are not of this split: --split all takes them too")
     if results is None:
         notes.append(f"not saved: --results {RESULTS} keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]

@@ -38,6 +38,7 @@ def serve(
         import uvicorn
     except ImportError:
         raise MissingPackage("uvicorn", "serve") from None
+    _check_free(host, port)
     limits = Limits(body_bytes=int(max_mb * 1e6), upload_s=timeout, answer_s=timeout)
     shown = f"[{host}]" if ":" in host else host
     with scratch_folder() as folder:
@@ -59,3 +60,22 @@ def serve(
             )  # fmt: skip
         finally:
             worker.close()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise UserError where this machine cannot listen there, before anything is loaded."""
+    import socket
+
+    from edgekit.errors import UserError
+
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"cannot listen on {host}, port {port} ({said}): give another --port, or a --host of "
+            "this machine"
+        ) from None

@@ -94,7 +94,8 @@ def evaluation_hashes(text: str) -> tuple[str, ...]:
 
 def _labelled(text: str, spec: ModelSpec) -> tuple[list[bytes], list[dict[str, int]]]:
     """Return encoded images and labels of a dataset's validation split, drawn by a fixed seed."""
-    dataset = open_dataset(text).split("val")
+    labels = {output.name: output.labels for output in spec.outputs if output.labels}
+    dataset = open_dataset(text, labels=labels).split("val")
     check_labels(dataset, spec.outputs)
     count = min(GUARD_IMAGES, len(dataset.samples))
     samples = random.Random(0).sample(dataset.samples, count)

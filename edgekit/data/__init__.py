@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgekit.data.adience import looks_like_adience, open_adience
-from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, SplitName
+from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, Side, SplitName
 from edgekit.data.labelled_folder import LABELS_FILE, looks_labelled, open_labelled_folder
 from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.data.stores import FolderStore, ImageStore, ZipStore
@@ -25,6 +25,7 @@ __all__ = [
     "Protocol",
     "Reader",
     "Sample",
+    "Side",
     "SplitName",
     "SplitPlan",
     "check_labels",

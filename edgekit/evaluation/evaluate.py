@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
-from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
+from edgekit.data import Dataset, Side, SplitPlan, check_labels, open_dataset
 from edgekit.data.images import check_findable
 from edgekit.data.reframe import TITLE, reframe
 from edgekit.data.stores import FolderStore
@@ -58,7 +58,7 @@ class EvaluateRequest:
     artifacts: tuple[Artifact, ...]
     data: str
     target: Target
-    split: SplitName = "test"
+    split: Side = "test"
     plan: SplitPlan = DEFAULT_PLAN
     limit: int | None = None
     device: str = "local"
@@ -77,17 +77,19 @@ class Evaluation:
     `device` is where it ran: local, virtual:rpi4 or an ssh address; `runtime` is the runner's name.
     `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
     cent; `change` is each output's accuracy less that artifact's, in points, paired by image.
+    `left_out` counts the images of the dataset that are not of the split.
     """
 
     artifact: Artifact
     device: str
     runtime: str
     provenance: Provenance
-    split: SplitName
+    split: Side
     assessment: Assessment
     broken: int
     agreement: Share | None
     change: dict[str, Share]
+    left_out: int = 0
 
     @property
     def reframed(self) -> bool:
@@ -104,7 +106,12 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
     if not request.artifacts:
         raise UserError("nothing to judge: give artifacts of onnx, tflite, openvino or ncnn")
     say("data", "reading labels")
-    dataset = open_dataset(request.data, request.plan).split(request.split)
+    outputs = [output for artifact in request.artifacts for output in artifact.manifest.outputs]
+    whole = open_dataset(
+        request.data, request.plan, labels={o.name: o.labels for o in outputs if o.labels}
+    )
+    dataset = whole.split(request.split)
+    left_out = len(whole.samples) - len(dataset.samples)
     if request.limit is not None:
         dataset = _drawn(dataset, request.limit)
     evaluations = _evaluate(request, dataset, Path(request.data), say)
@@ -113,7 +120,7 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
         moved = reframe(dataset)
         assert isinstance(moved.store, FolderStore)
         evaluations += _evaluate(request, moved, moved.store.root, say)
-    return evaluations
+    return tuple(replace(item, left_out=left_out) for item in evaluations)
 
 
 def _evaluate(
