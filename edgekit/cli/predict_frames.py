@@ -31,7 +31,7 @@ class Wanted:
 
 def run(source: Path | int, wanted: Wanted) -> None:
     """Answer the frames until the video ends, or Ctrl-C; what was answered is kept then."""
-    from edgekit.cli.output import show
+    from edgekit.cli.output import show, tell
     from edgekit.cli.predict_rows import box_rows, notes_on, row, write_csv
     from edgekit.data.video import frames_of
     from edgekit.evaluation.frames import answer_frames
@@ -49,7 +49,7 @@ def run(source: Path | int, wanted: Wanted) -> None:
                 count += 1
                 answers += found
                 if not wanted.as_json:
-                    print(_line(found), flush=True)
+                    tell(_line(found))
         except KeyboardInterrupt:  # the way to end a camera
             pass
     notes = [note for note in notes_on(answers, wanted.artifact.manifest) if "no face" not in note]
@@ -66,7 +66,6 @@ def run(source: Path | int, wanted: Wanted) -> None:
 
 def _line(answers: Sequence[Answer]) -> str:
     """Return the time of a frame and what is said of it."""
-    from edgekit.errors import printable
     from edgekit.evaluation.answer import in_words
     from edgekit.report.cells import NONE
 
@@ -75,4 +74,4 @@ def _line(answers: Sequence[Answer]) -> str:
         boxes = [d.text for d in answer.outputs.values() if d is not None and d.boxes is not None]
         words = [f"{name} {text}" for name, text in in_words(answer).items()]
         said.append(answer.fault or ", ".join(boxes + words) or NONE)
-    return printable(f"{answers[0].image:>10}  {'; '.join(said)}")
+    return f"{answers[0].image:>10}  {'; '.join(said)}"

@@ -76,10 +76,10 @@ def write_csv(answers: Sequence[Answer], path: Path) -> None:
     rows: list[dict[str, Any]] = []
     for answer in answers:
         boxes = list(box_rows(answer))
+        corners = dict(zip(_SIDES, answer.box, strict=True)) if answer.box else {}
         for cells in boxes or [row(answer)]:
-            box = cells.pop("box", None)
-            corners = dict(zip(_SIDES, box, strict=True)) if box else {}
-            rows.append({**cells, **corners, "fault": answer.fault})
+            cells.pop("box", None)
+            rows.append({**corners, **cells, "fault": answer.fault})
     names = [name for name in column_names(rows) if name != "fault"]
     if any(answer.fault for answer in answers):
         names.append("fault")

@@ -25,9 +25,8 @@ def serve(
 
     Example: edgekit serve out/mtc/tflite-int8
     """
-    import sys
-
     from edgekit.artifact import load_artifact
+    from edgekit.cli.output import tell
     from edgekit.errors import MissingPackage
     from edgekit.scratch import scratch_folder
     from edgekit.serving import LOOPBACK, Limits, application
@@ -47,12 +46,11 @@ def serve(
             app = application(loaded, worker, limits, host)
             if host not in LOOPBACK:
                 said = "everyone who reaches this address may use it: no password, no encryption"
-                print(f"edgekit: {said}", file=sys.stderr)
-            print(f"{loaded.label} answers on http://{shown}:{port}/ until Ctrl-C", flush=True)
-            print(
+                tell(f"edgekit: {said}", errors=True)
+            tell(
+                f"{loaded.label} answers on http://{shown}:{port}/ until Ctrl-C",
                 f"next: open it in a browser, or curl -H 'Content-Type: image/jpeg' "
                 f"--data-binary @face.jpg http://{shown}:{port}/predict",
-                flush=True,
             )
             uvicorn.run(
                 app, host=host, port=port, log_level="warning", limit_concurrency=64,
