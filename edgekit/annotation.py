@@ -34,10 +34,10 @@ Box = tuple[float, float, float, float]
 class Mark:
     """A box (left, top, right, bottom, in pixels of the upright picture) and what is said of it.
 
-    `colour` is a number, such as that of the class.
+    None is the whole picture. `colour` is a number, such as that of the class.
     """
 
-    box: Box
+    box: Box | None
     lines: tuple[str, ...]
     colour: int = 0
 
@@ -68,7 +68,8 @@ def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     drawn = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(drawn)
-    seen = [(mark, box) for mark in marks if (box := _inside(mark.box, scale, size))]
+    whole = (0.0, 0.0, float(picture.width), float(picture.height))
+    seen = [(mark, box) for mark in marks if (box := _inside(mark.box or whole, scale, size))]
     for mark, box in reversed(seen):
         colour = COLOURS[mark.colour % len(COLOURS)]
         draw.rectangle(box, outline=colour, width=max(2, round(max(size) / 300)))

@@ -14,7 +14,7 @@ from edgekit.artifact import Artifact, Precision, find_artifacts
 from edgekit.conversion.calibration import DATA_FREE
 from edgekit.conversion.parity import INT8_AGREEMENT
 from edgekit.conversion.pipeline import Conversion
-from edgekit.data.dataset import SplitName
+from edgekit.data.dataset import Side
 from edgekit.data.images import ImageSet, open_images
 from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.emulation.emulate import IMAGES
@@ -276,7 +276,7 @@ def evaluate(
     artifacts: Artifacts,
     data: Place,
     *,
-    split: SplitName = "test",
+    split: Side = "test",
     protocol: Protocol | None = None,
     fold: int = 0,
     limit: int | None = None,
@@ -307,7 +307,7 @@ def evaluate(
 
     profile = _target(target)
     chosen = [a for a in _artifacts(artifacts) if role_of(a.manifest.backend) == "deployed"]
-    _check(SplitName, "split", split)
+    _check(Side, "split", split)
     if protocol is not None:
         _check(Protocol, "protocol", protocol)
     request = EvaluateRequest(
@@ -339,20 +339,24 @@ def answer(
     runtime: str | None = None,
     whole: bool = False,
     abstain: float | None = None,
+    say: Say = silent,
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.
 
-    A model of faces answers each face that is found in an image; one in which there is none has an
-    answer without outputs, and `fault` says so. With `whole` every image is one face, cut out
-    before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are withheld.
-    Raises BadData for an image that is missing or cannot be decoded, or where there is no face in
-    any, MissingPackage without what finds faces.
+    `images` are files, folders of them, or patterns such as `photos/*.jpg`. A model of faces
+    answers each face that is found in an image. An image that is missing, cannot be decoded or has
+    no face has an answer without outputs, and `fault` says why. With `whole` every image is one
+    face, cut out before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are
+    withheld. Raises BadData where none of the images can be answered, MissingPackage without what
+    finds faces.
     """
     from edgekit.artifact import load_artifact
+    from edgekit.data.given import files_of
     from edgekit.evaluation.answer import predict_images
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
-    return predict_images(loaded, _paths(images), runtime, whole=whole, abstain=abstain)
+    files = files_of(_paths(images), samples=bool(loaded.manifest.tensors))
+    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, say=say)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

@@ -206,6 +206,21 @@ class Clamped(Pooled):
         return self.logits(image).clamp(-50, 60.0)
 
 
+class Constants(Pooled):
+    """Constants that forward makes, one of them the bound of a clamp."""
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        dimmed = image * torch.tensor([0.5, 0.75, 1.0])[:, None, None]
+        return self.logits(dimmed).clamp(torch.tensor(-50.0), torch.tensor(60.0))
+
+
+class Precise(Pooled):
+    """A softmax in float64."""
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.logits(image).double().softmax(1).float()
+
+
 class Nested(Net):
     """What detectors answer in eval mode: one tensor, and the list it was made of."""
 
@@ -259,6 +274,14 @@ def gains() -> Made:
 
 def clamped() -> Made:
     return Clamped(), classes("kind")
+
+
+def constants() -> Made:
+    return Constants(), classes("kind")
+
+
+def precise() -> Made:
+    return Precise(), classes("kind")
 
 
 def nested() -> Made:

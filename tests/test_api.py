@@ -100,11 +100,10 @@ def test_options_and_parameters_have_the_same_defaults(command: str, function: s
     ours = _defaults(getattr(edgekit, function))
     shown_only = {
         "as_json", "quiet", "wide", "gate", "max_increase", "write_baseline", "inventory", "group",
-        "annotate",
-        "save",
+        "annotate", "save", "table", "camera", "every", "frames",
     }  # fmt: skip
     assert set(typed) - shown_only == set(ours) - {"say", "command"}
-    plural = {"backends": None, "precisions": None, "cores": ""}
+    plural = {"backends": None, "precisions": None, "cores": "", "images": None}
     for key in set(typed) - shown_only - set(plural):
         assert typed[key] == ours[key], key
     for key in set(typed) & set(plural):

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-NOT_ALL = {"dev", "examples", "docs"}
+NOT_ALL = {"dev", "examples", "docs", "camera"}
 
 
 def pinned() -> dict[str, Requirement]:

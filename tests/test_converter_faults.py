@@ -34,7 +34,7 @@ def convert(cli: Cli, source: object, out: Path, *more: object) -> Any:
     [("twice", "fp32", ["one", "two", "picture"]), ("called_image", "fp32", ["image"]),
      ("called_as_inner_values", "fp32", ["relu", "linear", "file"]),
      ("grouped", "fp32,int8", ["mask"]), ("gains", "fp32,int8", ["kind"]),
-     ("clamped", "fp32,int8", ["kind"])],
+     ("clamped", "fp32,int8", ["kind"]), ("constants", "fp32,int8", ["kind"])],
 )  # fmt: skip
 def test_it_converts_in_every_backend(
     cli: Cli, tmp_path: Path, pictures: Path, name: str, precisions: str, names: list[str]
@@ -49,6 +49,18 @@ def test_it_converts_in_every_backend(
         if artifact.manifest.backend == "onnx":
             ends = onnx.load(artifact.path).graph.output
             assert [value.name for value in ends] == names
+
+
+@pytest.mark.slow
+def test_a_softmax_in_float64_is_converted_or_refused_by_its_cause(
+    cli: Cli, tmp_path: Path, pictures: Path
+) -> None:
+    done = convert(cli, "fault_models:precise", tmp_path / "out", "--calibration", pictures,
+                   "--backend", "onnx", "--backend", "tflite")  # fmt: skip
+    made = {artifact.label for artifact in find_artifacts([tmp_path / "out"])}
+    assert made == {"precise onnx fp32", "precise onnx int8"}, done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "tflite does not compute in float64" in done.stdout
 
 
 def chain(outputs: list[str], *, names: tuple[str, str, str] = ("x", "a", "b")) -> Any:

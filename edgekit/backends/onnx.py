@@ -283,5 +283,14 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         weight_type=QuantType.QInt8,
         per_channel=True,
         calibrate_method=method,
-        nodes_to_exclude=list(keep_float),
+        nodes_to_exclude=[*keep_float, *_of_doubles(model)],
     )
+
+
+def _of_doubles(model: Any) -> list[str]:
+    """Return the nodes that compute in float64: the quantizer fails on some of them."""
+    from onnx import TensorProto, shape_inference
+
+    inner = shape_inference.infer_shapes(model).graph.value_info
+    doubles = {v.name for v in inner if v.type.tensor_type.elem_type == TensorProto.DOUBLE}
+    return [node.name for node in model.graph.node if doubles & {*node.input, *node.output}]

@@ -54,11 +54,12 @@ def clear(
     """
     from edgekit.cached import clear as run
     from edgekit.cached import parts
+    from edgekit.cli.output import tell
     from edgekit.report import cells
 
     removed = run(names or [])
     for part in removed:
-        print(f"removed {part.name}, {cells.size(part.bytes)}")
+        tell(f"removed {part.name}, {cells.size(part.bytes)}")
     kept = [part.name for part in parts()]
-    print(f"kept: {', '.join(kept)}" if kept else "the cache is empty")
-    print("next: edgekit cache show")
+    tell(f"kept: {', '.join(kept)}" if kept else "the cache is empty")
+    tell("next: edgekit cache show")

@@ -48,7 +48,7 @@ def install(
     With --os trixie it is the target rpi4-trixie everywhere.
     Example: edgekit device install rpi4
     """
-    from edgekit.cli.output import progress
+    from edgekit.cli.output import progress, tell
     from edgekit.devices.emulator.install import install as run
     from edgekit.devices.emulator.profile import board_of
     from edgekit.targets import load_target, with_system
@@ -62,8 +62,8 @@ def install(
         f"{item.runtime} {item.version}" if not item.error else f"{item.runtime} ({item.error})"
         for item in sysroot.record.runtimes
     )
-    print(f"{sysroot.board.name}: {sysroot.record.bytes / 1e6:,.0f} MB, {runtimes}")
-    print(f"next: edgekit bench ARTIFACT --target {board}")
+    tell(f"{sysroot.board.name}: {sysroot.record.bytes / 1e6:,.0f} MB, {runtimes}")
+    tell(f"next: edgekit bench ARTIFACT --target {board}")
 
 
 @device.command(name="list")
@@ -105,6 +105,7 @@ def relock(
     and their hashes written down; every install after that is held to them.
     Example: edgekit device relock rpi4
     """
+    from edgekit.cli.output import tell
     from edgekit.devices.emulator.profile import board_of
     from edgekit.devices.emulator.relock import relock as run
     from edgekit.runtimes.locks import own_lock_path
@@ -115,11 +116,14 @@ def relock(
     path = own_lock_path(release)
     if shipped:
         path.unlink(missing_ok=True)
-        print(f"{release}: the lock that edgekit ships is used")
+        tell(
+            f"{release}: the lock that edgekit ships is used",
+            f"next: edgekit device install {board}",
+        )
         return
     lock = run(target.software, path)
     named = ", ".join(dict.fromkeys(f"{wheel.name} {wheel.version}" for wheel in lock.wheels))
-    print(f"{path}: {named}. next: edgekit device install {board}")
+    tell(f"{path}: {named}", f"next: edgekit device install {board}")
 
 
 @device.command()
@@ -128,13 +132,14 @@ def remove(board: Board, system: System = None) -> None:
 
     Example: edgekit device remove rpi4
     """
+    from edgekit.cli.output import tell
     from edgekit.devices.emulator.install import remove as run
     from edgekit.targets import with_system
 
     name = with_system(board, system)
     count = run(name)
-    print(f"removed {name}" if count else f"{name} was not installed")
-    print(f"next: edgekit device install {board} brings it back")
+    tell(f"removed {name}" if count else f"{name} was not installed")
+    tell(f"next: edgekit device install {board} brings it back")
 
 
 @device.command()
@@ -257,12 +262,13 @@ def clean(address: Where) -> None:
 
     Example: edgekit device clean ssh://pi@raspberrypi.local
     """
+    from edgekit.cli.output import tell
     from edgekit.devices.ssh_link.address import parse_address
     from edgekit.devices.ssh_link.provision import clean as run
 
     there = run(parse_address(address))
-    print(f"removed ~/.edgekit of {address}" if there else f"{address} has no ~/.edgekit")
-    print(f"next: edgekit device provision {address} installs the runtimes again")
+    tell(f"removed ~/.edgekit of {address}" if there else f"{address} has no ~/.edgekit")
+    tell(f"next: edgekit device provision {address} installs the runtimes again")
 
 
 def _target(name: str | None) -> Target | None:

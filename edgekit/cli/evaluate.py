@@ -32,7 +32,7 @@ def evaluate(
             "YOLO's images/ and labels/, images/ and masks/, an .npz with labels, Adience, UTKFace."
         ),
     ],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, val, test, or all of the images.")] = "test",
     protocol: Annotated[
         str | None,
         typer.Option(help="published, folds, random, given or whole. Default: the dataset's own."),
@@ -143,6 +143,9 @@ def evaluate(
     notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
     if any(e.assessment.ratings for e in evaluations):
         notes.append(RATED)
+    outside = max(e.outside for e in evaluations)
+    if outside:
+        notes.append(f"{outside:,} images are not of this split: --split all takes them too")
     if results is None:
         notes.append(f"not saved: --results {RESULTS} keeps these for `edgekit report`")
     rows = [row(e) for e in evaluations]

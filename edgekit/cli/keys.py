@@ -37,11 +37,12 @@ def new(
     It has no passphrase: `ssh-keygen -p -f PATH` gives it one.
     Example: edgekit keys new release
     """
+    from edgekit.cli.output import tell
     from edgekit.deployment.keys import new_key
 
     public = new_key(path)
-    print(f"{path} (keep it to yourself), {public}")
-    print(f"next: edgekit keys trust {public} --to ssh://USER@HOST")
+    tell(f"{path} (keep it to yourself), {public}")
+    tell(f"next: edgekit keys trust {public} --to ssh://USER@HOST")
 
 
 @keys.command()

@@ -76,6 +76,12 @@ def show(
         console.print()
 
 
+def tell(*lines: str, errors: bool = False) -> None:
+    """Print lines at once, their control characters written out; `errors`: on standard error."""
+    for line in lines:
+        print(printable(line), file=sys.stderr if errors else sys.stdout, flush=True)
+
+
 def grouped(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Return rows by the group that stands beside each, in order."""
     groups: dict[str, list[dict[str, Any]]] = {}

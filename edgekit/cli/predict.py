@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +11,25 @@ from edgekit.cli.options import Wide
 from edgekit.errors import UserError
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Manifest
-    from edgekit.evaluation.answer import Answer
+    from edgekit.artifact import Artifact
+
+
+SHOWN = 5
+"""So many drawn pictures are named, and then how many more there are."""
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or .npz and .npy samples.")],
     artifact: Annotated[
         Path, typer.Option("--artifact", "-a", help="An artifact's folder or model file.")
     ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Images, folders of them, patterns like 'photos/*.jpg', one video, or .npz and "
+            ".npy samples.",
+            show_default=False,
+        ),
+    ] = None,
     whole: Annotated[
         bool,
         typer.Option(
@@ -39,105 +48,109 @@ def predict(
         str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures with the boxes drawn on them.")
+        Path | None, typer.Option(help="Folder for the pictures with the answers drawn on them.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="File for all answers, one row each, with what failed."),
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option(help="Answer what this camera sees, 0 for the first, until Ctrl-C.", min=0),
+    ] = None,
+    every: Annotated[
+        float,
+        typer.Option(help="Of a video or camera: seconds from one frame to the next.", min=0),
+    ] = 1.0,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="Of a video or camera: stop after this many frames.", min=1),
     ] = None,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Run an artifact on images and print its answers; a model of faces answers every face.
 
-    Of a detector it prints one row a box; the numbers are pixels of the picture.
+    Of a detector it prints one row a box; the numbers are pixels of the picture. An image that
+    cannot be read costs its own row alone; the exit code is 2 then.
 
-    Example: edgekit predict photo.jpg --artifact out/onnx-int8 --annotate answer.jpg
+    Example: edgekit predict photos --artifact out/onnx-int8 --csv answers.csv --save answers
     """
-    from edgekit.annotation import check_annotation, save_annotated
-    from edgekit.api import answer as run
+    from edgekit.annotation import check_annotation
     from edgekit.artifact import load_artifact
-    from edgekit.cli.output import show
-    from edgekit.evaluation.answer import marks_of, save_pictures
+    from edgekit.cli.predict_frames import Wanted, run
+    from edgekit.data.video import is_video
 
+    given = images or []
     if annotate is not None:
         check_annotation(annotate)
-        if len(images) > 1:
+        if len(given) > 1 or any(path.is_dir() for path in given):
             raise UserError("--annotate draws on one picture: give one image")
     loaded = load_artifact(artifact)
     if save is not None and loaded.manifest.tensors:
         raise UserError("--save draws on pictures, and this artifact takes samples: leave it out")
-    answers = run(images, loaded, runtime=runtime, whole=whole, abstain=abstain)
-    notes = notes_on(answers, loaded.manifest)
+    videos = [path for path in given if is_video(path)]
+    if camera is None and not videos:
+        if not given:
+            raise UserError("which images? name files or folders, or give --camera 0")
+        _images(given, loaded, whole, annotate, abstain, runtime, save, table, wide, as_json, quiet)
+        return
+    if len(given) + (camera is not None) > 1:
+        raise UserError("give one video, or one --camera, or images: not several of them")
+    if annotate is not None or loaded.manifest.tensors:
+        raise UserError("a video needs an artifact that takes pictures, and --save for --annotate")
+    wanted = Wanted(
+        artifact=loaded, whole=whole, abstain=abstain, runtime=runtime, save=save, table=table,
+        every=every, frames=frames, as_json=as_json,
+    )  # fmt: skip
+    run(videos[0] if videos else camera or 0, wanted)
+
+
+def _images(
+    given: list[Path],
+    artifact: Artifact,
+    whole: bool,
+    annotate: Path | None,
+    abstain: float | None,
+    runtime: str | None,
+    save: Path | None,
+    table: Path | None,
+    wide: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from edgekit.annotation import save_annotated
+    from edgekit.api import answer as run
+    from edgekit.cli.output import progress, show
+    from edgekit.cli.predict_rows import box_rows, notes_on, row, short_rows, write_csv
+    from edgekit.evaluation.answer import marks_of, save_pictures
+
+    with progress(quiet or as_json) as say:
+        answers = run(given, artifact, runtime=runtime, whole=whole, abstain=abstain, say=say)
+    notes = notes_on(answers, artifact.manifest)
     if annotate is not None:
         save_annotated(
-            images[0].read_bytes(), [mark for a in answers for mark in marks_of(a)], annotate
+            Path(answers[0].image).read_bytes(),
+            [mark for a in answers for mark in marks_of(a)],
+            annotate,
         )
         notes.append(f"{annotate} shows it")
     if save is not None:
-        notes += [f"drawn: {path}" for path in save_pictures(answers, save)]
+        saved = save_pictures(answers, save)
+        notes += [f"drawn: {path}" for path in saved[:SHOWN]]
+        if len(saved) > SHOWN:
+            notes.append(f"and {len(saved) - SHOWN:,} more in {save}")
+    if table is not None:
+        write_csv(answers, table)
+        notes.append(f"{table} holds all answers")
     answered = [answer for answer in answers if not answer.fault]
     rows, short = [], []
-    for answer, said in zip(answered, short_rows(answered), strict=True):
-        boxes = list(box_rows(answer))
-        rows += boxes or [row(answer)]
+    for item, said in zip(answered, short_rows(answered), strict=True):
+        boxes = list(box_rows(item))
+        rows += boxes or [row(item)]
         short += boxes or [said]
-    show(loaded.label, rows, as_json=as_json, notes=notes, short=short, wide=wide)
-
-
-def box_rows(answer: Answer) -> Iterator[dict[str, object]]:
-    """Yield a row a box, or one that says there is none; nothing where no output is a detection."""
-    for decision in answer.outputs.values():
-        if decision is None or decision.boxes is None:
-            continue
-        if not decision.boxes:
-            yield {"image": answer.image, "label": "none"}
-        for found in decision.boxes:
-            corners = zip(("left", "top", "right", "bottom"), found.box, strict=True)
-            yield {
-                "image": answer.image,
-                "label": found.label,
-                "confidence": round(found.confidence, 4),
-                **{side: round(number, 1) for side, number in corners},
-            }
-
-
-def row(answer: Answer) -> dict[str, Any]:
-    """Return an answer as programs read it."""
-    cells: dict[str, Any] = {"image": answer.image}
-    if answer.box is not None:
-        cells["box"] = answer.box
-    for name, decision in answer.outputs.items():
-        cells[name] = decision.plain if decision else None
-        cells[f"{name}_confidence"] = decision.confidence if decision else None
-    return cells
-
-
-def short_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return a row a face, or a picture: every answer and how sure it is."""
-    from collections import Counter
-
-    from edgekit.evaluation.answer import in_words
-
-    faces = Counter(answer.image for answer in answers)
-    seen: Counter[str] = Counter()
-    rows = []
-    for answer in answers:
-        seen[answer.image] += 1
-        said: dict[str, Any] = {"image": answer.image}
-        if answer.box is not None:
-            said["face"] = f"{seen[answer.image]} of {faces[answer.image]}"
-        rows.append(said | in_words(answer))
-    return rows
-
-
-def notes_on(answers: Sequence[Answer], manifest: Manifest) -> list[str]:
-    """Return what a reader of the answers must know."""
-    from edgekit.evaluation.answer import no_face
-
-    missed = [answer.image for answer in answers if answer.fault]
-    notes = [no_face(missed)] if missed else []
-    notes += [f"{answer.image}: {answer.doubt}" for answer in answers if answer.doubt]
-    decided = [item for answer in answers for item in answer.outputs.values() if item]
-    withheld = sum(item.abstained for item in decided)
-    if withheld:
-        notes.append(f"unsure: {withheld} of {len(decided)} answers are withheld (--abstain)")
-    if manifest.source.weights == "random":
-        notes.append("the weights are random: these answers mean nothing")
-    return notes
+    then = f"edgekit evaluate {artifact.folder} --data FOLDER, a folder with labels.csv"
+    show(artifact.label, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
+    if any(answer.unreadable for answer in answers):
+        raise typer.Exit(UserError.exit_code)

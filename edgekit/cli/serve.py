@@ -25,9 +25,8 @@ def serve(
 
     Example: edgekit serve out/mtc/tflite-int8
     """
-    import sys
-
     from edgekit.artifact import load_artifact
+    from edgekit.cli.output import tell
     from edgekit.errors import MissingPackage
     from edgekit.scratch import scratch_folder
     from edgekit.serving import LOOPBACK, Limits, application
@@ -38,6 +37,7 @@ def serve(
         import uvicorn
     except ImportError:
         raise MissingPackage("uvicorn", "serve") from None
+    _check_free(host, port)
     limits = Limits(body_bytes=int(max_mb * 1e6), upload_s=timeout, answer_s=timeout)
     shown = f"[{host}]" if ":" in host else host
     with scratch_folder() as folder:
@@ -46,12 +46,11 @@ def serve(
             app = application(loaded, worker, limits, host)
             if host not in LOOPBACK:
                 said = "everyone who reaches this address may use it: no password, no encryption"
-                print(f"edgekit: {said}", file=sys.stderr)
-            print(f"{loaded.label} answers on http://{shown}:{port}/ until Ctrl-C", flush=True)
-            print(
+                tell(f"edgekit: {said}", errors=True)
+            tell(
+                f"{loaded.label} answers on http://{shown}:{port}/ until Ctrl-C",
                 f"next: open it in a browser, or curl -H 'Content-Type: image/jpeg' "
                 f"--data-binary @face.jpg http://{shown}:{port}/predict",
-                flush=True,
             )
             uvicorn.run(
                 app, host=host, port=port, log_level="warning", limit_concurrency=64,
@@ -59,3 +58,22 @@ def serve(
             )  # fmt: skip
         finally:
             worker.close()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise UserError where this machine cannot listen there, before anything is loaded."""
+    import socket
+
+    from edgekit.errors import UserError
+
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"cannot listen on {host}, port {port} ({said}): give another --port, or a --host of "
+            "this machine"
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -203,6 +202,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[Told], None]]:
 
 
 def _one_line_an_epoch(told: Told) -> None:
+    from edgekit.cli.output import tell
+
     if told.done == told.images:
         speed = f"{told.images_per_second:.0f} images/s"
-        print(f"epoch {told.epoch} of {told.epochs}, {speed}", file=sys.stderr, flush=True)
+        tell(f"epoch {told.epoch} of {told.epochs}, {speed}", errors=True)

@@ -58,7 +58,7 @@ def _load_torch(request: SourceRequest) -> Source:
 
     from edgekit.conversion.synthesis import synthesise
     from edgekit.graph.contract import Flat, example_inputs
-    from edgekit.graph.rewrites import rewrite, with_float_bounds
+    from edgekit.graph.rewrites import for_converters, rewrite
     from edgekit.graph.scores import torch_endings
     from edgekit.zoo.counts import count_parameters
 
@@ -74,7 +74,7 @@ def _load_torch(request: SourceRequest) -> Source:
     def save(folder: Path) -> tuple[bool, ...]:
         # After the reference was taken: it is the user's model, the graph may be the faster form.
         with torch.no_grad():
-            program = with_float_bounds(_export(rewrite(network, *example), example))
+            program = for_converters(_export(rewrite(network, *example), example))
         torch.export.save(program, folder / "graph.pt2")
         return torch_endings(program)
 

@@ -20,7 +20,7 @@ from edgekit.conversion.spec_files import (
     numbered,
     read_spec,
 )
-from edgekit.errors import BadModel
+from edgekit.errors import BadModel, first_line
 from edgekit.files import sha256
 from edgekit.spec import ModelSpec, with_temperatures
 
@@ -291,15 +291,23 @@ def _factory(request: SourceRequest) -> LoadedModule:
     module_name, _, attribute = request.locator.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        factory = getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise BadModel(_cannot_import(module_name, error)) from None
-    except AttributeError:
-        raise BadModel(f"{module_name} has no '{attribute}': name a function in it") from None
-    made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
-    module, spec = made if isinstance(made, tuple) else (made, None)
-    if not isinstance(module, nn.Module):
-        raise BadModel(f"{request.locator} gave a {type(module).__name__}, not a torch.nn.Module")
+    except (Exception, SystemExit) as error:
+        raise BadModel(_raised(f"the Python module {module_name}", error)) from error
+    factory = getattr(module, attribute, None)
+    if factory is None:
+        raise BadModel(f"{module_name} has no '{attribute}': name a function in it")
+    try:
+        made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
+    except ImportError as error:
+        raise BadModel(_cannot_import(module_name, error)) from None
+    except (Exception, SystemExit) as error:
+        raise BadModel(_raised(request.locator, error)) from error
+    network, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(network, nn.Module):
+        raise BadModel(f"{request.locator} gave a {type(network).__name__}, not a torch.nn.Module")
     if request.spec:
         spec = read_spec(request.spec)
     if not isinstance(spec, ModelSpec):
@@ -310,13 +318,13 @@ def _factory(request: SourceRequest) -> LoadedModule:
     weights: Literal["random", "given"] = "given"
     notes: tuple[str, ...] = ()
     if request.weights:
-        notes = load_weights(module, Path(request.weights), request.part)
+        notes = load_weights(network, Path(request.weights), request.part)
     return LoadedModule(
-        module=module,
+        module=network,
         spec=spec,
         name=attribute,
         weights=weights,
-        sha256=_hash(module),
+        sha256=_hash(network),
         notes=notes,
     )
 
@@ -355,6 +363,21 @@ def _cannot_import(module: str, error: ImportError) -> str:
         package = PACKAGE_OF.get(root, root)
         return f"{module} imports {missing}, which is not installed: pip install {package}"
     return f"cannot import {module}: {error}"
+
+
+def _raised(what: str, error: BaseException) -> str:
+    """Return what to say where a user's own code ends in an exception, with its last line there."""
+    import traceback
+
+    said = first_line(error)
+    name = type(error).__name__
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = frame.filename, frame.lineno
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    at = f" ({Path(file).name}, line {line})"
+    told = name if said == name else f"{name}: {said}"
+    return f"{what} raised {told}{at}: run it in Python alone to see the whole error, and mend it"
 
 
 def _hash(module: nn.Module) -> str:

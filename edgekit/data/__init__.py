@@ -11,7 +11,7 @@ from typing import Literal
 from edgekit.data import class_folders, coco, labelled_arrays, masks, yolo
 from edgekit.data.adience import looks_like_adience, open_adience
 from edgekit.data.coco import open_coco
-from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, SplitName
+from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, Side, SplitName
 from edgekit.data.labelled_arrays import ArrayStore, open_labelled_arrays
 from edgekit.data.labelled_folder import LABELS_FILE, looks_labelled, open_labelled_folder
 from edgekit.data.splits import Protocol, SplitPlan
@@ -28,6 +28,7 @@ __all__ = [
     "Protocol",
     "Reader",
     "Sample",
+    "Side",
     "SplitName",
     "SplitPlan",
     "check_labels",

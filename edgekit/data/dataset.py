@@ -17,6 +17,8 @@ from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
 
 SplitName = Literal["train", "val", "test"]
+Side = Literal["train", "val", "test", "all"]
+"""What of a dataset is taken: one of its splits, or all, images of no split too."""
 
 UNLABELLED = -1
 
@@ -108,20 +110,20 @@ class Dataset:
         """Return a sample's encoded bytes; raises OSError where they cannot be read."""
         return self.store.read(sample.name)
 
-    def split(self, name: SplitName) -> Dataset:
-        """Return the samples of one side. Raises BadData where it has none.
+    def split(self, name: Side) -> Dataset:
+        """Return the samples of one side, or all. Raises BadData where it has none.
 
         A dataset without sides is the test side as it is.
         """
-        if self.whole and name == "test":
+        if name == "all" or (self.whole and name == "test"):
             return self
         chosen = tuple(sample for sample in self.samples if sample.split == name)
         if not chosen:
-            known = sorted({sample.split for sample in self.samples} - {""})
-            sides = f"it has {', '.join(known)}" if known else "it has no split"
+            counts = Counter(sample.split for sample in self.samples)
+            held = ", ".join(f"{side} {count}" for side, count in counts.items() if side)
             raise BadData(
-                f"{self.name} has no images in its {name} split ({sides}): choose another --split "
-                "or --protocol"
+                f"{self.name} has no images in its {name} split ({held or 'nor in any'}): "
+                "choose another split, or all"
             )
         return replace(self, samples=chosen)
 

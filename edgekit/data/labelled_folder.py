@@ -107,7 +107,9 @@ def _read_csv(store: ImageStore, path: str) -> tuple[list[str], list[dict[str, s
     rows = [{key: (value or "").strip() for key, value in row.items()} for row in read]
     header = list(reader.fieldnames or [])
     if "file" not in header or not set(header) - set(RESERVED):
-        raise BadData(f"{path} needs a column 'file' and one column per output: add them")
+        remedy = "separate columns by commas" if ";" in "".join(header) else "add them"
+        held = ", ".join(header)[:80] or "nothing"
+        raise BadData(f"{path} needs a column 'file' and one per output, it has {held}: {remedy}")
     return header, [row for row in rows if row["file"]]
 
 

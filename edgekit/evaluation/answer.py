@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,13 +15,16 @@ from edgekit.annotation import FORMATS, Mark, save_annotated
 from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.devices import open_device
-from edgekit.errors import BadData, EdgekitError, UserError
+from edgekit.errors import BadData, EdgekitError
+from edgekit.progress import Say, silent
 from edgekit.session import entry, lay_out
 from edgekit.targets import HOST, load_target
 
 NO_FACE = "NoFace"
 """What the runner calls a picture without a face."""
 
+TOLD = 50
+"""After so many images it is said how far the work is."""
 SQUARE = 1.35
 """A picture longer than this, against its shorter side, cannot be one face cut out."""
 
@@ -102,14 +106,15 @@ class Answer:
 
     `outputs` holds a decision by output, None where it decides nothing. `box` is the frame of the
     face: left, top, right and bottom in pixels of the upright picture, maybe outside of it. Where
-    the image has no face, `fault` says so and there are no outputs. `doubt` says why an answer
-    means little; it has no confidence then.
+    the image has no face or cannot be read (`unreadable`), `fault` says so and there are no
+    outputs. `doubt` says why an answer means little; it has no confidence then.
     """
 
     image: str
     outputs: dict[str, Decision | None] = field(default_factory=dict)
     box: tuple[float, float, float, float] | None = None
     fault: str = ""
+    unreadable: bool = False
     doubt: str = ""
 
 
@@ -120,43 +125,67 @@ def predict_images(
     *,
     whole: bool = False,
     abstain: float | None = None,
+    say: Say = silent,
 ) -> list[Answer]:
     """Return the runner's answers to the images, in order; one a face where faces are looked for.
 
-    With `whole` they are not. Decisions less sure than `abstain` come without their answer.
-    Raises BadData for an image that is missing or cannot be decoded, or where no image has a face,
-    MissingPackage where the runtime or what finds faces is not installed.
+    With `whole` they are not. Decisions less sure than `abstain` come without their answer. An
+    image that is missing (these come last), cannot be decoded or has no face costs its own answer
+    alone: it has a `fault`. Raises BadData where no image at all is answered, MissingPackage where
+    the runtime or what finds faces is not installed.
     """
-    for image in images:
-        if not image.is_file():
-            raise BadData(f"no image at {image}: check the path")
+    missing = [image for image in images if not image.is_file()]
+    images = [image for image in images if image not in missing]
+    if not images:
+        raise BadData(f"no image at {missing[0]}: check the path")
     spec = artifact.manifest.input
     find = spec is not None and spec.subject is not None and not whole
     if find:
         check_findable(spec)
+    answers: list[Answer] = []
     with closing(open_device("local", load_target(HOST))) as device:
         session = lay_out(device, entry(artifact, runtime))
-        # By their own paths, not copied: this device is this machine.
-        paths = [str(image.absolute()) for image in images]
-        events = session.run("predict", timeout=_timeout(len(images)), images=paths, find=find)
-    names = dict(zip(paths, map(str, images), strict=True))
-    if set(names) != {event["image"] for event in events} or len(events) < len(names):
-        raise EdgekitError(f"{artifact.label}: {len(events)} answers to {len(images)} images")
-    for event in events:
-        event["image"] = names[event["image"]]
-        if event.get("kind") == NO_FACE:
-            event["fault"] = event.pop("error")
-        if "error" in event:
-            what = "sample" if artifact.manifest.tensors else "image"
-            raise BadData(f"cannot read the {what} {event['image']} ({event['error']})")
-    answers = msgspec.convert(events, list[Answer])
-    if all(answer.fault for answer in answers):
-        raise BadData(no_face([answer.image for answer in answers]))
+        for start in range(0, len(images), TOLD):
+            if len(images) > TOLD:
+                say("predict", f"{start:,} of {len(images):,}")
+            some = images[start : start + TOLD]
+            # By their own paths, not copied: this device is this machine.
+            paths = [str(image.absolute()) for image in some]
+            events = session.run("predict", timeout=_timeout(len(some)), images=paths, find=find)
+            names = dict(zip(paths, map(str, some), strict=True))
+            if set(names) != {event["image"] for event in events} or len(events) < len(names):
+                raise EdgekitError(f"{artifact.label}: {len(events)} answers to {len(some)} images")
+            answers += msgspec.convert([_named(event, names) for event in events], list[Answer])
+    if len(images) > TOLD:
+        say("predict", "done")
+    answers += [Answer(image=str(i), fault="no such file", unreadable=True) for i in missing]
+    _check_some(answers, "sample" if artifact.manifest.tensors else "image")
     if not find and _of_faces(artifact):
-        answers = [_doubted(answer) for answer in answers]
+        answers = [answer if answer.fault else _doubted(answer) for answer in answers]
     if abstain is None:
         return answers
-    return [replace(answer, outputs=_withheld(answer.outputs, abstain)) for answer in answers]
+    return [replace(answer, outputs=withheld(answer.outputs, abstain)) for answer in answers]
+
+
+def _named(event: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the runner's answer as an Answer has it: the image as it was given, and its fault."""
+    event = event | {"image": names[event["image"]]}
+    kind = event.pop("kind", None)
+    if "error" in event:
+        event |= {"fault": event.pop("error"), "unreadable": kind != NO_FACE}
+    return event
+
+
+def _check_some(answers: Sequence[Answer], what: str) -> None:
+    """Raise BadData where not one image was answered."""
+    if not all(answer.fault for answer in answers):
+        return
+    unreadable = [answer for answer in answers if answer.unreadable]
+    if not unreadable:
+        raise BadData(no_face([answer.image for answer in answers]))
+    first = unreadable[0]
+    more = f", nor any of {len(answers) - 1} more" if len(answers) > 1 else ""
+    raise BadData(f"cannot read the {what} {first.image} ({first.fault}){more}")
 
 
 def no_face(images: Sequence[str]) -> str:
@@ -187,7 +216,7 @@ def _doubted(answer: Answer) -> Answer:
     return replace(answer, outputs=sure, doubt=doubt)
 
 
-def _withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, Decision | None]:
+def withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, Decision | None]:
     """Return the decisions, those less sure than `abstain` without their label."""
     return {
         name: replace(decision, index=None, label=None, abstained=True)
@@ -198,10 +227,10 @@ def _withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, 
 
 
 def marks_of(answer: Answer) -> list[Mark]:
-    """Return the face of an answer and what is said of it, and every box that a detector found."""
+    """Return what is said of a face or of the whole picture, and every box that was found."""
     marks = []
-    if answer.box is not None:
-        said = tuple(f"{name}: {words}" for name, words in in_words(answer).items())
+    said = tuple(f"{name}: {words}" for name, words in in_words(answer).items())
+    if answer.box is not None or said:
         marks.append(Mark(box=answer.box, lines=said))
     for decision in answer.outputs.values():
         for found in (decision and decision.boxes) or ():
@@ -221,27 +250,24 @@ def in_words(answer: Answer) -> dict[str, str]:
 
 
 def save_pictures(answers: Sequence[Answer], folder: Path) -> list[Path]:
-    """Write each picture with its boxes into `folder`, as NAME-boxes.jpg (.png of other formats).
+    """Write each picture with its answers into `folder`, as NAME-boxes.jpg (.png of other formats).
 
-    Returns the files, in order. Raises UserError where the artifact finds neither faces nor boxes.
+    Returns the files, in order. One that could not be read is left out.
     """
     pictures: dict[str, list[Mark]] = {}
     for answer in answers:
-        found = [d for d in answer.outputs.values() if d is not None and d.boxes is not None]
-        if not found and answer.box is None and not answer.fault:
-            raise UserError(
-                "--save draws boxes, and this artifact has no detection and no subject to find: "
-                "leave it out"
-            )
-        pictures.setdefault(answer.image, []).extend(marks_of(answer))
+        if not answer.unreadable:
+            pictures.setdefault(answer.image, []).extend(marks_of(answer))
     saved: list[Path] = []
+    taken: set[Path] = set()
     for image, marks in pictures.items():
         source = Path(image)
         suffix = source.suffix.lower() if source.suffix.lower() in FORMATS else ".png"
         path, number = folder / f"{source.stem}-boxes{suffix}", 1
-        while path in saved:
+        while path in taken:
             number += 1
             path = folder / f"{source.stem}-{number}-boxes{suffix}"
+        taken.add(path)
         save_annotated(source.read_bytes(), marks, path)
         saved.append(path)
     return saved

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, Manifest
 from edgekit.backends import runtime_for
-from edgekit.data import Dataset, SplitName, SplitPlan, check_labels, open_dataset
+from edgekit.data import Dataset, Side, SplitPlan, check_labels, open_dataset
 from edgekit.data.images import check_findable
 from edgekit.data.reframe import TITLE, reframe
 from edgekit.data.stores import FolderStore
@@ -61,7 +61,7 @@ class EvaluateRequest:
     artifacts: tuple[Artifact, ...]
     data: str
     target: Target
-    split: SplitName = "test"
+    split: Side = "test"
     plan: SplitPlan = DEFAULT_PLAN
     limit: int | None = None
     device: str = "local"
@@ -81,19 +81,21 @@ class Evaluation:
     `agreement` is the share of images on which every decision equals the fp32 artifact's, in per
     cent; `change` is each output's accuracy less that artifact's, in points, paired by image, or
     each rating's (`OUTPUT mAP50`). `left_out` has a line for each fault of the data that cost
-    images, boxes or labels: how often, and where.
+    images, boxes or labels: how often, and where. `outside` counts the images of the dataset that
+    are not of the split.
     """
 
     artifact: Artifact
     device: str
     runtime: str
     provenance: Provenance
-    split: SplitName
+    split: Side
     assessment: Assessment
     broken: int
     left_out: tuple[str, ...]
     agreement: Share | None
     change: dict[str, Share]
+    outside: int = 0
 
     @property
     def reframed(self) -> bool:
@@ -117,9 +119,10 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
         request.data,
         replace(request.plan, judging=True),
         outputs=outputs,
-        side=request.split,
+        side=None if request.split == "all" else request.split,
     )
     dataset = opened.split(request.split)
+    outside = len(opened.samples) - len(dataset.samples)
     if request.reframe and dataset.holds != "classes":
         raise UserError(f"--reframe moves pictures and not their {dataset.holds}: leave it out")
     if request.limit is not None:
@@ -130,7 +133,7 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
         moved = reframe(dataset)
         assert isinstance(moved.store, FolderStore)
         evaluations += _evaluate(request, moved, moved.store.root, say)
-    return evaluations
+    return tuple(replace(item, outside=outside) for item in evaluations)
 
 
 def _evaluate(

@@ -37,6 +37,11 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
                 f"{backend} cannot take operator {operator} ({where}): "
                 f"replace it, or leave out --backend {backend}"
             )
+    if "f64" in text:
+        return UnsupportedModel(
+            f"{backend} does not compute in float64: let the model compute in float32 (no "
+            f".double() in forward), or leave out --backend {backend}"
+        )
     return UnsupportedModel(f"{backend} cannot convert the model: {first_line(error)}")
 
 

@@ -39,14 +39,22 @@ class BandedLocalResponseNorm(nn.Module):
         return value / scale.pow(self.beta)
 
 
-def with_float_bounds(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Make the bounds of every clamp of floats floats, in place: torch.onnx takes no mixed ones."""
+def for_converters(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Change, in place, what the converters stumble over and what means the same otherwise.
+
+    torch.onnx takes no clamp of floats with an integer bound. litert-torch takes no `detach_`,
+    which torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`).
+    """
     for node in program.graph.nodes:
-        if node.op == "call_function" and node.target is torch.ops.aten.clamp.default:
+        if node.op != "call_function":
+            continue
+        if node.target is torch.ops.aten.clamp.default:
             value, *bounds = node.args
             if value.meta["val"].is_floating_point():
                 floats = (float(b) if isinstance(b, int) else b for b in bounds)
                 node.args = (value, *floats)
+        elif node.target is torch.ops.aten.detach_.default:
+            node.target = torch.ops.aten.detach.default
     program.graph_module.recompile()
     return program
 

@@ -1464,7 +1464,11 @@ class Loaded:
         import numpy  # noqa: F401  (where it is missing, this says so)
 
         if job.get("cores") and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, job["cores"])
+            with contextlib.suppress(OSError):  # none of them is there
+                os.sched_setaffinity(0, job["cores"])
+            missing = set(job["cores"]) - os.sched_getaffinity(0)  # Linux passes over these
+            if missing:
+                raise ValueError(f"there is no core {min(missing)}: choose others with --cores")
         self.folder = Path(job["artifact"])
         self.manifest = json.loads((self.folder / "manifest.json").read_text())
         self.runtime = job["runtime"]
