@@ -82,5 +82,6 @@ def test_all_images_are_taken_where_that_is_asked_for(
 def test_a_guard_reads_its_labels_as_the_model_does(tmp_path: Path) -> None:
     data = labelled(tmp_path / "d", "size,split", "large,val", "small,val")
     spec = ModelSpec(InputSpec(8, 8), (OutputSpec("size", "classification", SIZES),))
-    _, labels = _labelled(str(data), spec)
-    assert sorted(item["size"] for item in labels) == [0, 2]
+    dataset = _labelled(str(data), spec)
+    assert dataset is not None
+    assert sorted(sample.labels["size"] for sample in dataset.samples) == [0, 2]
