@@ -95,7 +95,7 @@ def convert(
     be made.
     """
     from edgekit.best.convert import BoardRequest, convert_for
-    from edgekit.best.plan import backends_for, has_half, precisions_for
+    from edgekit.best.plan import adds_in_32_bits, backends_for, has_half, precisions_for
     from edgekit.conversion.guard_images import evaluation_hashes
     from edgekit.conversion.pipeline import ConvertRequest
     from edgekit.conversion.pipeline import convert as run
@@ -129,6 +129,7 @@ def convert(
         guard_minutes=guard_minutes,
         find_subject=find_subject,
         half=board is not None and has_half(board),
+        wide_int8=board is not None and adds_in_32_bits(board),
     )
     if board is None:
         return run(request, say)

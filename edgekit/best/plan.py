@@ -31,6 +31,15 @@ def precisions_for(target: Target) -> tuple[Precision, ...]:
     return ("fp32", *half, "int8", "int8-dynamic")
 
 
+def adds_in_32_bits(target: Target) -> bool:
+    """Tell whether the board's CPU is known to add int8 products without overflow.
+
+    Arm does, and x86 with VNNI; other x86 adds two uint8 × int8 products in 16 bits.
+    """
+    known = target.hardware.dot_product
+    return target.architecture == "aarch64" or (known is not None and known.value)
+
+
 def has_half(target: Target) -> bool:
     """Tell whether the board's CPU is known to compute in half precision."""
     known = target.hardware.fp16_arithmetic
