@@ -155,13 +155,13 @@ onnx.build(export(asked, lambda text: None), "int8", Path(folder), ())
 """
 ONNX = """
 import sys
-import numpy as np, onnxruntime
+import numpy as np
 from edgekit.onboard import runner
 path, images, out, careful = sys.argv[1:]
 options = runner.onnxruntime_options(1)
 if careful == "0":
     options.add_session_config_entry("session.x64quantprecision", "0")
-session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+session = runner.onnxruntime_session(path, options)
 rows = [session.run(None, {"image": image[None]}) for image in np.load(images)]
 np.savez(out, *(np.stack(column) for column in zip(*rows)))
 """

@@ -137,8 +137,10 @@ class ExportedGraph:
         import torch
 
         from edgekit.graph.contract import Baked, Flat
+        from edgekit.graph.rewrites import with_plain_attention
 
-        network = Flat(torch.export.load(self.path).module())
+        module = torch.export.load(self.path).module()
+        network = Flat(module if planes else with_plain_attention(module))
         if self.raw_input or self.spec.input is None:
             return network
         place = self.spec.names.index(self.spec.input.name)
