@@ -15,7 +15,7 @@ from command_line import Cli, one_line_error
 from edgekit.artifact import Artifact, load_artifact, write_manifest
 from edgekit.best.choose import basis_of, cheapest, choose
 from edgekit.best.convert import settle_half
-from edgekit.best.plan import backends_for, precisions_for
+from edgekit.best.plan import adds_in_32_bits, backends_for, precisions_for
 from edgekit.cli.convert_board import board_notes, short_board_rows
 from edgekit.conversion.board import Cost, OnBoard, Trial
 from edgekit.conversion.parity import judge
@@ -118,6 +118,16 @@ def test_a_board_must_be_named(cli: Cli, tmp_path: Path, option: tuple[str, ...]
     done = cli("convert", "multitask-cnn", *option, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert "name it with --target" in one_line_error(done)
+
+
+@pytest.mark.parametrize(
+    ("name", "wide"),
+    [("rpi4", True), ("rpi5", True), ("x86-avx512-vnni", True), ("x86-avx2", False),
+     ("host", False)],
+)  # fmt: skip
+def test_8_bit_weights_are_for_boards_that_add_in_32_bits(name: str, wide: bool) -> None:
+    """`host` is whatever CPU is there: nobody knows where its artifacts go."""
+    assert adds_in_32_bits(load_target(name)) is wide
 
 
 # Half precision

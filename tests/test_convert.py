@@ -68,8 +68,8 @@ def test_int8_tflite_takes_pixel_minus_128(converted: Path) -> None:
         assert scale * ((pixel - 128) - zero_point) == pytest.approx(exact, abs=1e-6)
 
 
-def test_int8_onnx_weights_have_all_8_bits(converted: Path) -> None:
-    """7 bits would cost precision; test_int8_arithmetic.py shows that 8 overflow on no CPU."""
+def test_int8_onnx_weights_saturate_on_no_cpu(converted: Path) -> None:
+    """uint8 × int8 products, two of them added in 16 bits: 2 × 255 × 64 fits, 2 × 255 × 128 not."""
     import onnx
     from onnx import TensorProto, numpy_helper
 
@@ -80,7 +80,7 @@ def test_int8_onnx_weights_have_all_8_bits(converted: Path) -> None:
         if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1
     ]
     assert len(weights) >= 10
-    assert all(abs(values).max() >= 126 for values in weights)
+    assert max(abs(values).max() for values in weights) <= 64
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """int8 holds on an x86 CPU with VNNI and on one without it: its artifacts answer the same on both.
 
 Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there.
-For OpenVINO edgekit builds weights of 7 bits (backends/openvino.py), which cannot; oneDNN under it
-can be held to a smaller instruction set, so one machine shows both. ONNX Runtime is told by the
-runner to add in 32 bits there; QEMU shows an older CPU.
+edgekit builds weights of 7 bits (backends/openvino.py, backends/onnx.py), which cannot; oneDNN,
+under OpenVINO, can be held to a smaller instruction set, so one machine shows both. For a target
+that adds in 32 bits ONNX gets 8 bits; where such a file runs elsewhere, the runner tells ONNX
+Runtime to add in 32 bits. QEMU shows an older CPU.
 """
 
 from __future__ import annotations
@@ -150,18 +151,18 @@ pictures, folder = sys.argv[1:]
 source = SourceRequest(locator="fault_models:saturating")
 recipe = load_recipe("default")
 asked = ExportRequest(source=source, folder=folder, raw_input=False, images=pictures,
-                      calibration=pictures, recipe=recipe)
+                      calibration=pictures, recipe=recipe, wide_int8=True)
 onnx.build(export(asked, lambda text: None), "int8", Path(folder), ())
 """
 ONNX = """
 import sys
-import numpy as np, onnxruntime
+import numpy as np
 from edgekit.onboard import runner
 path, images, out, careful = sys.argv[1:]
 options = runner.onnxruntime_options(1)
 if careful == "0":
     options.add_session_config_entry("session.x64quantprecision", "0")
-session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+session = runner.onnxruntime_session(path, options)
 rows = [session.run(None, {"image": image[None]}) for image in np.load(images)]
 np.savez(out, *(np.stack(column) for column in zip(*rows)))
 """

@@ -52,7 +52,7 @@ class ExportRequest:
     `images`: folder, zip or image for parity; None takes them from the calibration set, or from
     the shipped sample picture. `calibration`: folder, zip or `data-free`; None where no int8
     artifact is wanted. `evaluation`: content hashes of the evaluation set, for the linter. With
-    `find_subject` every image is cut to its largest face.
+    `find_subject` every image is cut to its largest face. `wide_int8`: see ExportedGraph.
     """
 
     source: SourceRequest
@@ -64,6 +64,7 @@ class ExportRequest:
     evaluation: tuple[str, ...] = ()
     guard: str | None = None
     find_subject: bool = False
+    wide_int8: bool = False
 
 
 def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -189,6 +190,7 @@ def _graph(
         parity_images=parity_names,
         calibration=calibration,
         noise=noise,
+        wide_int8=request.wide_int8,
     )
 
 

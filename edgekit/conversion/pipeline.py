@@ -43,6 +43,7 @@ class ConvertRequest:
     With `find_subject` all these images are photographs, of which the largest face is taken.
     `keep` is a folder that takes the exported graph and its samples, for who goes on with them;
     None: they are removed at the end. `half`: whoever goes on has a board that proves fp16-compute.
+    `wide_int8`: see ExportedGraph.
     """
 
     source: SourceRequest
@@ -63,6 +64,7 @@ class ConvertRequest:
     find_subject: bool = False
     keep: Path | None = None
     half: bool = False
+    wide_int8: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,7 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         evaluation=request.evaluation,
         guard=request.guard if request.max_drop is not None or request.keep else None,
         find_subject=request.find_subject,
+        wide_int8=request.wide_int8,
     )
     reply = run_step(
         "edgekit.conversion.export",

@@ -48,7 +48,8 @@ class Noise:
 class ExportedGraph:
     """A network exported once, with its contract, origin and the samples beside it.
 
-    `noise` is by output name; empty where the model cannot be run in float64.
+    `noise` is by output name; empty where the model cannot be run in float64. `wide_int8`: the
+    target adds int8 products in 32 bits, so that weights of 8 bits overflow nowhere there.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class ExportedGraph:
     parity_images: tuple[str, ...]
     calibration: CalibrationRecord | None
     noise: dict[str, Noise] = field(default_factory=dict)
+    wide_int8: bool = False
 
     @property
     def path(self) -> Path:
@@ -144,8 +146,10 @@ class ExportedGraph:
         import torch
 
         from edgekit.graph.contract import Baked, Flat
+        from edgekit.graph.rewrites import with_plain_attention
 
-        network = Flat(torch.export.load(self.path).module())
+        module = torch.export.load(self.path).module()
+        network = Flat(module if planes else with_plain_attention(module))
         if self.raw_input or self.spec.input is None:
             return network
         place = self.spec.names.index(self.spec.input.name)

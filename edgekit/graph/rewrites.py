@@ -59,6 +59,30 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
     return program
 
 
+def with_plain_attention(module: torch.nn.Module) -> torch.nn.Module:
+    """Let every scaled_dot_product_attention of an exported module answer in plain order, in place.
+
+    torch.export takes the fused kernel's memory order for the answer's and makes a view of the
+    reshape that follows it. Converters then take the operator apart, whose answer lies otherwise,
+    and the view fails ("Cannot view a tensor with shape"). A copy between them moves no number, and
+    converters drop it.
+    """
+    attention = torch.ops.aten.scaled_dot_product_attention.default
+    graph = getattr(module, "graph", None)
+    found = [node for node in graph.nodes if node.target is attention] if graph else []
+    for node in found:
+        with graph.inserting_after(node):  # type: ignore[union-attr]
+            copy = graph.call_function(  # type: ignore[union-attr]
+                torch.ops.aten.clone.default,
+                (node,),
+                {"memory_format": torch.contiguous_format},
+            )
+        node.replace_all_uses_with(copy, delete_user_cb=lambda user, copy=copy: user is not copy)
+    if found:
+        module.recompile()  # type: ignore[operator]
+    return module
+
+
 def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
     """Return `network` with every LocalResponseNorm replaced by its banded form, in place.
 

@@ -47,13 +47,11 @@ def profile_onnxruntime(model: str, threads: int, tensors: Sequence[Any], count:
 
     Of several calls the first, which sets things up, is left out.
     """
-    import onnxruntime
-
     options = runner.onnxruntime_options(threads)
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+        session = runner.onnxruntime_session(model, options)
         found = [item.name for item in session.get_inputs()]
         named = runner.by_name(found, _manifest(model))
         for index in range(count):
