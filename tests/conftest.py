@@ -16,11 +16,11 @@ from sshd import Board, accept, new_board, new_key
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 LONGEST_FIRST = (
-    "test_convert", "test_docs", "test_deploy_faults", "test_virtual", "test_page",
+    "test_convert", "test_docs", "test_deploy_faults", "test_virtual", "test_blocks", "test_page",
     "test_predict_executed", "test_measure", "test_virtual_install", "test_explain_instructions",
     "test_scale_out", "test_provision", "test_api", "test_examples", "test_explain", "test_fleet",
     "test_guard", "test_plugins", "test_release", "test_devices", "test_training", "test_ssh",
-    "test_ssh_bench",
+    "test_ssh_bench", "test_best",
 )  # fmt: skip
 
 

@@ -98,7 +98,11 @@ def test_what_died_on_the_emulated_cpu_does_not_fit(rpi4: Board) -> None:
     lock = read_lock(lock_path("bookworm"))
     died = "illegal instruction at 0x1000 in x.so: sdot, of dot product (asimddp)"
     record = Record(
-        rpi4, lock.digest, (), (Tried("onnxruntime", "1", died), Tried("openvino", "1", "")), 0
+        board=rpi4,
+        lock=lock.digest,
+        packages=(),
+        runtimes=(Tried("onnxruntime", "1", died), Tried("openvino", "1", "")),
+        bytes=0,
     )
     answers = {answer.wheel.split("-")[0]: answer for answer in check(rpi4, lock, record)}
     assert not answers["onnxruntime"].fits

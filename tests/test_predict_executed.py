@@ -128,9 +128,27 @@ def test_a_loop_takes_the_cycles_of_its_fullest_pipe(
 
 def test_work_adds_up_blocks_by_what_bounds_them() -> None:
     blocks = (
-        Block(0, code(*(FMLA,) * 8), 10, (3, 2, 1), (2, 1, 0.5)),
-        Block(64, code(*(SMLAL,) * 6), 5, (1, 0, 0), (0, 0, 0)),
-        Block(128, code(SUBS, BNE), 3, (0, 0, 0), (0, 0, 0.5)),
+        Block(
+            address=0,
+            code=code(*(FMLA,) * 8),
+            executions=10,
+            fetched=(3, 2, 1),
+            written_back=(2, 1, 0.5),
+        ),
+        Block(
+            address=64,
+            code=code(*(SMLAL,) * 6),
+            executions=5,
+            fetched=(1, 0, 0),
+            written_back=(0, 0, 0),
+        ),
+        Block(
+            address=128,
+            code=code(SUBS, BNE),
+            executions=3,
+            fetched=(0, 0, 0),
+            written_back=(0, 0, 0.5),
+        ),
     )
     work = work_of(blocks, core("cortex-a72"))
     assert work == Work(

@@ -35,7 +35,15 @@ MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",
     "tflite_runtime": "tflite_runtime/interpreter.py",
 }  # fmt: skip
-PI = Interpreter("3.11.2", "aarch64", 64, "2.36", "aarch64", "", "/usr/bin/dash")
+PI = Interpreter(
+    version="3.11.2",
+    machine="aarch64",
+    bits=64,
+    glibc="2.36",
+    kernel="aarch64",
+    modalias="",
+    parent="/usr/bin/dash",
+)
 
 
 def make_wheel(folder: Path, name: str, version: str, code: str = "") -> None:
@@ -62,7 +70,13 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_wheel(folder, "onnxruntime", "1.99")
     (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
     shutil.copy(bundled, folder)
-    pip = Wheel("pip", bundled.name.split("-")[1], bundled.name, sha256(bundled), 0)
+    pip = Wheel(
+        name="pip",
+        version=bundled.name.split("-")[1],
+        file=bundled.name,
+        sha256=sha256(bundled),
+        bytes=0,
+    )
     monkeypatch.setattr("edgekit.runtimes.wheels.PIP", pip)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))

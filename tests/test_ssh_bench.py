@@ -228,7 +228,15 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_lying(ready: Board, tmp_path:
 def test_a_cpu_that_is_emulated_gives_itself_away(
     changes: dict[str, object], emulated: bool
 ) -> None:
-    pi = Interpreter("3.11.2", "aarch64", 64, "2.36", "aarch64", "", "/usr/bin/dash")
+    pi = Interpreter(
+        version="3.11.2",
+        machine="aarch64",
+        bits=64,
+        glibc="2.36",
+        kernel="aarch64",
+        modalias="",
+        parent="/usr/bin/dash",
+    )
     assert replace(pi, **changes).emulated is emulated  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from edgekit.runtimes.table import Environment
 from edgekit.scratch import Scratch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Completed:
     """How a program on a device ended.
 

@@ -74,7 +74,9 @@ class LocalDevice(WorkFolder):
                     )
             out.seek(0)
             err.seek(0)
-            return Completed(exit_code, out.read(), err.read(), seconds)
+            return Completed(
+                exit_code=exit_code, stdout=out.read(), stderr=err.read(), seconds=seconds
+            )
 
     def close(self) -> None:
         """End the program that runs, if one does, and remove the work folder."""

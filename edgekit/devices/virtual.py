@@ -48,7 +48,12 @@ class VirtualDevice(WorkFolder):
             options=self.options,
         )
         told = f"\n{guest.why_it_died(ended)}\n".encode() if ended.exit_code < 0 else b""
-        return Completed(ended.exit_code, ended.stdout, ended.stderr + told, ended.seconds)
+        return Completed(
+            exit_code=ended.exit_code,
+            stdout=ended.stdout,
+            stderr=ended.stderr + told,
+            seconds=ended.seconds,
+        )
 
 
 def open_device(address: str, target: Target) -> VirtualDevice:

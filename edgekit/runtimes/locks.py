@@ -20,7 +20,7 @@ from edgekit.runtimes.table import Environment
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wheel:
     """One wheel, to the byte, and the runtime it is there for (`numpy`, `pillow`: all).
 
@@ -40,7 +40,7 @@ class Wheel:
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}\n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lock:
     """Everything a board's sysroot holds but the board's own /proc and /sys."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """Whether one wheel fits a board; `reasons` says what is in the way, or is empty.
 
@@ -55,9 +55,9 @@ def fit(wheel: str, python: str, glibc: str) -> Fit:
     try:
         tags = parse_wheel_filename(wheel)[3]
     except InvalidWheelFilename:
-        return Fit(wheel, False, ("not a wheel's file name",))
+        return Fit(wheel=wheel, fits=False, reasons=("not a wheel's file name",))
     if tags & accepted_tags(python, glibc):
-        return Fit(wheel, True, ())
+        return Fit(wheel=wheel, fits=True, reasons=())
     reasons: list[str] = []
     if not any(tag.platform == "any" or tag.platform.endswith(ARCHITECTURE) for tag in tags):
         built = sorted({tag.platform for tag in tags})
@@ -65,7 +65,11 @@ def fit(wheel: str, python: str, glibc: str) -> Fit:
     else:
         reasons += _glibc_reason([tag.platform for tag in tags], glibc)
     reasons += _python_reason(tags, python)
-    return Fit(wheel, False, tuple(reasons) or ("none of its tags is one the board accepts",))
+    return Fit(
+        wheel=wheel,
+        fits=False,
+        reasons=tuple(reasons) or ("none of its tags is one the board accepts",),
+    )
 
 
 def _glibc_reason(names: Sequence[str], glibc: str) -> list[str]:

@@ -19,11 +19,11 @@ from edgekit.runtimes.platforms import ARCHITECTURE, platforms
 from edgekit.runtimes.table import Environment
 
 PIP = Wheel(
-    "pip",
-    "25.3",
-    "pip-25.3-py3-none-any.whl",
-    "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd",
-    1_778_622,
+    name="pip",
+    version="25.3",
+    file="pip-25.3-py3-none-any.whl",
+    sha256="9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd",
+    bytes=1_778_622,
 )
 """What installs on boards; the last that runs on all their Pythons, 3.9 on."""
 
@@ -101,7 +101,7 @@ def fetch_newest(
 
 def pip_wheel(python: str, glibc: str, into: Path) -> Path:
     """Return pip's own wheel, to the byte that edgekit was tested with, fetched where missing."""
-    fetch(Lock("", python, glibc, (), (PIP,)), into)
+    fetch(Lock(debian="", python=python, glibc=glibc, packages=(), wheels=(PIP,)), into)
     return into / PIP.file
 
 
@@ -172,4 +172,11 @@ def _wheel(path: Path, place: Environment) -> Wheel:
     from packaging.utils import parse_wheel_filename
 
     name, version, _, _ = parse_wheel_filename(path.name)
-    return Wheel(str(name), str(version), path.name, sha256(path), path.stat().st_size, place)
+    return Wheel(
+        name=str(name),
+        version=str(version),
+        file=path.name,
+        sha256=sha256(path),
+        bytes=path.stat().st_size,
+        place=place,
+    )

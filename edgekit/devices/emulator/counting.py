@@ -20,7 +20,7 @@ from edgekit.errors import DeviceError
 _SOURCE = Path(__file__).with_name("plugin.c")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InstructionCount:
     """The aarch64 instructions of one inference, on one thread, by kind.
 
@@ -39,7 +39,7 @@ class InstructionCount:
     spread: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """A straight run of instructions: its 32-bit words and how often it ran per inference.
 
@@ -164,7 +164,14 @@ def read_counts(path: Path) -> InstructionCount:
     totals = [row[0] for row in rows]
     total, macs, memory = min(rows)[:3]
     spread = (max(totals) - total) / total
-    return InstructionCount(total, macs, memory, total - macs - memory, len(rows), spread)
+    return InstructionCount(
+        per_inference=total,
+        vector_mac=macs,
+        load_store=memory,
+        other=total - macs - memory,
+        inferences=len(rows),
+        spread=spread,
+    )
 
 
 def read_blocks(path: Path, inferences: int) -> tuple[Block, ...]:
@@ -177,5 +184,13 @@ def read_blocks(path: Path, inferences: int) -> tuple[Block, ...]:
         )
         traffic = tuple(int(value) / inferences for value in lines)
         where, executions = int(address, 16), int(count) / inferences
-        blocks.append(Block(where, code, executions, traffic[::2], traffic[1::2]))
+        blocks.append(
+            Block(
+                address=where,
+                code=code,
+                executions=executions,
+                fetched=traffic[::2],
+                written_back=traffic[1::2],
+            )
+        )
     return tuple(sorted(blocks, key=lambda b: -len(b.code) * b.executions))

@@ -38,7 +38,7 @@ _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _GUEST_END = 1 << 44
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ended:
     """How a program on the emulated CPU ended.
 
@@ -154,7 +154,7 @@ def _watch(
             stderr=err,
             start_new_session=True,
         )
-        memory = _Memory(process.pid)
+        memory = _Memory(pid=process.pid)
         try:
             # A crash must not leave a core file of the whole guest behind.
             resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
@@ -175,11 +175,11 @@ def _watch(
         out.seek(0)
         err.seek(0)
         return Ended(
-            process.returncode,
-            out.read(),
-            err.read(),
-            seconds,
-            memory.peak,
+            exit_code=process.returncode,
+            stdout=out.read(),
+            stderr=err.read(),
+            seconds=seconds,
+            peak_memory_bytes=memory.peak,
             out_of_memory=memory.exceeded,
         )
 
@@ -210,7 +210,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Memory:
     """A guest's resident memory, told apart from its emulator's.
 

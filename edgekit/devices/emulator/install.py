@@ -62,7 +62,7 @@ def install(
             if stale != folder:
                 shutil.rmtree(stale, ignore_errors=True)
         progress("done", len(STEPS), len(STEPS))
-    return Sysroot(folder, record, locked, qemu)
+    return Sysroot(folder=folder, record=record, lock=locked, qemu=qemu)
 
 
 def remove(name: str) -> int:
@@ -97,9 +97,11 @@ def _build(folder: Path, board: Board, lock: Lock, qemu: Qemu, progress: Progres
         write_system_files(board, aside)
         progress("try out", 4, len(STEPS))
         size = bytes_in(aside)
-        draft = Record(board, lock.digest, packages, (), size)
-        tried = _try_out(Sysroot(aside, draft, lock, qemu))
-        record = Record(board, lock.digest, packages, tried, size)
+        draft = Record(board=board, lock=lock.digest, packages=packages, runtimes=(), bytes=size)
+        tried = _try_out(Sysroot(folder=aside, record=draft, lock=lock, qemu=qemu))
+        record = Record(
+            board=board, lock=lock.digest, packages=packages, runtimes=tried, bytes=size
+        )
         import msgspec
 
         write_whole(aside / RECORD_FILE, msgspec.json.format(msgspec.json.encode(record), indent=1))

@@ -26,7 +26,7 @@ os.cpu_count = lambda: len(_cores)
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """The facts of a target that an emulated board is made from.
 

@@ -71,7 +71,9 @@ def relock(system: Software, path: Path) -> Lock:
         for package in PACKAGES
         for actual in changed.get(package, (package,))
     )
-    lock = Lock(debian, python, glibc, tuple(packages), tuple(wheels))
+    lock = Lock(
+        debian=debian, python=python, glibc=glibc, packages=tuple(packages), wheels=tuple(wheels)
+    )
     write_whole(path, msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n")
     return lock
 

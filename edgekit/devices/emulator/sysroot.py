@@ -43,7 +43,7 @@ class Tried:
     error: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What a sysroot was made of: written into it last, so that one without it is not whole."""
 
@@ -55,7 +55,7 @@ class Record:
     layout: int = LAYOUT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sysroot:
     """An installed virtual board."""
 
@@ -95,7 +95,7 @@ def installed(board: Board, lock: Lock | None = None) -> Sysroot:
         raise DeviceError(
             f"the virtual {board.name} {why}: run `edgekit device install {board.name}`"
         )
-    return Sysroot(folder, record, locked, qemu)
+    return Sysroot(folder=folder, record=record, lock=locked, qemu=qemu)
 
 
 def lock_of(board: Board) -> Lock:

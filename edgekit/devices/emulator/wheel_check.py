@@ -28,7 +28,12 @@ def check(
         answer = fit(wheel.file, board.python, board.glibc)
         if wheel.name in tried:
             died = (tried[wheel.name],) if tried[wheel.name] else ()
-            answer = Fit(wheel.file, answer.fits and not died, (*answer.reasons, *died), True)
+            answer = Fit(
+                wheel=wheel.file,
+                fits=answer.fits and not died,
+                reasons=(*answer.reasons, *died),
+                tried=True,
+            )
         answers.append(answer)
     return (*answers, *(_given(text, board) for text in wheels))
 
@@ -40,6 +45,6 @@ def _given(text: str, board: Board) -> Fit:
     from edgekit.runtimes.wheels import find
 
     try:
-        return Fit(find(text, board.python, board.glibc), True, ())
+        return Fit(wheel=find(text, board.python, board.glibc), fits=True, reasons=())
     except DeviceError as error:
-        return Fit(text, False, (str(error),))
+        return Fit(wheel=text, fits=False, reasons=(str(error),))

@@ -22,7 +22,7 @@ _ALWAYS = frozenset({"numpy", "pillow"})
 """What the runner itself imports, by distribution."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BoardEnvironment:
     """One virtual environment of a board: what is in it, for which of the runner's runtimes."""
 
@@ -82,7 +82,9 @@ def environments(
                 if lock
                 else _newest(found, place, requirements(place), names, into)
             )
-            made.append(BoardEnvironment(place, chosen, content, found.minor))
+            made.append(
+                BoardEnvironment(place=place, runtimes=chosen, wheels=content, python=found.minor)
+            )
     return tuple(made)
 
 

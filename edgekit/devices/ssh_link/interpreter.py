@@ -37,7 +37,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Interpreter:
     """What a Python on a board says of itself and of the kernel it runs on.
 

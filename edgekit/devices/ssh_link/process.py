@@ -70,7 +70,9 @@ async def run(
         raise asyncssh.ConnectionLost("no exit code came")
     if 128 < code <= 128 + 64:
         code = 128 - code
-    return Completed(code, _own(out), _own(err), time.monotonic() - start)
+    return Completed(
+        exit_code=code, stdout=_own(out), stderr=_own(err), seconds=time.monotonic() - start
+    )
 
 
 async def chatter(ssh: asyncssh.SSHClientConnection) -> str:
