@@ -79,7 +79,7 @@ def open_dataset(
         if reader.looks_like(names):
             return reader.open_dataset(path.stem, store, plan)
     raise BadData(
-        f"{path} is no dataset edgekit knows: it has neither Adience's fold files, nor a "
+        f"{path} is not a dataset that edgekit knows: it has neither Adience's fold files, nor a "
         f"{LABELS_FILE}, nor files named as UTKFace's{''.join(f'; {line}' for line in broken)}"
     )
 
