@@ -91,7 +91,7 @@ def test_a_board_that_claims_another_python_than_its_system_has_is_one_line() ->
     with pytest.raises(BadTarget, match=r"^rpi4-trixie has python 3\.12, but trixie has 3\.13\Z"):
         lock_of(board)
     with pytest.raises(
-        BadTarget, match=r"bullseye\.json: which says what a board of that system has"
+        BadTarget, match=r"bullseye\.json, which says what a board of that system has"
     ):
         lock_of(replace(board, debian="bullseye"))
 
