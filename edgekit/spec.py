@@ -72,7 +72,8 @@ class InputSpec:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"height and width must be positive, not {self.height}×{self.width}")
         if max(self.height * self.width, (self.resize_to or 0) ** 2) > MAX_PIXELS:
-            size = f"{self.height}×{self.width}, resize_to {self.resize_to}"
+            size = f"{self.height}×{self.width}"
+            size += f", resized to {self.resize_to}" if self.resize_to else ""
             raise ValueError(
                 f"an input of more than {MAX_PIXELS:,} pixels ({size}): make it smaller"
             )

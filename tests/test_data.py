@@ -311,7 +311,7 @@ def test_a_bad_labels_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "d" / "readme.txt", b"hello")
     put(tmp_path / "cut.zip", b"PK\x03\x04 cut short")
-    with pytest.raises(BadData, match="no dataset edgekit knows"):
+    with pytest.raises(BadData, match="not a dataset that edgekit knows"):
         open_dataset(str(tmp_path / "d"))
     with pytest.raises(BadData, match="not a readable zip"):
         open_dataset(str(tmp_path / "cut.zip"))

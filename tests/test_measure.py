@@ -181,8 +181,8 @@ GONE_WRONG = {
     "print('Segmentation fault? No, worse: {}')": "no result",
     "raise SystemExit('out of memory')": "out of memory",
     f"print({json.dumps(ANSWER | {'load_s': 'soon'})!r})": "not a round",
-    f"print({json.dumps(ANSWER | {'load_s': float('nan')})!r})": "times that are none",
-    f"print({json.dumps(ANSWER | {'invoke_s': [0.1] * 30 + [-1]})!r})": "times that are none",
+    f"print({json.dumps(ANSWER | {'load_s': float('nan')})!r})": "times below 0",
+    f"print({json.dumps(ANSWER | {'invoke_s': [0.1] * 30 + [-1]})!r})": "times below 0",
     f"print({json.dumps(ANSWER | {'end_to_end_s': [0.1] * 5})!r})": "fewer than the 22",
 }
 

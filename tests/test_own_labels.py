@@ -85,3 +85,14 @@ def test_a_guard_reads_its_labels_as_the_model_does(tmp_path: Path) -> None:
     dataset = _labelled(str(data), spec)
     assert dataset is not None
     assert sorted(sample.labels["size"] for sample in dataset.samples) == [0, 2]
+
+
+def test_a_core_that_is_not_there_is_named(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux passes over numbers that it does not have, and would measure on the others."""
+    from edgekit.onboard import runner
+
+    monkeypatch.setattr(runner.os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda process: {0, 1})
+    job = {"artifact": str(artifact), "runtime": "onnxruntime", "cores": [0, 99]}
+    with pytest.raises(ValueError, match="there is no core 99"):
+        runner.Loaded(job, runner.RUNTIMES)

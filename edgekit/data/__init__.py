@@ -100,8 +100,8 @@ def open_dataset(
     if class_folders.looks_like(names, outputs):
         return class_folders.open_class_folders(path.stem, store, plan, outputs)
     raise BadData(
-        f"{path} is no dataset edgekit knows{_needed(outputs)}: it has neither Adience's fold "
-        f"files, nor a {LABELS_FILE}, nor files named as UTKFace's"
+        f"{path} is not a dataset that edgekit knows{_needed(outputs)}: it has neither "
+        f"Adience's fold files, nor a {LABELS_FILE}, nor files named as UTKFace's"
         f"{''.join(f'; {line}' for line in broken)}"
     )
 

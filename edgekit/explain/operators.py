@@ -115,7 +115,7 @@ def read_operators(told: list[Any]) -> tuple[Operator, ...]:
     except msgspec.ValidationError as error:
         raise DeviceError(f"the profiler's operators cannot be read: {error}") from None
     if not all(o.seconds is None or 0 <= o.seconds < float("inf") for o in operators):
-        raise DeviceError("the profiler's operators hold times that are none")
+        raise DeviceError("the profiler's answer has times below 0, or not finite")
     return tuple(replace(operator, instructions=None) for operator in operators)
 
 

@@ -221,7 +221,7 @@ def _round(event: dict[str, Any], min_count: int) -> Round:
         raise ValueError(f"the runner's answer is not a round: {error}") from None
     times = (answer.load_s, answer.first_s, *answer.warmup_s, *answer.invoke_s)
     if not all(math.isfinite(t) and t >= 0 for t in (*times, *answer.end_to_end_s)):
-        raise ValueError("the runner's answer holds times that are none")
+        raise ValueError("the runner's answer has times below 0, or not finite")
     if min(len(answer.invoke_s), len(answer.end_to_end_s)) < min_count:
         raise ValueError(f"the runner's answer has fewer than the {min_count} samples asked for")
     return answer

@@ -85,7 +85,7 @@ def read_lock(path: Path) -> Lock:
     """Return the lock at `path`; raises BadTarget in one line where it is missing or damaged."""
     if not path.is_file():
         raise BadTarget(
-            f"no lock at {path}: no board of that system can be emulated before "
+            f"no lock at {path}, which says what a board of that system has: make one with "
             "edgekit device relock BOARD"
         )
     try:

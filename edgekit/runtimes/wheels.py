@@ -57,8 +57,8 @@ def fetch(lock: Lock, into: Path) -> None:
             if "No matching distribution" not in str(error):
                 raise
             raise DeviceError(
-                f"{error}: where your package index has this wheel no more, lock those that it "
-                "has by edgekit device relock BOARD"
+                f"{error}: your package index no longer has this wheel. Lock the board to those "
+                "that it has: edgekit device relock BOARD"
             ) from None
     for wheel in missing:
         if not (into / wheel.file).is_file() or sha256(into / wheel.file) != wheel.sha256:

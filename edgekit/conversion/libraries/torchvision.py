@@ -20,7 +20,7 @@ def load(wanted: Wanted) -> Found:
         raise BadModel(did_you_mean("torchvision network", wanted.name, models.list_models()))
     known = list(models.get_model_weights(wanted.name))
     if not known:
-        raise BadModel(f"torchvision says nothing of {wanted.name}'s input: use a factory, --spec")
+        raise BadModel(f"torchvision does not say what {wanted.name} takes: give --spec")
     default = models.get_model_weights(wanted.name).DEFAULT
     torch.manual_seed(wanted.seed)
     fetch = wanted.download and wanted.weights is None

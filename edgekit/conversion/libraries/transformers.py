@@ -55,9 +55,7 @@ def _image(folder: Path, config: Any) -> InputSpec:
     try:
         return input_of(json.loads(file.read_text()), str(getattr(config, "model_type", "")))
     except (ValueError, TypeError, KeyError) as error:
-        raise BadModel(
-            f"{file} is none that edgekit reads ({first_line(error)}): give --spec"
-        ) from None
+        raise BadModel(f"edgekit cannot read {file} ({first_line(error)}): give --spec") from None
 
 
 def input_of(settings: dict[str, Any], kind: str = "") -> InputSpec:
