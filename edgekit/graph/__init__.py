@@ -130,7 +130,7 @@ class ExportedGraph:
             reference={name: arrays[f"output:{name}"] for name in names},
             sizes=arrays.get("sizes"),
             frame=self.spec.input,
-            **known,  # type: ignore[arg-type]
+            **known,
         )
 
     def baked_module(
