@@ -101,7 +101,7 @@ def open_dataset(
     raise BadData(
         f"{path} is no dataset edgekit knows{_needed(outputs)}: it has neither Adience's fold "
         f"files, nor a {LABELS_FILE}, nor files named as UTKFace's"
-        f"{''.join(f'; {line}' for line in broken)}"
+        f"{class_folders.near_miss(names, outputs)}{''.join(f'; {line}' for line in broken)}"
     )
 
 

@@ -20,9 +20,8 @@ from edgekit.errors import BadData
 from edgekit.json_files import Damaged, decode_json
 from edgekit.spec import OutputSpec
 
-
 MOST_HINTS = 1000
-"""Categories of a file for which the nearest label is looked up; a hostile one may have millions."""
+"""Categories up to which the nearest label is looked up; a hostile file may have millions."""
 
 
 @dataclass(frozen=True, kw_only=True)
