@@ -295,7 +295,9 @@ def evaluate(
 ) -> tuple[Evaluation, ...]:
     """Score artifacts on labelled images, in the very runtime that will serve them.
 
-    `data` is an Adience root, a UTKFace zip or a folder with `labels.csv`; `limit` takes so many
+    `data` is a folder with `labels.csv` or with one folder a class, COCO's JSON, YOLO's `images`
+    and `labels`, `images` and `masks`, an .npz file with labels, an Adience root or a UTKFace zip.
+    Boxes are scored by mAP, masks by the mean IoU. `limit` takes so many
     images of the split, drawn by a fixed seed. `executor` says where the work is done: `local`, or
     `dask://HOST:PORT`. `reframe` judges the images a second time, framed otherwise. With
     `find_subject` images are photographs, of which the largest face is judged. `abstain` is a

@@ -128,13 +128,24 @@ class Confusion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rated:
+    """One output by a measure of its kind (mAP50_95, mAP50, mIoU), in per cent, its interval."""
+
+    output: str
+    measure: str
+    percent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccuracyRecord:
     """How often a model or artifact was right on one split of a labelled set.
 
     Shares are in per cent with their 95 % intervals; None for an output the model lacks.
     `artifact` is the sha256 of what was run, None for the torch model itself. `confusion` has one
-    entry an output, whatever its name; empty in records of before it was kept. `runtime` names
-    one that is not the backend's own.
+    entry an output, whatever its name; empty in records of before it was kept, and of boxes and
+    masks, which have `ratings`. `runtime` names one that is not the backend's own.
     """
 
     model: str
@@ -161,6 +172,7 @@ class AccuracyRecord:
     device: str = "local"
     runtime: str = ""
     confusion: tuple[Confusion, ...] = ()
+    ratings: tuple[Rated, ...] = ()
     kind: Literal["accuracy"] = "accuracy"
     schema: int = SCHEMA
 

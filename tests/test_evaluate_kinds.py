@@ -19,6 +19,7 @@ from PIL import Image
 
 from edgekit.artifact import load_artifact
 from edgekit.onboard import runner
+from edgekit.results import load_accuracy
 
 HERE = Path(__file__).parent
 WORDS = tensor_models.WORDS
@@ -108,7 +109,8 @@ def test_a_damaged_sample_costs_itself_and_a_wrong_one_is_named(
 def test_a_spotter_is_explained(cli: Cli, spotter: Path, backend: str) -> None:
     done = cli("explain", spotter / f"{backend}-int8", "--json")
     assert done.returncode == 0, done.stderr
-    operators = json.loads(done.stdout)[1]["rows"]
+    findings, operators = (table["rows"] for table in json.loads(done.stdout))
+    assert not any("pixels" in row["what"] for row in findings)
     assert len(operators) > 2 and sum(row["share_percent"] or 0 for row in operators) > 99
 
 
@@ -180,13 +182,14 @@ def detector(tmp_path_factory: pytest.TempPathFactory, spots: Path) -> Path:
 
 
 def test_a_detector_is_scored_alike_from_coco_and_yolo(
-    cli: Cli, detector: Path, spots: Path
+    cli: Cli, detector: Path, spots: Path, tmp_path: Path
 ) -> None:
     scores = []
     for name in ("coco", "coco/spots.json", "yolo"):
         rows, notes = rows_of(
-            cli("evaluate", detector, "--data", spots / name, "--json", "--workers", 2)
-        )
+            cli("evaluate", detector, "--data", spots / name, "--json", "--workers", 2,
+                "--results", tmp_path)
+        )  # fmt: skip
         for row in rows:
             assert row["images"] == 24 and 90 < row["spots_mAP50"] <= 100
             assert row["spots_mAP50_95_low"] <= row["spots_mAP50_95"] <= row["spots_mAP50_95_high"]
@@ -196,6 +199,9 @@ def test_a_detector_is_scored_alike_from_coco_and_yolo(
         assert any("pycocotools" in note for note in notes)
         scores.append([row["spots_mAP50_95"] for row in (fp32, int8)])
     assert scores[0] == scores[1] == pytest.approx(scores[2], abs=0.5)
+    records, problems = load_accuracy(tmp_path)
+    kept = {rated.measure: rated.percent for rated in records[0].ratings}
+    assert not problems and kept["mAP50_95"] == pytest.approx(scores[0][0], abs=2)
     told = load_artifact(detector / "onnx-int8").manifest.notes
     assert any(note.startswith("guard: drop") and "on 24 images" in note for note in told)
 

@@ -75,6 +75,8 @@ def test_folders_of_other_names_are_no_dataset(tmp_path: Path) -> None:
     picture(tmp_path / "holiday" / "a.png")
     assert not is_dataset(str(tmp_path), [WORD])
     assert "a labels.csv, or a folder a class (yes, no, stop)" in refused(tmp_path, WORD)
+    picture(tmp_path / "Stop" / "a.png")
+    assert "its folder 'Stop' is no class of word: did you mean stop?" in refused(tmp_path, WORD)
 
 
 # labels.csv

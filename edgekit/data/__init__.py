@@ -102,7 +102,7 @@ def open_dataset(
     raise BadData(
         f"{path} is not a dataset that edgekit knows{_needed(outputs)}: it has neither "
         f"Adience's fold files, nor a {LABELS_FILE}, nor files named as UTKFace's"
-        f"{''.join(f'; {line}' for line in broken)}"
+        f"{class_folders.near_miss(names, outputs)}{''.join(f'; {line}' for line in broken)}"
     )
 
 

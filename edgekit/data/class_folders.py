@@ -60,6 +60,21 @@ def open_class_folders(
     )
 
 
+def near_miss(names: Sequence[str], outputs: Sequence[OutputSpec]) -> str:
+    """Return what may have been meant where no folder is a class, or ''."""
+    folders = dict.fromkeys(_folder(name) for name in _files(names))
+    for output in _labelled(outputs):
+        by_lower = {label.lower(): label for label in output.labels}
+        for folder in list(folders)[:100]:
+            near = get_close_matches(folder.lower(), list(by_lower), n=1)
+            if near:
+                return (
+                    f"; its folder '{folder}' is no class of {output.name}: "
+                    f"did you mean {by_lower[near[0]]}?"
+                )
+    return ""
+
+
 def _labelled(outputs: Sequence[OutputSpec]) -> list[OutputSpec]:
     return [output for output in outputs if output.kind in KINDS]
 

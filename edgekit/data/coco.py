@@ -20,6 +20,9 @@ from edgekit.errors import BadData
 from edgekit.json_files import Damaged, decode_json
 from edgekit.spec import OutputSpec
 
+MOST_HINTS = 1000
+"""Categories up to which the nearest label is looked up; a hostile file may have millions."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Image:
@@ -165,7 +168,8 @@ def _indices(
         if index is not None and index != output.boxes.background:
             found[category.id] = index
             continue
-        near = get_close_matches(category.name, output.labels, n=1)
+        few = len(categories) <= MOST_HINTS
+        near = get_close_matches(category.name, output.labels, n=1) if few else []
         hint = f" (did you mean {near[0]}?)" if near and not known else ""
         found[category.id] = f"box left out: the model has no '{category.name[:60]}'{hint}"
     if not any(isinstance(index, int) for index in found.values()):

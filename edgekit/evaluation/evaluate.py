@@ -31,7 +31,7 @@ from edgekit.evaluation.shards import (
 from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.progress import Say, silent
-from edgekit.results import AccuracyRecord, Provenance
+from edgekit.results import AccuracyRecord, Provenance, Rated
 from edgekit.targets import Target
 
 if TYPE_CHECKING:
@@ -322,6 +322,16 @@ def record(evaluation: Evaluation, data: str, command: str) -> AccuracyRecord:
         device=evaluation.device,
         runtime="" if evaluation.runtime == usual else evaluation.runtime,
         confusion=tuple(item.matrix for item in assessment.scores),
+        ratings=tuple(
+            Rated(
+                output=item.output,
+                measure=item.measure,
+                percent=item.value.percent,
+                low=item.value.low,
+                high=item.value.high,
+            )
+            for item in assessment.ratings
+        ),
     )
     return replace(saved, **faces)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +16,13 @@ from edgekit.onboard import runner
 
 @dataclass(frozen=True)
 class Given:
-    """The readable samples of a dataset and what is fed of each; why each other is not one."""
+    """The readable samples of a dataset and what is fed of each; why each other is not one.
+
+    `values` are pixels, uint8 N×H×W×C, or a list of arrays by input name.
+    """
 
     dataset: Dataset
-    values: Sequence[Any]
+    values: Any
     broken: dict[str, str]
 
 

@@ -108,6 +108,7 @@ def explain(
         precision=manifest.precision,
         target=target.name,
         dot_product=_dot_product(target, facts),
+        pixels=manifest.input is not None,
     )
     return Explanation(
         artifact=artifact.label,

@@ -40,12 +40,16 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What the rules look at. `dot_product`: whether the target has it for int8; None: unknown."""
+    """What the rules look at. `dot_product`: whether the target has it for int8; None: unknown.
+
+    `pixels`: whether an image goes in, for which the contract prepares it in the graph.
+    """
 
     operators: tuple[Operator, ...]
     precision: Precision
     target: str
     dot_product: bool | None
+    pixels: bool = True
 
     @property
     def body(self) -> tuple[Operator, ...]:
@@ -222,7 +226,7 @@ def no_dot_product(case: Case) -> Iterator[Finding]:
 def input_stage(case: Case) -> Iterator[Finding]:
     """What runs before the first layer: the input contract's cast and normalisation."""
     before = case.operators[: len(case.operators) - len(case.body)]
-    if before:
+    if before and case.pixels:
         yield case.finding(
             "note",
             f"pixels are prepared in the graph: {_kinds(before)}",
