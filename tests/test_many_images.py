@@ -69,7 +69,7 @@ def test_a_folder_is_answered_and_what_is_unreadable_is_counted_and_listed(
     assert "next: edgekit evaluate" in said
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8
+    assert len(rows) == 8 and list(rows[0]) == ["image", "animal", "animal_confidence", "fault"]
     broken = {Path(row["image"]).name for row in rows if row["fault"]}
     assert broken == {"empty.jpg", "text.png", "cut.png"}
     assert len(list(drawn.iterdir())) == 5

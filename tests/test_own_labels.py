@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ def test_a_core_that_is_not_there_is_named(artifact: Path, monkeypatch: pytest.M
     """Linux passes over numbers that it does not have, and would measure on the others."""
     from edgekit.onboard import runner
 
-    monkeypatch.setattr(runner.os, "sched_setaffinity", lambda process, cores: None)
-    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
     job = {"artifact": str(artifact), "runtime": "onnxruntime", "cores": [0, 99]}
     with pytest.raises(ValueError, match="there is no core 99"):
         runner.Loaded(job, runner.RUNTIMES)

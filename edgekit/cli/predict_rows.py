@@ -79,7 +79,7 @@ def write_csv(answers: Sequence[Answer], path: Path) -> None:
         corners = dict(zip(_SIDES, answer.box, strict=True)) if answer.box else {}
         for cells in boxes or [row(answer)]:
             cells.pop("box", None)
-            rows.append({**corners, **cells, "fault": answer.fault})
+            rows.append({"image": answer.image, **corners, **cells, "fault": answer.fault})
     names = [name for name in column_names(rows) if name != "fault"]
     if any(answer.fault for answer in answers):
         names.append("fault")
