@@ -33,8 +33,7 @@ def read_inputs(dataset: Dataset, manifest: Manifest, find_subject: bool) -> Giv
     frame = subject_frame_of if find_subject else frame_of
     images = decode_readable(dataset, frame(manifest.image), workers=1)
     readable = replace(dataset, samples=images.samples)
-    pixels: Sequence[Any] = centre(images.pixels, manifest.image)  # type: ignore[assignment]
-    return Given(readable, pixels, dict.fromkeys(images.broken, ""))
+    return Given(readable, centre(images.pixels, manifest.image), dict.fromkeys(images.broken, ""))
 
 
 def _arrays(dataset: Dataset, manifest: Manifest) -> Given:
