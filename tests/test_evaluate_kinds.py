@@ -78,7 +78,7 @@ def test_a_spotter_is_scored_alike_from_every_form_of_labels(
             wanted = 100 * 40 / 48
             assert row["word_accuracy"] == pytest.approx(wanted, abs=0.01 if row["precision"]
                                                          == "fp32" else 5)  # fmt: skip
-        assert any("all of it; test split" in note for note in notes)
+        assert any("all of it: the model must not have learned" in note for note in notes)
     guarded = load_artifact(spotter / "onnx-int8").manifest.notes
     assert any(note.startswith("guard: drop ") and "on 48 images" in note for note in guarded)
 

@@ -140,7 +140,7 @@ def evaluate(
     notes += dict.fromkeys(line for e in evaluations for line in e.left_out)
     if any(e.artifact.manifest.source.weights == "random" for e in evaluations):
         notes.append("random weights: these accuracies mean nothing")
-    notes += sorted({f"{e.assessment.protocol}; {split} split" for e in evaluations})
+    notes += sorted({_judged_on(e, split) for e in evaluations})
     if any(e.assessment.ratings for e in evaluations):
         notes.append(RATED)
     outside = max(e.outside for e in evaluations)
@@ -258,6 +258,19 @@ def abstention_rows(evaluations: Sequence[Evaluation]) -> dict[str, list[dict[st
             }
             rows.append((evaluation.artifact.manifest.model, cells))
     return grouped(rows)
+
+
+def _judged_on(evaluation: Evaluation, split: str) -> str:
+    """Return which images were judged, and of data without sides what that may mean."""
+    from edgekit.data.splits import WHOLE
+
+    protocol = evaluation.assessment.protocol
+    if not protocol.endswith(WHOLE):
+        return f"{protocol}; {split} split"
+    return (
+        f"{protocol}: the model must not have learned from these images; --protocol random takes "
+        "those that `edgekit train` kept apart"
+    )
 
 
 def _title(evaluations: Sequence[Evaluation]) -> str:

@@ -23,7 +23,7 @@ from edgekit.data.dataset import (
     SplitName,
     hash_files,
 )
-from edgekit.data.splits import Protocol, SplitPlan, choose, random_split
+from edgekit.data.splits import WHOLE, Protocol, SplitPlan, choose, random_split
 from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
@@ -76,7 +76,7 @@ def open_labelled_folder(
     if protocol == "given":
         title = f"{name}, its own split"
     elif protocol == "whole":
-        title = f"{name}, all of it"
+        title = f"{name}{WHOLE}"
     else:
         present = list(random_split(present, plan.seed))
         title = f"{name}, random split by group, seed {plan.seed}"

@@ -16,6 +16,8 @@ FRACTIONS: tuple[tuple[SplitName, float], ...] = (("test", 0.12), ("val", 0.08))
 By = Literal["group", "image"]
 
 Protocol = Literal["published", "folds", "random", "given", "whole"]
+WHOLE = ", all of it"
+"""How the title of data that are judged whole ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def sided(
     if protocol == "random":
         title = f"{name}, random split, seed {plan.seed}"
         return title, False, random_split(samples, plan.seed)
-    return f"{name}, all of it", True, tuple(samples)
+    return f"{name}{WHOLE}", True, tuple(samples)
 
 
 def fold_split(samples: Sequence[Sample], fold: int, seed: int) -> tuple[Sample, ...]:
