@@ -250,6 +250,7 @@ def from_transformers(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelS
     if name == "whisper_encoder":
         config = hf.WhisperConfig(
             d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=128,
+            decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=128,
             max_source_positions=100, num_mel_bins=40,
         )  # fmt: skip
         encoder: Any = hf.WhisperModel(config).encoder
