@@ -107,7 +107,8 @@ class ConvNext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.deep(x).permute(0, 2, 3, 1))
         y = self.scale * self.down(nn.functional.gelu(self.up(y)))
-        return x + y.permute(0, 3, 1, 2)
+        answer: Tensor = x + y.permute(0, 3, 1, 2)
+        return answer
 
 
 class Unfolded(nn.Module):
@@ -123,7 +124,8 @@ class Unfolded(nn.Module):
         y = x.reshape(b * c * h // 2, 2, w // 2, 2).transpose(1, 2).reshape(b, c, -1, 4)
         y = self.inner(y.transpose(1, 3).reshape(b * 4, -1, c)).view(b, 4, -1, c).transpose(1, 3)
         y = y.reshape(b * c * h // 2, w // 2, 2, 2).transpose(1, 2)
-        return y.reshape(b, c, h, w)
+        answer: Tensor = y.reshape(b, c, h, w)
+        return answer
 
 
 class Shuffle(nn.Module):

@@ -100,7 +100,9 @@ class Reader(nn.Module):
 def reader() -> tuple[nn.Module, ModelSpec]:
     tokens = TensorSpec("input_ids", (1, 12), "int64", (0, 49))
     mask = TensorSpec("attention_mask", (1, 12), "int64", (0, 1))
-    return Reader(), ModelSpec(None, (OutputSpec("topic", "classification", TOPICS),), (tokens, mask))
+    return Reader(), ModelSpec(
+        None, (OutputSpec("topic", "classification", TOPICS),), (tokens, mask)
+    )
 
 
 def wrong_shape() -> tuple[nn.Module, ModelSpec]:

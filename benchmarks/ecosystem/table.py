@@ -46,7 +46,10 @@ def main() -> None:
         "",
         f"| network | {' | '.join(columns)} |",
         f"|{'---|' * (len(columns) + 1)}",
-        *(f"| {name} | {' | '.join(held.get(c, '') for c in columns)} |" for name, held in cells.items()),
+        *(
+            f"| {name} | {' | '.join(held.get(c, '') for c in columns)} |"
+            for name, held in cells.items()
+        ),
         "",
         "## Refused",
         "",
