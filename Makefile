@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test check weights fuzz
+.PHONY: demo test check weights fuzz ecosystem
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
@@ -23,6 +23,14 @@ fuzz: $(STAMP)
 # Trains again what is too large to ship: make weights UTKFACE=path/to/utkface.zip (hours; resumes).
 weights: $(STAMP)
 	$(BIN)/edgekit weights --data "$(UTKFACE)"
+
+# Sends the networks of timm, torchvision, ultralytics, transformers and others through the conversion (hours; resumes).
+ecosystem:
+	test -d .venv-ecosystem || $(PYTHON) -m venv .venv-ecosystem
+	.venv-ecosystem/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-ecosystem/bin/pip install --quiet --disable-pip-version-check -e '.[onnx,tflite,openvino,ncnn]' -r benchmarks/ecosystem/requirements.txt
+	.venv-ecosystem/bin/python benchmarks/ecosystem/run.py
+	.venv-ecosystem/bin/python benchmarks/ecosystem/table.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from edgekit.spec import InputSpec, ModelSpec, OutputSpec, TensorSpec
 
 WORDS = ("yes", "no", "stop")
+TOPICS = ("sport", "music", "news", "food")
 
 
 class Spotter(nn.Module):
@@ -79,6 +80,29 @@ def motion() -> tuple[nn.Module, ModelSpec]:
 
 def both() -> tuple[nn.Module, ModelSpec]:
     return Both(), BOTH
+
+
+class Reader(nn.Module):
+    """Tokens and which of them count; the others are masked out of the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.head = nn.Embedding(50, 16), nn.Linear(16, 4)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        counted = attention_mask[..., None].to(torch.float32)
+        found = torch.tanh(self.words(input_ids)) * counted
+        answer: Tensor = self.head(found.sum(1) / counted.sum(1))
+        return answer
+
+
+def reader() -> tuple[nn.Module, ModelSpec]:
+    tokens = TensorSpec("input_ids", (1, 12), "int64", (0, 49))
+    mask = TensorSpec("attention_mask", (1, 12), "int64", (0, 1))
+    return Reader(), ModelSpec(
+        None, (OutputSpec("topic", "classification", TOPICS),), (tokens, mask)
+    )
 
 
 def wrong_shape() -> tuple[nn.Module, ModelSpec]:

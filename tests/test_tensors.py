@@ -176,6 +176,15 @@ def test_integers_are_not_wrapped() -> None:
         runner.read_samples(packed(ids=np.ones((1, 4))), contract(spec))
 
 
+def test_tokens_are_as_narrow_as_the_file_takes_them() -> None:
+    tokens = np.array([[3, 2**40]])
+    assert runner.narrowed(tokens[:, :1], np.int32).dtype == np.int32
+    assert runner.narrowed(tokens, np.int64) is tokens
+    assert runner.narrowed(np.ones(2, np.float32), np.int32).dtype == np.float32
+    with pytest.raises(ValueError, match=f"holds {2**40}, the model takes int32"):
+        runner.narrowed(tokens, np.int32)
+
+
 def test_noise_is_seeded_and_keeps_to_the_range() -> None:
     image = InputSpec(4, 5)
     tensors = (
@@ -200,10 +209,16 @@ def test_noise_is_seeded_and_keeps_to_the_range() -> None:
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("samples")
-    for name in ("spotter", "motion", "both"):
+    for name in ("spotter", "motion", "both", "reader"):
         (folder / name).mkdir()
     np.savez(folder / "spotter" / "all.npz", spectrogram=RNG.normal(0, 3, (48, 1, 49, 10)))
     np.save(folder / "motion" / "all.npy", RNG.normal(0, 3, (48, 3, 128)))
+    counted = np.arange(12) < RNG.integers(3, 13, (48, 1))
+    np.savez(
+        folder / "reader" / "all.npz",
+        input_ids=RNG.integers(0, 50, (48, 1, 12)),
+        attention_mask=counted[:, None].astype(np.int64),
+    )
     for index in range(48):
         weather = RNG.normal(0, 1, (1, 3))
         np.savez(folder / "both" / f"{index:02d}.npz", weather=weather, photo=photo())
@@ -211,7 +226,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["spotter", "motion", "both"])
+@pytest.mark.parametrize("name", ["spotter", "motion", "both", "reader"])
 def test_it_goes_from_samples_to_proven_artifacts_that_answer(
     cli: Cli, tmp_path: Path, samples: Path, name: str
 ) -> None:

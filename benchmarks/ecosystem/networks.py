@@ -146,20 +146,24 @@ def settle(module: nn.Module, spec: ModelSpec) -> None:
 
 
 def frame(size: int, **options: Any) -> InputSpec:
+    """Return a picture of that side, normalised as ImageNet is."""
     return InputSpec(size, size, mean=MEAN, std=STD, **options)
 
 
 def classes(size: int) -> ModelSpec:
+    """Return the contract of a classifier."""
     labels = tuple(f"class {index}" for index in range(CLASSES))
     return ModelSpec(frame(size), (OutputSpec("label", "classification", labels),))
 
 
 def areas(size: int, **options: Any) -> ModelSpec:
+    """Return the contract of a segmentation."""
     labels = tuple(f"area {index}" for index in range(4))
     return ModelSpec(frame(size), (OutputSpec("areas", "segmentation", labels, **options),))
 
 
 def from_timm(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a classifier of timm."""
     import timm
 
     sized = {"img_size": row["size"]} if row.get("sized") else {}
@@ -167,6 +171,7 @@ def from_timm(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
 
 
 def from_torchvision(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a classifier, a segmentation or an SSD of torchvision."""
     from torchvision import models
 
     if row["kind"] == "detection":
@@ -186,6 +191,7 @@ def from_torchvision(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSp
 
 
 def from_smp(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a segmentation network of segmentation-models-pytorch."""
     import segmentation_models_pytorch as smp
 
     encoder = "mobilenet_v2" if name != "FPN" else "resnet18"
@@ -194,6 +200,7 @@ def from_smp(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
 
 
 def from_ultralytics(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a YOLO; those of other tasks as raw tensors."""
     size = InputSpec(row["size"], row["size"])
     if name.endswith(("-seg", "-pose")):
         from ultralytics import YOLO
@@ -217,11 +224,15 @@ class Picked(nn.Module):
         self.network, self.answer, self.names = network, answer, names
 
     def forward(self, *values: Tensor) -> Tensor:
-        found: Tensor = getattr(self.network(**dict(zip(self.names, values))), self.answer)
+        """Return the answer."""
+        found: Tensor = getattr(
+            self.network(**dict(zip(self.names, values, strict=True))), self.answer
+        )
         return found
 
 
 def from_transformers(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a small network of transformers."""
     import transformers as hf
 
     small = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -250,6 +261,7 @@ def from_transformers(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelS
     if name == "whisper_encoder":
         config = hf.WhisperConfig(
             d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=128,
+            decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=128,
             max_source_positions=100, num_mel_bins=40,
         )  # fmt: skip
         encoder: Any = hf.WhisperModel(config).encoder
@@ -299,6 +311,7 @@ class Last(nn.Module):
         self.steps, self.head = kind(6, 32, num_layers=2, batch_first=True), nn.Linear(32, 6)
 
     def forward(self, window: Tensor) -> Tensor:
+        """Return the answer."""
         found: Tensor = self.head(self.steps(window)[0][:, -1])
         return found
 
@@ -312,11 +325,13 @@ class Causal(nn.Module):
         self.conv = nn.Conv1d(channels, channels, 3, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the answer."""
         padded = nn.functional.pad(x, (2 * self.dilation, 0))
         return x + torch.relu(self.conv(padded))
 
 
 def plain(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return a network of plain torch layers."""
     conv = nn.Conv2d
     window = ModelSpec(None, (OutputSpec("logits"),), (TensorSpec("window", (1, 64, 6)),))
     signal = ModelSpec(None, (OutputSpec("logits"),), (TensorSpec("signal", (1, 6, 64)),))

@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ MEMORY = 10 << 30
 
 
 def main() -> None:
+    """Export every network named, then make its artifacts, backend by backend."""
     parser = argparse.ArgumentParser()
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--backends", default=",".join(LIBRARIES))
@@ -61,7 +63,7 @@ def main() -> None:
         if asked.again:
             shutil.rmtree(folder, ignore_errors=True)
         if not (folder / "export.json").is_file():
-            _process(lambda: export(name, folder), folder / "export", asked.minutes)
+            _process(partial(export, name, folder), folder / "export", asked.minutes)
     for backend in asked.backends.split(","):
         if os.fork() == 0:  # one converter's libraries never meet another's
             for library in LIBRARIES[backend]:
@@ -85,8 +87,7 @@ def artifacts(name: str, backend: str, asked: argparse.Namespace) -> None:
             save(file, exported)
         else:
             log = folder / f"{backend}-{precision}"
-            made = lambda precision=precision: build(name, backend, precision, folder)  # noqa: E731
-            _process(made, log, asked.minutes)
+            _process(partial(build, name, backend, precision, folder), log, asked.minutes)
             file.parent.mkdir(parents=True, exist_ok=True)
             log.with_suffix(".json").rename(file)
         row = json.loads(file.read_text())
@@ -130,6 +131,7 @@ def _process(work: Callable[[], dict[str, Any]], stem: Path, minutes: float) -> 
 
 
 def save(file: Path, row: dict[str, Any]) -> None:
+    """Write one result, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     row["seconds"] = round(row["seconds"], 1)

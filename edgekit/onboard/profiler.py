@@ -237,8 +237,8 @@ def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
     for index in range(count):
         tensor = tensors[index % len(tensors)]
         given = tensor if isinstance(tensor, list) else [tensor]
-        for place, source in sources.items():
-            interpreter.set_tensor(source, given[place])
+        for place, (source, dtype) in sources.items():
+            interpreter.set_tensor(source, runner.narrowed(given[place], dtype))
         start = time.perf_counter()
         _marked(interpreter.invoke)
         samples.append(time.perf_counter() - start)

@@ -40,7 +40,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 try:
     import numpy as np
@@ -1203,15 +1203,29 @@ def load_tflite_runtime(model: str, manifest: Dict[str, Any], threads: int) -> I
     return _interpreter(Interpreter(model_path=model, num_threads=threads))
 
 
-def tflite_inputs(interpreter: Any) -> "Dict[int, int]":
-    """Return the tensor of each input, by the input's place in the network.
+def tflite_inputs(interpreter: Any) -> "Dict[int, Tuple[int, Any]]":
+    """Return the tensor of each input and its type, by the input's place in the network.
 
     litert-torch numbers the inputs (serving_default_args_1:0) and keeps them in any order.
     """
     return {
-        int((re.findall(r"args_([0-9]+)", item["name"]) or [0])[0]): item["index"]
+        int((re.findall(r"args_([0-9]+)", item["name"]) or [0])[0]): (item["index"], item["dtype"])
         for item in interpreter.get_input_details()
     }
+
+
+def narrowed(value: Array, dtype: Any) -> Array:
+    """Return integers as the type that a .tflite takes: of int64 tokens its converter makes int32.
+
+    Raises ValueError for a value that the type cannot hold; what is no integer passes as it is.
+    """
+    kind = np.dtype(dtype)
+    if value.dtype == kind or value.dtype.kind not in "iu" or kind.kind not in "iu":
+        return value
+    bounds = np.iinfo(kind)
+    if value.size and not bounds.min <= value.min() <= value.max() <= bounds.max:
+        raise ValueError("an input holds {}, the model takes {}".format(value.max(), kind))
+    return value.astype(kind)
 
 
 def _interpreter(interpreter: Any) -> Invoke:
@@ -1223,8 +1237,8 @@ def _interpreter(interpreter: Any) -> Invoke:
 
     def invoke(tensor: Any) -> List[Array]:
         given = tensor if isinstance(tensor, list) else [tensor]
-        for place, index in sources.items():
-            interpreter.set_tensor(index, given[place])
+        for place, (index, dtype) in sources.items():
+            interpreter.set_tensor(index, narrowed(given[place], dtype))
         interpreter.invoke()
         values = []
         for index, scale, zero_point in outputs:
