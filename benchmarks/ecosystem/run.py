@@ -159,6 +159,7 @@ def export(name: str, folder: Path) -> dict[str, Any]:
         source=SourceRequest(locator=f"networks:{name.replace('-', '_')}"),
         folder=str(graph_folder),
         raw_input=False,
+        wide_int8=True,  # as for a target that adds in 32 bits, and as the runtime's own default
         calibration=str(places[0]),
         images=str(places[1]),
         recipe=load_recipe("default"),
