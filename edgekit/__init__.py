@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from edgekit.evaluation.evaluate import Evaluation
     from edgekit.measurement.comparison import Comparison, compare
     from edgekit.measurement.summary import summary_row
+    from edgekit.records import EmulationRecord, Measurement
     from edgekit.report import Table, build_tables, write_report
     from edgekit.report.measured_rows import table
-    from edgekit.results import EmulationRecord, Measurement, load_measurement
+    from edgekit.results import load_measurement
     from edgekit.spec import InputSpec, ModelSpec, OutputSpec
     from edgekit.targets import Target, load_target
     from edgekit.version import __version__
@@ -40,7 +41,8 @@ _ROOMS = {
     "evaluation.answer": ("Answer", "Decision"),
     "report": ("Table", "build_tables", "write_report"),
     "report.measured_rows": ("table",),
-    "results": ("EmulationRecord", "Measurement", "load_measurement"),
+    "records": ("EmulationRecord", "Measurement"),
+    "results": ("load_measurement",),
     "spec": ("InputSpec", "ModelSpec", "OutputSpec"),
     "targets": ("Target", "load_target"),
     "version": ("__version__",),

@@ -24,7 +24,8 @@ from edgekit.evaluation.evaluate import Evaluation
 from edgekit.measurement.stats import Percentile
 from edgekit.paths import RESULTS
 from edgekit.progress import Say, silent
-from edgekit.results import EmulationRecord, Measurement, save
+from edgekit.records import EmulationRecord, Measurement
+from edgekit.results import save
 from edgekit.runtimes.table import deployed, role_of
 from edgekit.scratch import scratch_folder
 from edgekit.targets import HOST, Target, load_target

@@ -9,7 +9,7 @@ import numpy as np
 from raspberry_pi4 import PI4
 
 from edgekit.artifact import Artifact, Precision
-from edgekit.results import (
+from edgekit.records import (
     AccuracyRecord,
     ArtifactFacts,
     EmulationRecord,

@@ -11,7 +11,7 @@ from records import DESKTOP, a_measurement, a_round
 from edgekit.artifact import Precision
 from edgekit.errors import BadResults
 from edgekit.measurement.comparison import compare
-from edgekit.results import Measurement
+from edgekit.records import Measurement
 
 STEADY = a_measurement(rounds=(a_round(),) * 3)
 """Every call took 10 ms to the digit."""

@@ -16,7 +16,8 @@ from edgekit.artifact import Precision
 from edgekit.devices import open_device
 from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.heat_curve import heat_curve, heat_notes
-from edgekit.results import Measurement, load_results, save
+from edgekit.records import Measurement
+from edgekit.results import load_results, save
 from edgekit.session import entry
 from edgekit.targets import load_target
 

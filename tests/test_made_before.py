@@ -29,13 +29,8 @@ from edgekit.conversion.spec_files import read_spec
 from edgekit.measurement.summary import summary_row
 from edgekit.onboard.receiver.__main__ import Talk
 from edgekit.onboard.receiver.archive import unpack
-from edgekit.results import (
-    AccuracyRecord,
-    EmulationRecord,
-    Measurement,
-    PredictionRecord,
-    load_files,
-)
+from edgekit.records import AccuracyRecord, EmulationRecord, Measurement, PredictionRecord
+from edgekit.results import load_files
 from edgekit.spec import InputSpec, OutputSpec
 
 BEFORE = Path(__file__).parent / "made_before"

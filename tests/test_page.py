@@ -22,19 +22,14 @@ from typer.testing import CliRunner
 from edgekit.artifact import Precision
 from edgekit.cli import app
 from edgekit.recommend.summary import summarise
+from edgekit.records import AnyRecord, Confusion, Measurement, record_key
 from edgekit.report.page import html_page
 from edgekit.report.plots import MOST, save_plots, sections
 from edgekit.report.plots.confusion import SHADE
 from edgekit.report.record_details import details
 from edgekit.report.records import load_saved
 from edgekit.report.theme import DARK, LIGHT, contrast
-from edgekit.results import (
-    AnyRecord,
-    Confusion,
-    Measurement,
-    record_key,
-    save,
-)
+from edgekit.results import save
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks" / "records"

@@ -31,8 +31,9 @@ from edgekit.latency_model.evidence import fingerprint, folder, load_networks, l
 from edgekit.latency_model.operators import workload_of
 from edgekit.latency_model.records import predict
 from edgekit.latency_model.workload import Workload
+from edgekit.records import PredictionRecord
 from edgekit.report import build_tables
-from edgekit.results import PredictionRecord, load_files, save
+from edgekit.results import load_files, save
 from edgekit.targets import load_target
 
 MOBILENET = "mobilenet-v1-1.0-224-quantized"

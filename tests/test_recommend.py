@@ -26,8 +26,9 @@ from edgekit.recommend.limits import (
     named_accuracy_limit,
     size_limit,
 )
+from edgekit.records import AccuracyRecord, Measurement, PredictionRecord
 from edgekit.report.records import Saved
-from edgekit.results import AccuracyRecord, Measurement, PredictionRecord, save
+from edgekit.results import save
 
 System = tuple[str, str, float, int, float]
 """First letter of the hash, backend, ms, bytes, age in per cent."""

@@ -18,8 +18,9 @@ from records import a_measurement, an_accuracy
 
 from edgekit import zoo
 from edgekit.errors import BadResults, UserError
+from edgekit.records import AccuracyRecord, Measurement
 from edgekit.report import FORMATS, Table, build_tables, write_report
-from edgekit.results import AccuracyRecord, Measurement, save
+from edgekit.results import save
 
 
 def tables_of(folder: Path, *records: Measurement | AccuracyRecord) -> dict[str, Table]:

@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from records import DESKTOP, a_measurement, a_round, an_accuracy
 
 from edgekit.errors import BadResults
-from edgekit.results import (
-    comparability,
-    load_accuracy,
-    load_measurement,
-    load_results,
-    save,
-)
+from edgekit.records import comparability
+from edgekit.results import load_accuracy, load_measurement, load_results, save
 
 
 def test_a_measurement_comes_back_with_every_sample(tmp_path: Path) -> None:

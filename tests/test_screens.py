@@ -21,9 +21,10 @@ from edgekit.cli.predict_latency import show_predicted
 from edgekit.cli.recommend import recommend
 from edgekit.measurement.stats import Interval
 from edgekit.measurement.summary import summary_row
+from edgekit.records import Measurement
 from edgekit.report import cells
 from edgekit.report.measured_rows import by_model, doubts, fastest, short_rows
-from edgekit.results import Measurement, save
+from edgekit.results import save
 from edgekit.targets import load_target
 
 WIDTHS = (80, 100, 120)

@@ -25,7 +25,8 @@ from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import BadTarget, DeviceError, DeviceLost
 from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import verdict
-from edgekit.results import Measurement, load_results
+from edgekit.records import Measurement
+from edgekit.results import load_results
 from edgekit.session import entry, probe, put_runner
 from edgekit.targets import load_target
 

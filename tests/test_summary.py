@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from edgekit import zoo
 from edgekit.cli import app
 from edgekit.recommend.summary import MOST, summarise
+from edgekit.records import AnyRecord, Measurement
 from edgekit.report import short_tables
 from edgekit.report.records import load_saved
-from edgekit.results import AnyRecord, Measurement, save
+from edgekit.results import save
 
 
 def trained(

@@ -27,7 +27,7 @@ from PIL import Image
 from edgekit.data import open_dataset
 from edgekit.evaluation.assessment import assess, shares
 from edgekit.files import sha256, write_whole
-from edgekit.results import AccuracyRecord
+from edgekit.records import AccuracyRecord
 from edgekit.training.label_targets import AGE_BOUNDARIES
 
 

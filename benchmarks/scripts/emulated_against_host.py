@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from edgekit.files import write_whole
-from edgekit.results import AccuracyRecord, load_accuracy
+from edgekit.records import AccuracyRecord
+from edgekit.results import load_accuracy
 
 SCORES = ("age_accuracy", "age_1off", "gender_accuracy")
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from edgekit.conversion.board import Trial
-from edgekit.results import Basis
+from edgekit.records import Basis
 
 
 def basis_of(trials: Sequence[Trial], emulated: bool) -> Basis:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgekit.measurement.bench import BenchRequest
-    from edgekit.results import Measurement
+    from edgekit.records import Measurement
     from edgekit.targets import Target
 
 

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.results import EmulationRecord, PredictionRecord
+    from edgekit.records import EmulationRecord, PredictionRecord
     from edgekit.targets import Target
 
 

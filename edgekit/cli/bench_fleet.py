@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from edgekit.deployment.rollout import Outcome
     from edgekit.measurement.bench import BenchRequest
-    from edgekit.results import Measurement
+    from edgekit.records import Measurement
 
 
 def bench_boards(

@@ -11,7 +11,7 @@ from edgekit.cli.options import Wide
 
 if TYPE_CHECKING:
     from edgekit.measurement.comparison import Comparison
-    from edgekit.results import Measurement
+    from edgekit.records import Measurement
 
 
 def compare(

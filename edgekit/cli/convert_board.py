@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.conversion.board import OnBoard, Trial
-    from edgekit.results import ChoiceRecord
+    from edgekit.records import ChoiceRecord
 
 
 def board_rows(board: OnBoard) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from edgekit.cli.options import Wide
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.latency_model import Accuracy, Predictor
-    from edgekit.results import PredictionRecord
+    from edgekit.records import PredictionRecord
     from edgekit.targets import Target
 
 

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from edgekit.artifact import Artifact, ParityRecord
-from edgekit.results import (
-    Basis,
-    ChoiceRecord,
-    Provenance,
-    Result,
-    WeighedArtifact,
-    artifact_facts,
-)
+from edgekit.records import Basis, ChoiceRecord, Provenance, Result, WeighedArtifact, artifact_facts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from edgekit.deployment.rollout import AT_ONCE, Outcome, Plan, roll_out
 from edgekit.devices import open_device
 from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.progress import Say, silent
-from edgekit.results import Measurement, slug
+from edgekit.records import Measurement, slug
 from edgekit.targets import load_target
 
 

@@ -12,7 +12,7 @@ import msgspec
 from edgekit.errors import BadResults
 from edgekit.files import write_whole
 from edgekit.json_files import Damaged, read_json
-from edgekit.results import EmulationRecord
+from edgekit.records import EmulationRecord
 
 if TYPE_CHECKING:
     pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact
 from edgekit.errors import UserError
-from edgekit.results import EmulationRecord, artifact_facts
+from edgekit.records import EmulationRecord, artifact_facts
 from edgekit.targets import Target
 
 if TYPE_CHECKING:

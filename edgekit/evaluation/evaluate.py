@@ -31,7 +31,7 @@ from edgekit.evaluation.shards import (
 from edgekit.executors import open_executor
 from edgekit.files import sha256
 from edgekit.progress import Say, silent
-from edgekit.results import AccuracyRecord, Provenance, Rated
+from edgekit.records import AccuracyRecord, Provenance, Rated
 from edgekit.targets import Target
 
 if TYPE_CHECKING:

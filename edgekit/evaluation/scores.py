@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgekit.evaluation.intervals import paired_change, wilson
-from edgekit.results import Confusion
+from edgekit.records import Confusion
 
 
 @dataclass(frozen=True, kw_only=True)

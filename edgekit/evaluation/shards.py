@@ -20,7 +20,7 @@ from edgekit.executors import Executor
 from edgekit.files import write_whole
 from edgekit.outputs import confidences, decisions
 from edgekit.paths import cache_folder
-from edgekit.results import Provenance
+from edgekit.records import Provenance
 from edgekit.scoring.boxes import FoundBoxes
 from edgekit.session import Session, entry, lay_out, put_samples
 from edgekit.spec import OutputSpec

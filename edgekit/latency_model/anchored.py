@@ -15,7 +15,7 @@ from edgekit.latency_model.anchoring import Anchoring
 from edgekit.measurement.summary import verdict
 
 if TYPE_CHECKING:
-    from edgekit.results import Measurement
+    from edgekit.records import Measurement
     from edgekit.targets import Target
 
 

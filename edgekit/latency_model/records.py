@@ -10,7 +10,7 @@ from edgekit.artifact import Artifact
 from edgekit.backends import runtime_for
 from edgekit.errors import BadTarget, UserError
 from edgekit.latency_model import Predictor, Setting
-from edgekit.results import PredictionRecord, artifact_facts
+from edgekit.records import PredictionRecord, artifact_facts
 from edgekit.targets import Target
 
 THREADS = (1, 2, 3, 4)

@@ -29,7 +29,8 @@ from edgekit.errors import BadTarget, DeviceError, MissingPackage, UserError, di
 from edgekit.files import sha256
 from edgekit.paths import ONBOARD
 from edgekit.progress import Say, silent
-from edgekit.results import Measurement, Round, artifact_facts, load_results, save, slug
+from edgekit.records import Measurement, Round, artifact_facts, slug
+from edgekit.results import load_results, save
 from edgekit.scratch import scratch_folder
 from edgekit.session import RUNNER, Entry, Session, lay_out, probe, put_runner
 from edgekit.targets import DeviceFacts, Target, check_device

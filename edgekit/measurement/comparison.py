@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgekit.errors import BadResults
 from edgekit.measurement.stats import Interval, speed_ratio
 from edgekit.measurement.summary import verdict
-from edgekit.results import Measurement, comparability
+from edgekit.records import Measurement, comparability
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

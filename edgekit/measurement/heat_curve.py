@@ -14,7 +14,7 @@ from typing import Any
 from edgekit.measurement.comparison import Comparison, compare, plus_minus
 from edgekit.measurement.stats import percentile, speed_ratio
 from edgekit.measurement.summary import was_throttled
-from edgekit.results import Measurement, Round
+from edgekit.records import Measurement, Round
 
 WINDOW = 3
 """Rounds at either end, at least: fewer give intervals that hold everything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgekit.results import Measurement, Round
+from edgekit.records import Measurement, Round
 
 if TYPE_CHECKING:
     pass

@@ -9,8 +9,7 @@ from math import inf
 import msgspec
 
 from edgekit.recommend.limits import LATENCY, SIZE, accuracy_of
-from edgekit.report.records import Saved
-from edgekit.results import (
+from edgekit.records import (
     AccuracyRecord,
     ArtifactFacts,
     EmulationRecord,
@@ -18,6 +17,7 @@ from edgekit.results import (
     PredictionRecord,
     Provenance,
 )
+from edgekit.report.records import Saved
 from edgekit.runtimes.table import role_of
 
 

@@ -9,9 +9,9 @@ from edgekit.errors import BadResults
 from edgekit.recommend import Judged, recommend
 from edgekit.recommend.candidates import Candidate, Number
 from edgekit.recommend.limits import LATENCY, SIZE
+from edgekit.records import ChoiceRecord, EmulationRecord, PredictionRecord, WeighedArtifact
 from edgekit.report import cells, choices
 from edgekit.report.records import Saved, has_times
-from edgekit.results import ChoiceRecord, EmulationRecord, PredictionRecord, WeighedArtifact
 
 NOTHING = "Ship nothing yet: every time measured there is inconclusive."
 """Said where nothing may be recommended: no limit is set here, so only doubt can forbid it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgekit import zoo
+from edgekit.records import AccuracyRecord, record_key
 from edgekit.report.seed_paper import (
     erratum_notes,
     published_notes,
@@ -12,7 +13,6 @@ from edgekit.report.seed_paper import (
     system_of,
 )
 from edgekit.report.table import Cell, Table
-from edgekit.results import AccuracyRecord, record_key
 from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekit.measurement.summary import summary_row
+from edgekit.records import EmulationRecord, Measurement, record_key
 from edgekit.report.records import has_times, table_order
 from edgekit.report.table import Cell, Table
-from edgekit.results import EmulationRecord, Measurement, record_key
 
 _REAL_TIME = (
     "p50_ms",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgekit.records import ChoiceRecord, WeighedArtifact, record_key, slug
 from edgekit.report import cells
 from edgekit.report.table import Cell, Table
-from edgekit.results import ChoiceRecord, WeighedArtifact, record_key, slug
 
 _RANKED_BY = {
     "predicted": "the fewest predicted milliseconds; where intervals overlap with the "

@@ -8,10 +8,10 @@ from edgekit import zoo
 from edgekit.errors import BadResults
 from edgekit.measurement.comparison import Comparison, compare
 from edgekit.measurement.summary import summary_row
+from edgekit.records import Measurement, comparability, record_key
 from edgekit.report.records import has_times, table_order
 from edgekit.report.seed_paper import erratum_notes, reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
-from edgekit.results import Measurement, comparability, record_key
 from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 

@@ -11,8 +11,8 @@ from edgekit.report import cells
 if TYPE_CHECKING:
     from edgekit.measurement.comparison import Comparison
     from edgekit.measurement.stats import Interval
+    from edgekit.records import Measurement
     from edgekit.report.table import Table
-    from edgekit.results import Measurement
 
 _REMEDY = "Close other programs and measure again."
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from edgekit import zoo
 from edgekit.measurement.summary import summary_row
+from edgekit.records import AccuracyRecord, ArtifactFacts, Measurement, PredictionRecord
 from edgekit.report import cells
 from edgekit.report.parameters import deployed
 from edgekit.report.records import Saved, has_times
 from edgekit.report.seed_paper import system_of
 from edgekit.report.table import Table
-from edgekit.results import AccuracyRecord, ArtifactFacts, Measurement, PredictionRecord
 from edgekit.runtimes.table import role_of
 from edgekit.zoo import System
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from math import exp, hypot, log
 
 from edgekit import zoo
+from edgekit.records import PredictionRecord, record_key
 from edgekit.report.latency import REFERENCE
 from edgekit.report.seed_paper import reconstruction_notes, system_of
 from edgekit.report.table import Cell, Table
-from edgekit.results import PredictionRecord, record_key
 
 COLUMNS = (
     "system",

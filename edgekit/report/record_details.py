@@ -11,9 +11,9 @@ import msgspec
 
 from edgekit.files import sha256
 from edgekit.paths import shelf
+from edgekit.records import AnyRecord, Measurement, record_key
 from edgekit.report.records import Saved
 from edgekit.report.table import shown_cell
-from edgekit.results import AnyRecord, Measurement, record_key
 
 _RAW = frozenset({"rounds", "confusion", "weighed"})
 """Too long to read; their numbers are in the plots and the tables below them."""

@@ -10,16 +10,16 @@ from edgekit.errors import BadResults, BrokenPlugin
 from edgekit.evaluation.assessment import Assessment
 from edgekit.json_files import Damaged, read_json
 from edgekit.paths import shelf
-from edgekit.results import (
+from edgekit.records import (
     AccuracyRecord,
     AnyRecord,
     ChoiceRecord,
     EmulationRecord,
     Measurement,
     PredictionRecord,
-    load_files,
     record_key,
 )
+from edgekit.results import load_files
 from edgekit.targets import Target, load_target, matches, target_names
 
 

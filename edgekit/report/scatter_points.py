@@ -8,8 +8,7 @@ from typing import Any
 
 from edgekit.evaluation.intervals import wilson
 from edgekit.measurement.summary import summary_row
-from edgekit.report.records import Saved, has_times, table_order
-from edgekit.results import (
+from edgekit.records import (
     AccuracyRecord,
     ArtifactFacts,
     Measurement,
@@ -17,6 +16,7 @@ from edgekit.results import (
     Provenance,
     record_key,
 )
+from edgekit.report.records import Saved, has_times, table_order
 from edgekit.runtimes.table import role_of
 
 

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from edgekit.report import cells
-from edgekit.report.choices import choice_table
-from edgekit.report.measured_rows import doubts, ranked
-from edgekit.report.records import Saved, has_times
-from edgekit.report.scatter_points import Quality, qualities
-from edgekit.report.table import Cell, Table
-from edgekit.results import (
+from edgekit.records import (
     AccuracyRecord,
     AnyRecord,
     ArtifactFacts,
@@ -20,6 +14,12 @@ from edgekit.results import (
     record_key,
     slug,
 )
+from edgekit.report import cells
+from edgekit.report.choices import choice_table
+from edgekit.report.measured_rows import doubts, ranked
+from edgekit.report.records import Saved, has_times
+from edgekit.report.scatter_points import Quality, qualities
+from edgekit.report.table import Cell, Table
 
 _OUTPUTS = 2
 """Outputs whose accuracy has a column; the long tables hold all."""

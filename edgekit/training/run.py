@@ -22,7 +22,7 @@ from edgekit.data.reframe import reframe
 from edgekit.errors import DISTRIBUTION, BadModel
 from edgekit.evaluation.assessment import Assessment, assess, shares
 from edgekit.files import sha256, write_whole
-from edgekit.results import AccuracyRecord
+from edgekit.records import AccuracyRecord
 from edgekit.spec import ModelSpec, with_temperatures
 from edgekit.training.card import model_card
 from edgekit.training.device import choose_device

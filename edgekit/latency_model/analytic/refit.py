@@ -25,7 +25,7 @@ from edgekit.latency_model.anchored import clock_of
 from edgekit.latency_model.workload import Workload
 from edgekit.measurement.summary import verdict
 from edgekit.paths import config_folder
-from edgekit.results import Measurement
+from edgekit.records import Measurement
 from edgekit.targets import Target
 
 NORMAL_90 = 1.645

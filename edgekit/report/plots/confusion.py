@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.paths import shelf
+from edgekit.records import AccuracyRecord, Confusion, record_key, slug
 from edgekit.report.plots.canvas import Plot, canvas, settle
 from edgekit.report.records import Saved
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
-from edgekit.results import AccuracyRecord, Confusion, record_key, slug
 from edgekit.runtimes.table import role_of
 
 LEAD = (

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit.measurement.stats import percentile
+from edgekit.records import Measurement, record_key, slug
 from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
 from edgekit.report.records import has_times, table_order
 from edgekit.report.scatter_points import measured_place
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
-from edgekit.results import Measurement, record_key, slug
 from edgekit.runtimes.table import role_of
 
 STEPS = 120

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from edgekit.records import EmulationRecord, record_key, slug
 from edgekit.report.plots.canvas import POINT, Plot, canvas, legend
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT, SERIES
-from edgekit.results import EmulationRecord, record_key, slug
 
 LEAD = (
     "Counted, not timed: how many instructions of the board's own instruction set one inference "

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edgekit.records import slug
 from edgekit.report.pareto import front
 from edgekit.report.plots.canvas import MARKS, POINT, Plot, canvas, colours, legend, scale
 from edgekit.report.scatter_points import Point
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
-from edgekit.results import slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

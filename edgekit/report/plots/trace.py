@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from edgekit.measurement.summary import verdict, was_throttled
+from edgekit.records import Measurement, Round, record_key, slug
 from edgekit.report.plots.canvas import LINES, Plot, canvas, colours, legend, scale
 from edgekit.report.plots.distribution import by_panel, names
 from edgekit.report.table import Cell, Table
 from edgekit.report.theme import LIGHT
-from edgekit.results import Measurement, Round, record_key, slug
 
 STEPS = 16
 """Most points of one round."""
