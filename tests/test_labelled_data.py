@@ -54,7 +54,7 @@ def test_a_folder_a_class_is_read_whole_or_by_its_sides(tmp_path: Path) -> None:
     assert one.whole and one.split("test").take("word") == [1, 1, 0]
     two = opened(tmp_path / "two", WORD)
     assert two.split("test").take("word") == [1, 1] and two.split("train").take("word") == [0]
-    with pytest.raises(BadData, match=r"no images in its val split \(it has test, train\)"):
+    with pytest.raises(BadData, match=r"no images in its val split \(test 2, train 1\)"):
         two.split("val")
 
 
