@@ -20,8 +20,7 @@ from edgekit.artifact import load_artifact
 from edgekit.conversion.loading import check_shapes
 from edgekit.conversion.parity import judge
 from edgekit.conversion.spec_files import read_spec
-from edgekit.errors import BadModel, UserError
-from edgekit.evaluation.answer import Answer, Decision, save_pictures
+from edgekit.errors import BadModel
 from edgekit.graph.scores import with_scores
 from edgekit.onboard import runner
 from edgekit.spec import Boxes, InputSpec, ModelSpec, OutputSpec
@@ -397,13 +396,7 @@ def test_a_detector_is_bundled_with_golden_answers(
     assert runner.main(["golden", str(artifact.folder)]) == 0
 
 
-def test_a_spec_of_other_labels_and_save_without_boxes_are_one_line(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_a_spec_of_other_labels_is_one_line(cli: Cli, tmp_path: Path) -> None:
     done = cli("convert", "detector_models:four_labels", "-o", tmp_path / "out",
                "--backend", "onnx", "--precision", "fp32", cwd=HERE)  # fmt: skip
     assert "a detection of 4 labels with row = 'scores' needs (1, 4, N)" in one_line_error(done)
-    answer = Answer(image="a.png", outputs={"x": Decision(label="cat"), "y": None})
-    with pytest.raises(UserError, match="this artifact has no detection and no subject"):
-        save_pictures([answer], tmp_path / "drawn")
-    assert not (tmp_path / "drawn").exists()
