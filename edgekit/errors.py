@@ -25,6 +25,8 @@ A message is one line: what is wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 DISTRIBUTION = "edgekit-deploy"
 """Our name on PyPI; `edgekit` there belongs to an unrelated package."""
 
@@ -132,6 +134,14 @@ def did_you_mean(kind: str, given: str, known: list[str], within: str = "") -> s
     every = ", ".join(within + name for name in known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {every}"
     return f"unknown {kind} '{within}{given}': {hint}"
+
+
+def nearest(given: str, known: Sequence[str], otherwise: str) -> str:
+    """Return `did you mean NAME?` with the nearest of `known`; `otherwise` where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(given, known, n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def error_of(kind: str, message: str) -> EdgekitError | None:

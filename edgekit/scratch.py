@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -101,3 +102,17 @@ def leashed(command: Sequence[str]) -> list[str]:
     started it ends, so that thread has to wait for it. Elsewhere than on Linux nothing is asked.
     """
     return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
+
+
+def run_leashed(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run another program to its end, with nothing to read; its errors go into its output."""
+    return subprocess.run(
+        leashed(command),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.targets import DeviceFacts
 
 PROBE: dict[str, Any] = {
@@ -26,3 +27,13 @@ PROBE: dict[str, Any] = {
     "throttled": "0x0",
 }
 PI4 = msgspec.convert(PROBE, DeviceFacts)
+PI = Interpreter(
+    version="3.11.2",
+    machine="aarch64",
+    bits=64,
+    glibc="2.36",
+    kernel="aarch64",
+    modalias="",
+    parent="/usr/bin/dash",
+)
+"""What the Python on it tells."""

@@ -56,6 +56,21 @@ def test_the_classes_are_the_models_though_the_data_lack_some(
     assert not any("not of this split" in note for note in notes)
 
 
+def test_each_models_own_classes_count_where_several_are_judged_together(
+    cli: Cli, artifact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    made = bad_artifacts.onnx_fp32(tmp_path / "other")
+    outputs = (OutputSpec("colour", "classification", ("red", "green", "blue")),)
+    changed = replace(made.manifest, model="other", outputs=outputs)
+    other = write_manifest(made.folder, changed).folder
+    data = labelled(tmp_path / "d", "size,colour,split", "small,green,test", "large,red,test")
+    done = cli("evaluate", artifact, other, "--data", data, "--json", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["rows"]
+    assert first["size_accuracy"] is not None and second["colour_accuracy"] is not None
+
+
 def test_a_class_that_the_model_lacks_is_named_with_the_nearest(
     cli: Cli, artifact: Path, tmp_path: Path
 ) -> None:

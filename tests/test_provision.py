@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from command_line import run_cli
-from raspberry_pi4 import PI4
+from raspberry_pi4 import PI, PI4
 from sshd import Board
 from waiting import appears, in_the_background
 
@@ -35,15 +35,6 @@ MODULES = {
     "numpy": "numpy/__init__.py", "pillow": "PIL/Image.py", "onnxruntime": "onnxruntime.py",
     "tflite_runtime": "tflite_runtime/interpreter.py",
 }  # fmt: skip
-PI = Interpreter(
-    version="3.11.2",
-    machine="aarch64",
-    bits=64,
-    glibc="2.36",
-    kernel="aarch64",
-    modalias="",
-    parent="/usr/bin/dash",
-)
 
 
 def make_wheel(folder: Path, name: str, version: str, code: str = "") -> None:

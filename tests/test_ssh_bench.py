@@ -16,12 +16,12 @@ import pytest
 from command_line import Cli, one_line_error
 from null_artifacts import null_artifact
 from pictures import few
+from raspberry_pi4 import PI
 from sshd import Board, children
 from waiting import wait_gone
 
 from edgekit.devices import open_device
 from edgekit.devices import ssh as ssh_device
-from edgekit.devices.ssh_link.interpreter import Interpreter
 from edgekit.errors import BadTarget, DeviceError, DeviceLost
 from edgekit.measurement.bench import BenchRequest, bench
 from edgekit.measurement.summary import verdict
@@ -229,16 +229,7 @@ def test_ctrl_c_leaves_nothing_running_and_nothing_lying(ready: Board, tmp_path:
 def test_a_cpu_that_is_emulated_gives_itself_away(
     changes: dict[str, object], emulated: bool
 ) -> None:
-    pi = Interpreter(
-        version="3.11.2",
-        machine="aarch64",
-        bits=64,
-        glibc="2.36",
-        kernel="aarch64",
-        modalias="",
-        parent="/usr/bin/dash",
-    )
-    assert replace(pi, **changes).emulated is emulated  # type: ignore[arg-type]
+    assert replace(PI, **changes).emulated is emulated  # type: ignore[arg-type]
 
 
 def test_a_bench_on_an_emulated_cpu_measures_nothing(ready: Board, request_: BenchRequest) -> None:

@@ -6,16 +6,18 @@ it is never imported: the environment is built in the cache at first use, and it
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import EdgekitError, UnsupportedModel, first_line
-from edgekit.files import write_whole
+from edgekit.errors import EdgekitError, OutputExists, UnsupportedModel, first_line
+from edgekit.files import folder_whole, write_whole
 from edgekit.paths import cache_folder
+from edgekit.scratch import run_leashed
+
+if TYPE_CHECKING:
+    import subprocess
 
 VERSION = "2.6.9"
 """The first with a converter to TFLite that needs no TensorFlow; it pins all that it needs."""
@@ -68,25 +70,21 @@ def environment() -> Path:
 
 def _build(home: Path) -> None:
     newest = _new_enough()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    part = home.with_name(f".{home.name}.{os.getpid()}")
-    python = part / "bin" / "python"
     install = ("-m", "pip", "install", "--disable-pip-version-check", f"onnx2tf=={VERSION}")
     try:
-        for program, *rest in ((newest, "-m", "venv", str(part)), (str(python), *install)):
-            done = _run(Path(program), *rest, cwd=home.parent)
-            print(done.stdout)
-            if done.returncode:
-                raise EdgekitError(
-                    f"the environment of onnx2tf, which converts .onnx to tflite, cannot be built "
-                    f"({_reason(done.stdout)}): mend that, or leave out --backend tflite"
-                )
-        part.rename(home)  # pip's scripts keep the old path; only its Python is used
-    except OSError:  # another process was first
-        if not (home / "bin" / "python").exists():
+        with folder_whole(home) as part:  # pip's scripts keep its path; only its Python is used
+            made = part / "bin" / "python"
+            for program, *rest in ((newest, "-m", "venv", str(part)), (str(made), *install)):
+                done = _run(Path(program), *rest, cwd=home.parent)
+                print(done.stdout)
+                if done.returncode:
+                    raise EdgekitError(
+                        "the environment of onnx2tf, which converts .onnx to tflite, cannot be "
+                        f"built ({_reason(done.stdout)}): mend that, or leave out --backend tflite"
+                    )
+    except OutputExists:
+        if not (home / "bin" / "python").exists():  # else another process was first
             raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _new_enough() -> str:
@@ -106,17 +104,8 @@ def _new_enough() -> str:
 
 
 def _run(python: Path, *rest: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a Python that sees none of our packages; errors go into its output."""
-    return subprocess.run(
-        [str(python), "-I", *rest],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    """Run a Python that sees none of our packages."""
+    return run_leashed([str(python), "-I", *rest], cwd)
 
 
 def _reason(said: str) -> str:
@@ -170,18 +159,19 @@ def _in_order(content: bytes, inputs: list[str], outputs: list[str]) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (signature,) = model.signatureDefs
     graph = model.subgraphs[signature.subgraphIndex]
-    for names, ends in ((inputs, signature.inputs), (outputs, signature.outputs)):
-        place = {end.name.decode(): end.tensorIndex for end in ends}
-        if set(place) != set(names):
-            raise UnsupportedModel(
-                f"tflite cannot convert the .onnx: onnx2tf made {', '.join(place)} of its inputs "
-                "or outputs; give the PyTorch model"
-            )
-
-    def at(names: list[str], ends: Any) -> list[int]:
-        return [next(e.tensorIndex for e in ends if e.name.decode() == name) for name in names]
-
-    graph.inputs, graph.outputs = at(inputs, signature.inputs), at(outputs, signature.outputs)
+    graph.inputs = _places(signature.inputs, inputs)
+    graph.outputs = _places(signature.outputs, outputs)
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _places(ends: Any, names: list[str]) -> list[int]:
+    """Return the tensor of each name. Raises UnsupportedModel where the signature has others."""
+    place = {end.name.decode(): end.tensorIndex for end in ends}
+    if set(place) != set(names):
+        raise UnsupportedModel(
+            f"tflite cannot convert the .onnx: onnx2tf made {', '.join(place)} of its inputs "
+            "or outputs; give the PyTorch model"
+        )
+    return [place[name] for name in names]

@@ -9,7 +9,6 @@ multitask-cnn, on the emulated Cortex-A76. fp32 is true fp32: the runner turns o
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel, first_line
 from edgekit.files import write_whole
 from edgekit.graph.operator_errors import unsupported
+from edgekit.scratch import run_leashed
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
@@ -101,16 +101,7 @@ def _pnnx(scratch: Path, given: str, shape: tuple[int, ...]) -> None:
     import pnnx
 
     sizes = ",".join(map(str, shape))
-    done = subprocess.run(
-        [pnnx.EXEC_PATH, given, f"inputshape=[{sizes}]", "fp16=0"],
-        cwd=scratch,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    done = run_leashed([pnnx.EXEC_PATH, given, f"inputshape=[{sizes}]", "fp16=0"], scratch)
     print(done.stdout)  # into the step's log
     if done.returncode or not all((scratch / name).is_file() for name in (PARAM, WEIGHTS)):
         lines = [line for line in done.stdout.splitlines() if line.strip()]

@@ -2,10 +2,9 @@
 
 The drop is measured on images that calibration never saw: in points of accuracy where they are
 labelled (of boxes, of mAP50-95; of masks, of mean IoU), else in points of agreement with the source
-model: of decisions (the model's own near ties
-aside, outputs.ties), or of the kind's own metric (shared labels, cosine, mean IoU, matched boxes).
-Layers are tried one by one; those whose return to float moves the outputs nearest to the model's go
-first.
+model: of decisions (the model's own near ties aside, outputs.ties), or of the kind's own metric
+(shared labels, cosine, mean IoU, matched boxes). Layers are tried one by one; those whose return to
+float moves the outputs nearest to the model's go first.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from edgekit.data.images import is_image
 from edgekit.data.samples import SUFFIXES
 from edgekit.data.splits import SplitPlan, side_of, sided
 from edgekit.data.stores import ImageStore
-from edgekit.errors import BadData
+from edgekit.errors import BadData, nearest
 from edgekit.spec import OutputSpec
 
 KINDS = ("classification", "ordinal")
@@ -32,8 +32,7 @@ def open_class_folders(
     for file in files:
         folder = _folder(file)
         if folder not in output.labels:
-            near = get_close_matches(folder, output.labels, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(output.labels)}"
+            hint = nearest(folder, output.labels, f"they are {', '.join(output.labels)}")
             raise BadData(
                 f"{name}: the folder '{folder}' ({file}) is no class of {output.name}: {hint}"
             )
@@ -48,15 +47,13 @@ def open_class_folders(
         )
         for file, value in hashes.items()
     ]
-    title, whole, present = sided(name, samples, plan)
-    return Dataset(
+    return sided(
+        plan,
         name=name,
-        protocol=title,
         labels={output.name: output.labels},
-        samples=present,
+        samples=samples,
         store=store,
         decisions=decisions,
-        whole=whole,
     )
 
 

@@ -104,16 +104,14 @@ def open_coco(
         raise BadData(
             f"none of the {len(content.images)} images of {file} is there: check its paths"
         )
-    title, whole, present = sided(name, samples, plan)
-    return Dataset(
+    return sided(
+        plan,
         name=name,
-        protocol=title,
         labels={output.name: output.labels},
-        samples=present,
+        samples=samples,
         store=store,
         decisions=decisions,
         holds="boxes",
-        whole=whole,
     )
 
 

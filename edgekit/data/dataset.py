@@ -18,6 +18,7 @@ from edgekit.errors import BadData
 
 SplitName = Literal["train", "val", "test"]
 Side = Literal["train", "val", "test", "all"]
+Holds = Literal["classes", "boxes", "masks"]
 """What of a dataset is taken: one of its splits, or all, images of no split too."""
 
 UNLABELLED = -1
@@ -103,7 +104,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     store: ImageStore
     decisions: Decisions
-    holds: Literal["classes", "boxes", "masks"] = "classes"
+    holds: Holds = "classes"
     whole: bool = False
 
     def read(self, sample: Sample) -> bytes:

@@ -10,7 +10,6 @@ import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample
 from edgekit.data.splits import SplitPlan, sided
-from edgekit.errors import BadData
+from edgekit.errors import BadData, nearest
 from edgekit.onboard.runner import DAMAGED_ARRAYS, save_arrays
 from edgekit.spec import OutputSpec
 
@@ -97,15 +96,13 @@ def open_labelled_arrays(
         )
         for place, file in enumerate(store.names())
     ]
-    title, whole, present = sided(name, samples, plan)
-    return Dataset(
+    return sided(
+        plan,
         name=name,
-        protocol=title,
         labels={key: output.labels for key, output in labelled.items()},
-        samples=present,
+        samples=samples,
         store=store,
         decisions=Decisions(),
-        whole=whole,
     )
 
 
@@ -122,8 +119,7 @@ def _indices(store: ArrayStore, output: OutputSpec) -> NDArray[np.int64]:
     if flat.dtype.kind == "U":
         for text in np.unique(flat):
             if text and str(text) not in labels:
-                near = get_close_matches(str(text), labels, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(labels)}"
+                hint = nearest(str(text), labels, f"they are {', '.join(labels)}")
                 raise BadData(f"{where}: '{text}' is no class of {output.name}: {hint}")
         named = [labels.index(str(text)) if text else UNLABELLED for text in flat[:, 0]]
         return np.array(named, np.int64)

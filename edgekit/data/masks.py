@@ -15,7 +15,7 @@ from edgekit.data.dataset import Dataset, Decisions, Sample
 from edgekit.data.images import is_image
 from edgekit.data.splits import SplitPlan, side_of, sided
 from edgekit.data.stores import ImageStore
-from edgekit.data.true_boxes import look_at
+from edgekit.data.true_boxes import beside, look_at
 from edgekit.errors import BadData
 from edgekit.onboard.runner import MAX_PIXELS
 from edgekit.spec import OutputSpec
@@ -69,16 +69,14 @@ def open_masks(
         )
     if not samples:
         raise BadData(f"{name}: no picture in its folder images that has a mask can be read")
-    title, whole, present = sided(name, samples, plan)
-    return Dataset(
+    return sided(
+        plan,
         name=name,
-        protocol=title,
         labels={output.name: output.labels},
-        samples=present,
+        samples=samples,
         store=store,
         decisions=decisions,
         holds="masks",
-        whole=whole,
     )
 
 
@@ -113,9 +111,4 @@ def read_mask(store: ImageStore, name: str, count: int) -> NDArray[np.uint8]:
 
 def _mask_file(name: str) -> str:
     """Return the mask of a picture: its last folder `images` is `masks`; '' for no such."""
-    parts = name.split("/")
-    places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
-    if not places:
-        return ""
-    parts[places[-1]] = "masks"
-    return "/".join(parts).rpartition(".")[0] + ".png"
+    return beside(name, "masks", ".png")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgekit.data.dataset import Sample, SplitName
+from edgekit.data.dataset import Dataset, Decisions, Holds, Sample, SplitName
+from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
 
 FRACTIONS: tuple[tuple[SplitName, float], ...] = (("test", 0.12), ("val", 0.08))
@@ -89,21 +90,37 @@ def side_of(path: str) -> SplitName | Literal[""]:
 
 
 def sided(
-    name: str, samples: Sequence[Sample], plan: SplitPlan
-) -> tuple[str, bool, tuple[Sample, ...]]:
-    """Return the title of the protocol, whether all samples are one side, and the samples.
+    plan: SplitPlan,
+    *,
+    name: str,
+    labels: Mapping[str, tuple[str, ...]],
+    samples: Sequence[Sample],
+    store: ImageStore,
+    decisions: Decisions,
+    holds: Holds = "classes",
+) -> Dataset:
+    """Return a dataset of these samples, with the sides that the plan gives them.
 
     Samples that lie in folders named after the sides of a split have them already; others are one
     whole, or are split at random.
     """
     given = any(sample.split for sample in samples)
     protocol = choose(plan, name, ("given", "random", "whole") if given else ("whole", "random"))
-    if protocol == "given":
-        return f"{name}, its own split", False, tuple(samples)
+    title, drawn = f"{name}, its own split", tuple(samples)
     if protocol == "random":
-        title = f"{name}, random split, seed {plan.seed}"
-        return title, False, random_split(samples, plan.seed)
-    return f"{name}{WHOLE}", True, tuple(samples)
+        title, drawn = f"{name}, random split, seed {plan.seed}", random_split(samples, plan.seed)
+    elif protocol == "whole":
+        title = f"{name}{WHOLE}"
+    return Dataset(
+        name=name,
+        protocol=title,
+        labels=labels,
+        samples=drawn,
+        store=store,
+        decisions=decisions,
+        holds=holds,
+        whole=protocol == "whole",
+    )
 
 
 def fold_split(samples: Sequence[Sample], fold: int, seed: int) -> tuple[Sample, ...]:

@@ -48,6 +48,16 @@ def classes_of(output: OutputSpec) -> list[str]:
     return [label for at, label in enumerate(output.labels) if at != output.boxes.background]
 
 
+def beside(name: str, folder: str, suffix: str) -> str:
+    """Return a picture's file of labels: in `folder` for its last `images`; '' where in none."""
+    parts = name.split("/")
+    places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
+    if not places:
+        return ""
+    parts[places[-1]] = folder
+    return "/".join(parts).rpartition(".")[0] + suffix
+
+
 def look_at(
     store: ImageStore, names: Iterable[str], decisions: Decisions, threads: int = 4
 ) -> dict[str, Picture]:

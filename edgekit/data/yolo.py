@@ -13,8 +13,8 @@ from edgekit.data.dataset import Dataset, Decisions, Sample, TrueBox
 from edgekit.data.images import is_image
 from edgekit.data.splits import SplitPlan, side_of, sided
 from edgekit.data.stores import ImageStore
-from edgekit.data.true_boxes import boxed_output, classes_of, look_at, true_box
-from edgekit.errors import BadData
+from edgekit.data.true_boxes import beside, boxed_output, classes_of, look_at, true_box
+from edgekit.errors import BadData, nearest
 from edgekit.spec import OutputSpec
 
 CLASSES = "classes.txt"
@@ -62,27 +62,20 @@ def open_yolo(
         )
     if not samples:
         raise BadData(f"{name}: no picture in its folder images can be read")
-    title, whole, present = sided(name, samples, plan)
-    return Dataset(
+    return sided(
+        plan,
         name=name,
-        protocol=title,
         labels={output.name: output.labels},
-        samples=present,
+        samples=samples,
         store=store,
         decisions=decisions,
         holds="boxes",
-        whole=whole,
     )
 
 
 def _label_file(name: str) -> str:
     """Return the text file of a picture: its last folder `images` is `labels`; '' for no such."""
-    parts = name.split("/")
-    places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
-    if not places:
-        return ""
-    parts[places[-1]] = "labels"
-    return "/".join(parts).rpartition(".")[0] + ".txt"
+    return beside(name, "labels", ".txt")
 
 
 def _is_label(name: str) -> bool:
@@ -98,10 +91,7 @@ def _classes(store: ImageStore, names: Sequence[str], output: OutputSpec) -> lis
         lines = _text(store, found[0]).rstrip().splitlines()
         unknown = [line.strip() for line in lines if line.strip() not in things]
         if unknown:
-            from difflib import get_close_matches
-
-            near = get_close_matches(unknown[0], things, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"its labels are {', '.join(things[:8])}"
+            hint = nearest(unknown[0], things, f"its labels are {', '.join(things[:8])}")
             raise BadData(f"{found[0]}: the model has no label '{unknown[0][:60]}': {hint}")
         things = [line.strip() for line in lines]
     return [output.labels.index(label) for label in things]

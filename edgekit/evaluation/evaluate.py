@@ -114,11 +114,11 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
     say("data", "reading labels")
     for artifact in request.artifacts if request.reframe else ():
         _ = artifact.manifest.image  # what takes anything else is refused
-    outputs = request.artifacts[0].manifest.outputs
+    outputs = {o.name: o for artifact in request.artifacts for o in artifact.manifest.outputs}
     opened = open_dataset(
         request.data,
         replace(request.plan, judging=True),
-        outputs=outputs,
+        outputs=tuple(outputs.values()),
         side=None if request.split == "all" else request.split,
     )
     dataset = opened.split(request.split)

@@ -12,6 +12,7 @@ from typing import Literal
 from edgekit.artifact import Artifact, Manifest, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.data import Dataset, Decisions, Sample, open_store
+from edgekit.data.dataset import Holds
 from edgekit.devices import Device, open_device
 from edgekit.errors import BadArtifact
 from edgekit.evaluation.found import AT_ONCE, boxes_in, masks_in
@@ -52,7 +53,7 @@ class Shard:
     device: str
     runtime: str
     find_subject: bool = False
-    holds: Literal["classes", "boxes", "masks"] = "classes"
+    holds: Holds = "classes"
 
     @property
     def key(self) -> str:
