@@ -14,7 +14,7 @@ demo: $(STAMP)
 test:
 	PYTHON="$(PYTHON)" tests/system_packages.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # Ten thousand damaged files for every reader together, others each time; `make test` has 500.
 fuzz: $(STAMP)

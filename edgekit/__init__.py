@@ -10,6 +10,7 @@ Importing this imports nothing else: each name of `__all__` is loaded when it is
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from edgekit.targets import Target, load_target
     from edgekit.version import __version__
 
+# ONNX Runtime since 1.29 reports its use and the model's name and hashes to its maker by default.
+# Here for every process that edgekit starts; runner.py says the same on a board.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
     "api": ("answer", "bench", "convert", "emulate", "evaluate"),

@@ -94,6 +94,8 @@ class Board:
     def cut(self) -> None:
         """End every connection as a broken network does: at once, with no word to the peer."""
         for pid in self.connections():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)  # or it would tell the peer how its session ended
             for served in (*children(pid), pid):
                 _kill(served)
 

@@ -16,6 +16,7 @@ from records import a_measurement
 import edgekit
 from edgekit import cli as command_line
 from edgekit import run_log
+from edgekit.conversion.fork_server import Wanted
 from edgekit.conversion.steps import Children, run_step
 from edgekit.errors import UserError
 from edgekit.results import save
@@ -217,7 +218,9 @@ def test_with_v_the_converters_words_are_shown(
     for setting, shown in (("", False), ("1", True)):
         monkeypatch.setenv(run_log.VERBOSE, setting)
         log = tmp_path / f"step{setting}.log"
-        assert run_step("chatty_step", {}, log, print, 1, Children()) == {}
+        with Children() as children:
+            wanted = Wanted(module="chatty_step")
+            assert run_step(wanted, lambda: {}, log, print, children) == {}
         words = capfd.readouterr().err
         assert ("chatty_step: pass 1: folding" in words) is shown
         assert ("pass 2" in words) is shown and "\x1b" not in words

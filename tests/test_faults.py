@@ -19,6 +19,7 @@ from edgekit.backends import load_backend, loader
 from edgekit.conversion.build import BuildRequest
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
+from edgekit.conversion.fork_server import Wanted
 from edgekit.conversion.parity import artifact_outputs, judge
 from edgekit.conversion.sources import SourceRequest
 from edgekit.conversion.steps import Children, run_step
@@ -69,7 +70,9 @@ def build(graph: ExportedGraph, backend: str, precision: Precision) -> Manifest:
     )
     rows: list[dict[str, Any]] = []
     log = graph.folder / "build.log"
-    run_step("edgekit.conversion.build", request, log, rows.append, 1, Children())
+    with Children() as children:
+        wanted = Wanted(module="edgekit.conversion.build")
+        run_step(wanted, lambda: request, log, rows.append, children)
     row = next(row for row in rows if row["event"] == "row")
     if "error" in row:
         raise error_of(row["kind"], row["error"]) or AssertionError(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -167,3 +168,18 @@ def test_classification_confidence_is_the_softmax() -> None:
     decision = runner.decide(np.log([0.2, 0.7, 0.1]), output)
     assert decision == {"label": "b", "index": 1, "confidence": pytest.approx(0.7)}
     assert runner.decide(np.array([1.0]), {"name": "x", "kind": "tensor", "labels": []}) is None
+
+
+def test_onnx_runtime_reports_no_use_to_its_maker(tmp_path: Path) -> None:
+    """It keeps what it will report in the temporary folder; where CI is set it never does."""
+    shutil.copy(runner.__file__, tmp_path / "runner.py")
+    (tmp_path / "kept").mkdir()
+    kept = {k: v for k, v in os.environ.items() if k not in {"CI", "ORT_DISABLE_TELEMETRY"}}
+    code = "import runner; runner.onnxruntime_options(1)"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=kept | {"TMPDIR": str(tmp_path / "kept")},
+        check=True,
+    )
+    assert not list((tmp_path / "kept").iterdir())

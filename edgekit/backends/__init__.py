@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from edgekit.artifact import Feed, Precision
@@ -104,6 +105,15 @@ def load_backend(name: str) -> Backend:
     if plugin is None:
         raise UserError(did_you_mean("backend", name, backend_names()))
     return cast(Backend, plugin.load(MEMBERS))
+
+
+def imports_of(backend: Backend) -> tuple[str, ...]:
+    """Return the modules that a build imports: the backend's own before its libraries.
+
+    openvino.py has to say something before its converter is imported.
+    """
+    name: str = cast(ModuleType, backend).__name__
+    return (name, *(package.replace("-", "_") for package in backend.PACKAGES))
 
 
 def loader(backend: Backend) -> Loader:

@@ -18,7 +18,7 @@ from edgekit.artifact import Manifest, Precision, record_files, write_manifest
 from edgekit.backends import Backend, Built, load_backend, loader
 from edgekit.conversion.guard import guard_int8
 from edgekit.conversion.parity import artifact_outputs, judge
-from edgekit.conversion.steps import Report
+from edgekit.conversion.step_process import Report
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
 from edgekit.outputs import Outputs

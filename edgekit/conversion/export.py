@@ -25,7 +25,7 @@ from edgekit.conversion.guard_images import save_guard_samples, save_guard_set
 from edgekit.conversion.loading import Source, check_shapes, load_source
 from edgekit.conversion.reference import check_answers
 from edgekit.conversion.sources import SourceKind, SourceRequest, source_kind
-from edgekit.conversion.steps import Report
+from edgekit.conversion.step_process import Report
 from edgekit.data.images import check_findable, content_hash, decode_image, open_images
 from edgekit.data.sample_images import sample_images
 from edgekit.data.samples import noise_samples, read_samples

@@ -9,20 +9,21 @@ Each heavy arrow runs in a process of its own (steps.py).
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from edgekit.artifact import PRECISIONS, Artifact, ParityRecord, Precision, load_artifact
-from edgekit.backends import load_backend
+from edgekit.backends import imports_of, load_backend
 from edgekit.conversion.board import OnBoard
 from edgekit.conversion.build import BuildRequest
 from edgekit.conversion.calibration import DATA_FREE, load_recipe
 from edgekit.conversion.export import ExportRequest
+from edgekit.conversion.fork_server import TORCH, Wanted
 from edgekit.conversion.parity import INT8_AGREEMENT
 from edgekit.conversion.sources import SourceRequest, source_kind
 from edgekit.conversion.steps import Children, run_step
@@ -103,14 +104,18 @@ def convert(request: ConvertRequest, say: Say = silent) -> Conversion:
         folder_whole(request.output, force=request.force) as output,
         nullcontext(request.keep) if request.keep else scratch_folder() as scratch,
     ):
-        children = Children()
-        graph = export(request, Path(scratch), say, children)
-        with ThreadPoolExecutor(request.workers) as pool:
+        with Children(preloaded(request)) as children, ThreadPoolExecutor(request.workers) as pool:
             try:
+                # The first build starts beside the export, and imports its converter meanwhile.
+                exported = pool.submit(export, request, Path(scratch), say, children)
                 jobs = [
-                    pool.submit(build, request, graph, backend, precisions, output, say, children)
+                    pool.submit(
+                        build, request, exported, Path(scratch), backend, precisions, output, say,
+                        children,
+                    )
                     for backend, precisions in plan.items()
-                ]
+                ]  # fmt: skip
+                graph = exported.result()
                 rows = tuple(row for job in jobs for row in job.result())
             except BaseException:  # Ctrl-C: the pool would wait for its processes
                 children.give_up()
@@ -150,6 +155,11 @@ def check(request: ConvertRequest) -> dict[str, tuple[Precision, ...]]:
     return plan
 
 
+def preloaded(request: ConvertRequest) -> tuple[str, ...]:
+    """Return what every step of a conversion imports: an ONNX file needs no PyTorch."""
+    return () if source_kind(request.source) == "onnx" else TORCH
+
+
 def export(request: ConvertRequest, scratch: Path, say: Say, children: Children) -> ExportedGraph:
     """ModelSource → ExportedGraph."""
     data_free = request.calibration == DATA_FREE
@@ -167,11 +177,10 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         wide_int8=request.wide_int8,
     )
     reply = run_step(
-        "edgekit.conversion.export",
-        msgspec.to_builtins(asked),
+        Wanted(module="edgekit.conversion.export", threads=request.workers),
+        lambda: msgspec.to_builtins(asked),
         scratch / "export.log",
         lambda event: say("export", event["text"]),
-        request.workers,
         children,
     )
     return msgspec.convert(reply, ExportedGraph, dec_hook=lambda kind, value: kind(value))
@@ -179,7 +188,8 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
 
 def build(
     request: ConvertRequest,
-    graph: ExportedGraph,
+    exported: Future[ExportedGraph],
+    scratch: Path,
     backend: str,
     precisions: tuple[Precision, ...],
     output: Path,
@@ -198,9 +208,9 @@ def build(
             del event["event"]
             rows.append(msgspec.convert({"backend": backend, **event}, Row))
 
-    while left:
-        asked = BuildRequest(
-            graph=graph,
+    def asked() -> dict[str, Any]:
+        what = BuildRequest(
+            graph=exported.result(),
             backend=backend,
             precisions=tuple(left),
             output=str(output),
@@ -208,10 +218,14 @@ def build(
             max_drop=request.max_drop,
             guard_minutes=request.guard_minutes,
         )
-        log = graph.folder / f"{backend}.log"
+        return cast(dict[str, Any], msgspec.to_builtins(what, enc_hook=str))
+
+    while left:
+        waits = not exported.done() and preloaded(request)
+        ahead = imports_of(load_backend(backend)) if waits else ()
+        wanted = Wanted(module="edgekit.conversion.build", ahead=ahead)
         try:
-            wanted = msgspec.to_builtins(asked, enc_hook=str)
-            run_step("edgekit.conversion.build", wanted, log, on_event, 1, children)
+            run_step(wanted, asked, scratch / f"{backend}.log", on_event, children)
         except EdgekitError as error:
             rows.append(
                 Row(

@@ -1,8 +1,7 @@
-"""Runs one heavy step of the pipeline in a process of its own.
+"""Runs one heavy step of the pipeline in a process of its own: the parent's side.
 
-A step is a module with `run(request, report) -> dict`. Its own process keeps one converter's
-libraries away from another's, and one crash costs one step: the parent reads its reply, or learns
-how the process ended.
+Its own process keeps one converter's libraries away from another's, and one crash costs one step:
+the parent reads its reply, or learns how the process ended.
 """
 
 from __future__ import annotations
@@ -10,75 +9,80 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of, first_line, printable
+from edgekit.conversion.fork_server import ForkServer, Step, Wanted
+from edgekit.conversion.step_process import EVENT, Report
+from edgekit.errors import BuildFailed, EdgekitError, UserError, error_of, printable
 from edgekit.files import full_disk
 from edgekit.run_log import note, verbose
-from edgekit.scratch import leashed
-
-Report = Callable[[dict[str, Any]], None]
-"""How a step tells its parent of each thing done; every report is one JSON object."""
-
-_EVENT = "edgekit-event:"
 
 
 class Children:
-    """The processes of one conversion: when it is given up, all of them end and none starts."""
+    """The processes of one conversion: when it is given up, all of them end and none starts.
 
-    def __init__(self) -> None:
+    `preload` is what every one of them will import.
+    """
+
+    def __init__(self, preload: tuple[str, ...] = ()) -> None:
+        self._server = ForkServer(preload)
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Step] = set()
         self._given_up = False
 
-    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a process in a group of its own. Raises BuildFailed once given up."""
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_up()
+        self._server.close()
+
+    def start(self, wanted: Wanted, talk: int, log: int) -> Step:
+        """Start a step in a process group of its own. Raises BuildFailed once given up."""
         with self._lock:
             if self._given_up:
                 raise BuildFailed("given up")
-            process = subprocess.Popen(leashed(command), start_new_session=True, **options)
-            self._running.add(process)
-            return process
+            step = self._server.start(wanted, talk, log)
+            self._running.add(step)
+            return step
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """End a process with its group, if it still runs, and forget it."""
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def end(self, step: Step) -> None:
+        """End a step with its group, if it still runs, and forget it."""
         with self._lock:
-            self._running.discard(process)
+            self._running.discard(step)
+        step.end()
 
     def give_up(self) -> None:
         """End every process that runs now, and let no other start."""
+        self._server.kill()  # so that a start that waits for it returns
         with self._lock:
             self._given_up = True
-            running = list(self._running)
-        for process in running:
-            self.end(process)
+            for step in self._running:
+                step.kill()
 
 
 def run_step(
-    module: str,
-    request: dict[str, Any],
+    wanted: Wanted,
+    request: Callable[[], dict[str, Any]],
     log: Path,
     on_event: Report,
-    threads: int,
     children: Children,
 ) -> dict[str, Any]:
-    """Run `module.run` in a fresh Python and return its reply.
+    """Run a step to its end and return its reply.
 
+    `request` is asked for what the step works on once it has been started, and may take its time.
     Everything the step and its libraries print goes to `log`; its reports go to `on_event`.
     Raises the EdgekitError the step raised, or BuildFailed where the process died; a UserError
     where the disk that holds `log` is full, whatever the library made of it.
     """
     try:
-        return _run(module, request, log, on_event, threads, children)
+        return _run(wanted, request, log, on_event, children)
     except BuildFailed:
         folder = full_disk(log.parent)
         if folder is not None:
@@ -89,47 +93,38 @@ def run_step(
 
 
 def _run(
-    module: str,
-    request: dict[str, Any],
+    wanted: Wanted,
+    request: Callable[[], dict[str, Any]],
     log: Path,
     on_event: Report,
-    threads: int,
     children: Children,
 ) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    # Steps run side by side: a thread that waits for another must leave its core to whoever works.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     reply: dict[str, Any] | None = None
-    with log.open("ab") as errors, _followed(log, module.rpartition(".")[2]):
-        process = children.start(
-            [sys.executable, "-m", "edgekit.conversion.steps", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-        )
-        assert process.stdin is not None and process.stdout is not None
+    ours, theirs = socket.socketpair()
+    with ours, log.open("ab") as errors, _followed(log, wanted.module.rpartition(".")[2]):
+        with theirs:
+            step = children.start(wanted, theirs.fileno(), errors.fileno())
         try:
-            process.stdin.write(json.dumps(request).encode())
-            process.stdin.close()
-            for line in process.stdout:
-                if not line.startswith(_EVENT.encode()):
-                    errors.write(line)
-                    continue
-                event = json.loads(line[len(_EVENT) :])
-                if event["event"] == "reply":
-                    reply = event["reply"]
-                elif event["event"] == "error":
-                    process.wait()
-                    raise _error(event)
-                else:
-                    on_event(event)
-            process.wait()
+            with suppress(BrokenPipeError):  # it has died: its exit code says how
+                ours.sendall(json.dumps(request()).encode())
+                ours.shutdown(socket.SHUT_WR)
+            with ours.makefile("rb") as says:
+                for line in says:
+                    if not line.startswith(EVENT.encode()):
+                        errors.write(line)
+                        continue
+                    event = json.loads(line[len(EVENT) :])
+                    if event["event"] == "reply":
+                        reply = event["reply"]
+                    elif event["event"] == "error":
+                        raise _error(event)
+                    else:
+                        on_event(event)
+            code = step.wait()
         finally:
-            children.end(process)
-            process.stdout.close()
+            children.end(step)
     if reply is None:
-        raise BuildFailed(f"{module}'s process {_ending(process.returncode)}{_last_line(log)}")
+        raise BuildFailed(f"{wanted.module}'s process {_ending(code)}{_last_line(log)}")
     return reply
 
 
@@ -176,38 +171,3 @@ def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {last[:300]}" if last else ""
-
-
-def main() -> int:
-    """Run the step named on the command line with the request on standard input."""
-    import importlib
-    import traceback
-
-    # The libraries print where they please; only our own events go to the real standard output.
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def report(event: dict[str, Any]) -> None:
-        out.write(f"{_EVENT}{json.dumps(event)}\n")
-        out.flush()
-
-    request = json.load(sys.stdin)
-    try:
-        reply = importlib.import_module(sys.argv[1]).run(request, report)
-    except EdgekitError as error:
-        report({"event": "error", "kind": type(error).__name__, "message": str(error)})
-    except MemoryError:
-        report({"event": "error", "kind": "BuildFailed", "message": "not enough memory"})
-    except Exception as error:
-        # A converter's own bug: its traceback stays in the log, the user gets its first line.
-        traceback.print_exc()
-        message = f"{type(error).__name__}: {first_line(error)}"
-        report({"event": "error", "kind": "BuildFailed", "message": message})
-    else:
-        report({"event": "reply", "reply": reply})
-    out.flush()
-    os._exit(0)  # some converters' libraries hang or crash in their atexit handlers
-
-
-if __name__ == "__main__":
-    main()

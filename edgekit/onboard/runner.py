@@ -1070,6 +1070,9 @@ def _in_spreads(difference: Array, reference: Array, over: Any) -> "tuple[Array,
         return np.where(rms == 0, 0.0, rms / unit), top
 
 
+# ONNX Runtime since 1.29 reports its use and the model's name and hashes to its maker by default.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # Runtimes: each loads a model file and returns a function from input tensor to outputs, in the
 # manifest's order, with the dtype that the runtime gives.
 
