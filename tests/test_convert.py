@@ -196,6 +196,10 @@ BAD_CALLS = {
     "missing file": (["nowhere.pt2"], "no model file at nowhere.pt2"),
     "unknown backend": (["multitask-cnn", "--backend", "onyx"], "did you mean onnx"),
     "unknown precision": (["multitask-cnn", "--precision", "int9"], "did you mean int8"),
+    "unknown precision, repeated": (
+        ["multitask-cnn", "--precision", "int9", "--precision", "fp32"],
+        "unknown precision 'int9'",
+    ),
     "precision not offered": (
         ["multitask-cnn", "--backend", "onnx", "--precision", "fp16"],
         "fp32",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edgekit.cli import completion
-from edgekit.cli.options import Wide
+from edgekit.cli.options import Wide, words
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def bench(
         typer.Option(help="Images to use as inputs, in turn. Default: crops of a sample picture."),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of every runtime.", min=1)] = 1,
-    cores: Annotated[str, typer.Option(help="Cores to run on, like 0,1. Default: any.")] = "",
+    cores: Annotated[
+        list[str] | None, typer.Option(help="Cores to run on, like 0,1. Default: any.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Fresh processes per artifact; use 3 or more.")] = 3,
     min_seconds: Annotated[
         float, typer.Option(help="How long each process measures, at least, in seconds.")
@@ -123,7 +125,7 @@ def bench(
         target=profile,
         images=images,
         threads=threads,
-        cores=_core_numbers(cores),
+        cores=_core_numbers(cores or []),
         rounds=rounds,
         min_seconds=min_seconds,
         sustained=sustained,
@@ -210,14 +212,15 @@ def _bench_here(
         raise typer.Exit(1)
 
 
-def _core_numbers(text: str) -> tuple[int, ...]:
+def _core_numbers(given: list[str]) -> tuple[int, ...]:
     """Return the numbers in `0,1`. Raises UserError."""
     from edgekit.errors import UserError
 
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not all(word.isdigit() for word in words):
+    cores = words(given)
+    if not all(word.isdigit() for word in cores):
+        text = ",".join(given)
         raise UserError(f"--cores {text}: give core numbers separated by commas, like 0,1")
-    return tuple(map(int, words))
+    return tuple(map(int, cores))
 
 
 def notes(rows: list[Measurement], results: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli import completion
-from edgekit.cli.options import Wide
+from edgekit.cli.options import Wide, words
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ def convert(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="onnx, tflite, openvino or ncnn; repeat for more. Default: the first three; with "
-            "--target all that it runs."
+            help="onnx, tflite, openvino or ncnn; several by commas, or repeat it. Default: the "
+            "first three; with --target all that it runs."
         ),
     ] = None,
     precision: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Comma-separated: fp32, fp16, int8, int8-dynamic. Default: fp32,int8; with "
-            "--target all that help there."
+            help="fp32, fp16, int8 or int8-dynamic; several by commas, or repeat it. Default: "
+            "fp32,int8; with --target all that help there."
         ),
     ] = None,
     target: Annotated[
@@ -159,8 +159,8 @@ def convert(
         conversion = run(
             source,
             output,
-            backends=backend,
-            precisions=_words(precision),  # type: ignore[arg-type]
+            backends=None if backend is None else words(backend),
+            precisions=None if precision is None else words(precision),  # type: ignore[arg-type]
             target=target,
             device=device,
             best=best,
@@ -215,11 +215,6 @@ def convert(
         raise typer.Exit(max(getattr(kind, "exit_code", 1) for kind in kinds))
     if board and (any(trial.fault for trial in board.trials) or (board.asked and not board.pick)):
         raise typer.Exit(1)
-
-
-def _words(text: str | None) -> list[str] | None:
-    """Return comma-separated words; an empty text names none, None is no text."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def rows(conversion: Conversion) -> list[dict[str, Any]]:

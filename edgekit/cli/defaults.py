@@ -121,6 +121,8 @@ def _checked(file: Path, group: Any, context: Any, given: Table) -> Table:
         made[word] = {}
         known = _options(command)
         for key, value in table.items():
+            if known[key].multiple and isinstance(value, str):
+                value = [value]  # noqa: PLW2901  # one of several, as on the command line
             try:
                 known[key].process_value(context, value)
             except (typer.BadParameter, TypeError, ValueError) as error:

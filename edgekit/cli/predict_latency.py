@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.options import Wide
+from edgekit.cli.options import Wide, words
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
@@ -22,7 +22,10 @@ def predict_latency(
         list[Path] | None, typer.Argument(help="Artifacts, or folders of them.")
     ] = None,
     target: Annotated[str, typer.Option(help="A board: a profile's name or TOML file.")] = "rpi4",
-    threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1,2,3,4",
+    threads: Annotated[
+        list[str] | None,
+        typer.Option(help="Thread counts, separated by commas. Default: 1,2,3,4."),
+    ] = None,
     clock_mhz: Annotated[
         float | None,
         typer.Option(help="Clock of the cores in MHz. Default: the target profile's.", min=1),
@@ -110,7 +113,7 @@ def predict_latency(
     for one in several:
         predictor = choice.of(one[0] if one else None, runtime)
         records += predict(
-            profile, one, predictor, runtime=runtime, threads=_threads(threads),
+            profile, one, predictor, runtime=runtime, threads=_threads(threads or ["1,2,3,4"]),
             clock_mhz=clock_mhz, command=command,
         )  # fmt: skip
     if results is not None:
@@ -119,13 +122,14 @@ def predict_latency(
     show_predicted(profile, records, choice.lines, wide=wide, as_json=as_json)
 
 
-def _threads(text: str) -> tuple[int, ...]:
+def _threads(given: list[str]) -> tuple[int, ...]:
     from edgekit.errors import UserError
 
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words or not all(word.isdigit() for word in words):
+    counts = words(given)
+    if not counts or not all(word.isdigit() for word in counts):
+        text = ",".join(given)
         raise UserError(f"--threads {text}: give counts separated by commas, like 1,4")
-    return tuple(dict.fromkeys(map(int, words)))
+    return tuple(dict.fromkeys(map(int, counts)))
 
 
 def open_for(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli.options import words
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ def report(
         Path | None, typer.Option("--output", "-o", help="Folder for the tables' files.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated: markdown, csv, json, latex.")
-    ] = "markdown,csv,json,latex",
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="markdown, csv, json or latex; several by commas. Default: all of them.",
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--html", help="File for the report as one page with plots.")
     ] = None,
@@ -64,7 +69,7 @@ def report(
     saved = load_saved(results, shipped=paper or shipped)
     summary = summarise(saved)
     tables, short = tables_of(saved), short_tables(saved, paper=paper)
-    chosen = [word.strip() for word in formats.split(",") if word.strip()]
+    chosen = words(formats or ["markdown,csv,json,latex"])
     written: list[Path] = []
     with progress(quiet or as_json or (output, page, plots) == (None,) * 3) as say:
         if output is not None:
