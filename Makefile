@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test check weights fuzz ecosystem
+.PHONY: demo test pytest check weights fuzz ecosystem
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
 # Brings Debian's packages first: .venv is among what needs them.
 test:
 	PYTHON="$(PYTHON)" tests/system_packages.sh
-	$(MAKE) check
+	$(MAKE) --jobs=2 check pytest
+
+# Three processes, for some tests wait. They are made for two cores.
+pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # Ten thousand damaged files for every reader together, others each time; `make test` has 500.
