@@ -77,6 +77,9 @@ def read_toml(
             return msgspec.convert({**table, **(given or {})}, shape)
         except msgspec.ValidationError as invalid:
             problem, place = _plain(str(invalid))
+            if wrong_word := re.match(r"Invalid enum value '(.*)' at field", problem):
+                choices = _choices(inspect.type_info(shape), place)
+                problem = did_you_mean(_written(place), wrong_word[1], choices)
             raise _Wrong(problem, _line(text, place)) from None
     except _Wrong as wrong:
         where = f"{path}, line {wrong.line}" if wrong.line else str(path)
@@ -156,6 +159,26 @@ def _unknown(
                 yield here, did_you_mean("field", key, list(fields), within)
             else:
                 yield from _unknown(item, fields[key], frozenset(), here)
+
+
+def _choices(kind: inspect.Type, place: Place) -> list[str]:
+    """Return the words that may stand at a place."""
+    if isinstance(kind, inspect.UnionType):
+        kind = next(member for member in kind.types if not isinstance(member, inspect.NoneType))
+    if isinstance(kind, inspect.LiteralType):
+        return [str(value) for value in kind.values]
+    if not place:
+        return []
+    first, *rest = place
+    if isinstance(first, int):
+        members = _members(kind, first + 1)
+        return _choices(members[first], tuple(rest)) if members else []
+    if isinstance(kind, inspect.DictType):
+        return _choices(kind.value_type, tuple(rest))
+    if isinstance(kind, inspect.DataclassType | inspect.StructType):
+        (inner,) = (field.type for field in kind.fields if field.name == first)
+        return _choices(inner, tuple(rest))
+    return []
 
 
 def _members(kind: inspect.Type, count: int) -> list[inspect.Type]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -50,3 +51,30 @@ def test_an_onnx_file_of_scikit_learns_converts(tmp_path: Path) -> None:
     made = onnx.load(str(artifacts[0].path))
     (opset,) = (item.version for item in made.opset_import if not item.domain)
     assert opset == 20, "older runtimes on boards read it, whatever wrote the source"
+
+
+RUN_NOTEBOOK = """
+import nbclient, nbformat, sys
+book = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(book, timeout=240).execute()
+nbformat.write(book, "run.ipynb")
+"""
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_its_table(tmp_path: Path) -> None:
+    notebook = EXAMPLES.parent / "docs" / "examples" / "notebook.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_NOTEBOOK, str(notebook)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((tmp_path / "run.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    printed = "".join("".join(output.get("text", "")) for output in outputs)
+    shown = "".join("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
+    assert "onnx fp32 proven" in printed and "onnx int8 proven" in printed
+    assert shown.count("<tr") >= 3 and "onnx" in shown

@@ -34,7 +34,8 @@ STEPS = {
     "counts_threads": (
         "import os, torch\n"
         "def run(request, report):\n"
-        "    return {'torch': torch.get_num_threads(), 'omp': os.environ['OMP_NUM_THREADS']}\n"
+        "    return {'torch': torch.get_num_threads(), 'omp': os.environ['OMP_NUM_THREADS'],\n"
+        "            'waits': os.environ['OMP_WAIT_POLICY']}\n"
     ),
 }
 
@@ -90,7 +91,7 @@ def test_a_step_has_the_threads_it_asks_for(tmp_path: Path) -> None:
         for threads in (1, 2):
             wanted = Wanted(module="counts_threads", threads=threads)
             reply = run_step(wanted, dict, tmp_path / "log", print, children)
-            assert reply == {"torch": threads, "omp": str(threads)}
+            assert reply == {"torch": threads, "omp": str(threads), "waits": "PASSIVE"}
 
 
 def test_giving_up_ends_a_step_with_what_it_started(tmp_path: Path) -> None:

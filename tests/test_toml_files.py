@@ -213,3 +213,26 @@ def test_a_damaged_spec_is_read_or_refused_in_one_line(tmp_path: Path, data: st.
         read_spec(str(path))
     except BadModel as error:
         assert str(error).startswith(str(path)) and str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('kind = "classification"', 'kind = "classifcation"', "did you mean classification?"),
+        ("width = 32", 'width = 32\nfit = "wrap"', "choose from stretch, crop, letterbox"),
+        ("width = 32", 'width = 32\ncolour = "RGBA"', "did you mean RGB or BGR?"),
+    ],
+)
+def test_a_word_that_is_no_choice_names_the_choices(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    file = tmp_path / "spec.toml"
+    text = (
+        "[input]\nheight = 32\nwidth = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n"
+        '[[outputs]]\nname = "animal"\nkind = "classification"\nlabels = ["cat", "dog"]\n'
+    )
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(BadModel) as refused:
+        read_spec(str(file))
+    assert said in str(refused.value) and "spec.toml, line" in str(refused.value)

@@ -206,6 +206,8 @@ def _bench_here(
         lines = [*fastest(rows), *lines, "more columns: --wide, --json"]
     given = " ".join(map(str, artifacts))
     then = f"edgekit evaluate {given} --data FOLDER --results {request.results}"
+    if all(row.error for row in rows):
+        then = ""  # an artifact that does not run here has no accuracy to find either
     short = by_model(rows)
     show(title, table, as_json=as_json, notes=lines, short=short, wide=wide, then=then)
     if any(row.error for row in rows):

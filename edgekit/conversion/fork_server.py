@@ -31,6 +31,9 @@ from edgekit.scratch import leashed
 TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive")
 """What every step of a PyTorch model imports: the last two read an exported program."""
 
+# PyTorch reads the number of its threads when it is imported; a step may ask for more.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
 _LARGEST_REQUEST = 4096
 _PR_SET_PDEATHSIG = 1
 
@@ -88,8 +91,9 @@ class ForkServer:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # PyTorch reads it when it is imported; a step may ask for more threads.
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                # Steps run side by side: a thread that waits for another must leave its core to
+                # whoever works, unless the user wants it otherwise.
+                env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | _ENVIRONMENT,
                 start_new_session=True,
             )
 
@@ -126,8 +130,11 @@ def main() -> None:
         if not request:
             return
         if os.fork() == 0:
-            requests.close()
-            _supervise(Wanted(**json.loads(request)), handles, server)
+            try:
+                requests.close()
+                _supervise(Wanted(**json.loads(request)), handles, server)
+            finally:  # whatever happens, it is no second server
+                os._exit(1)
         for handle in handles:
             os.close(handle)
 
@@ -153,7 +160,6 @@ def _supervise(wanted: Wanted, handles: list[int], server: int) -> None:
         code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         status.send(str(code).encode())
         status.recv(1)
-    os._exit(0)
 
 
 def _become(wanted: Wanted, talk: int, log: int) -> None:

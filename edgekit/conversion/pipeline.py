@@ -227,6 +227,8 @@ def build(
         try:
             run_step(wanted, asked, scratch / f"{backend}.log", on_event, children)
         except EdgekitError as error:
+            if exported.exception() is not None:  # not this step's own: convert says it
+                raise
             rows.append(
                 Row(
                     backend=backend,
