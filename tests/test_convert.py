@@ -240,6 +240,12 @@ def test_a_crash_of_the_models_own_code_is_named(cli: Cli, out: Path) -> None:
     assert os.listdir(out.parent) == []
 
 
+def test_an_export_that_fails_is_said_once_and_nothing_of_the_builds(cli: Cli, out: Path) -> None:
+    done = cli("convert", "user_models:nowhere", "--backend", "onnx", "-o", out, cwd=HERE)
+    assert "has no 'nowhere'" in one_line_error(done)
+    assert "onnx" not in done.stderr
+
+
 def test_an_existing_folder_is_kept(cli: Cli, out: Path) -> None:
     out.mkdir()
     (out / "precious").write_text("mine")

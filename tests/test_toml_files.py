@@ -121,7 +121,11 @@ def test_every_toml_file_that_ships_is_read() -> None:
         ("height = 64", "", ", line 2: field 'input.height' is missing"),
         ("height = 64", "height = 0", ", line 2: height and width must be positive, not 0×48"),
         ("std = [255.0]", "std = [nan]", ", line 2: mean and std must be finite numbers"),
-        ('"classification"', '"box"', ", line 11: Invalid enum value 'box' at field 'outputs[0].k"),
+        (
+            '"classification"',
+            '"box"',
+            ", line 11: unknown outputs[0].kind 'box': choose from class",
+        ),
         ("height = 64", "height =", ": not valid TOML: Invalid value (at line 3, column 9)"),
         ("height = 64", '"\x1b[31mred\x1b[0m" = 1', ", line 3: unknown field 'input. [31mred [0m'"),
     ],
@@ -219,8 +223,8 @@ def test_a_damaged_spec_is_read_or_refused_in_one_line(tmp_path: Path, data: st.
     ("old", "new", "said"),
     [
         ('kind = "classification"', 'kind = "classifcation"', "did you mean classification?"),
-        ("width = 32", 'width = 32\nfit = "wrap"', "choose from stretch, crop, letterbox"),
-        ("width = 32", 'width = 32\ncolour = "RGBA"', "did you mean RGB or BGR?"),
+        ("width = 32", 'width = 32\nfit = "tile"', "choose from crop, letterbox, stretch"),
+        ("width = 32", 'width = 32\ncolour = "RGBA"', "did you mean RGB?"),
     ],
 )
 def test_a_word_that_is_no_choice_names_the_choices(
