@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -53,11 +52,23 @@ def test_an_onnx_file_of_scikit_learns_converts(tmp_path: Path) -> None:
     assert opset == 20, "older runtimes on boards read it, whatever wrote the source"
 
 
-RUN_NOTEBOOK = """
-import nbclient, nbformat, sys
-book = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(book, timeout=240).execute()
-nbformat.write(book, "run.ipynb")
+# What a kernel does with these cells. Jupyter's own is not a dependency: pip takes minutes to find
+# versions of it that agree with the converters'.
+RUN_CELLS = """
+import ast, json, pathlib, sys
+names = {}
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "code" and source.startswith("%%writefile "):
+        first, _, rest = source.partition("\\n")
+        pathlib.Path(first.split()[1]).write_text(rest)
+    elif cell["cell_type"] == "code":
+        body = ast.parse(source)
+        last = body.body.pop() if isinstance(body.body[-1], ast.Expr) else None
+        exec(compile(body, "cell", "exec"), names)
+        if last is not None:
+            shown = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+            print(shown._repr_html_() if hasattr(shown, "_repr_html_") else repr(shown))
 """
 
 
@@ -65,16 +76,12 @@ nbformat.write(book, "run.ipynb")
 def test_the_notebook_runs_and_shows_its_table(tmp_path: Path) -> None:
     notebook = EXAMPLES.parent / "docs" / "examples" / "notebook.ipynb"
     done = subprocess.run(
-        [sys.executable, "-c", RUN_NOTEBOOK, str(notebook)],
+        [sys.executable, "-c", RUN_CELLS, str(notebook)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    cells = json.loads((tmp_path / "run.ipynb").read_text())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", ())]
-    printed = "".join("".join(output.get("text", "")) for output in outputs)
-    shown = "".join("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
-    assert "onnx fp32 proven" in printed and "onnx int8 proven" in printed
-    assert shown.count("<tr") >= 3 and "onnx" in shown
+    assert "onnx fp32 proven" in done.stdout and "onnx int8 proven" in done.stdout
+    assert done.stdout.count("<tr") >= 3 and "Decision(" in done.stdout
