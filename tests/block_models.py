@@ -58,6 +58,19 @@ class Attention(nn.Module):
         return answer
 
 
+class LinearAttention(nn.Module):
+    """One context for all places, expanded over them: MobileViT v2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(16, 33, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.project(x).split([1, 16, 16], dim=1)
+        context = (key * query.softmax(-1)).sum(-1, keepdim=True)
+        return nn.functional.relu(value) * context.expand_as(value)
+
+
 class Windows(nn.Module):
     """Attention within windows that are moved by half of one, with a bias by position (Swin)."""
 
@@ -236,6 +249,7 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "gru": lambda: Tokens(nn.GRU(16, 12, batch_first=True)),
     "attention": lambda: Tokens(Attention()),
     "layer_norm": lambda: Tokens(nn.LayerNorm(16)),
+    "linear_attention": LinearAttention,
     "windows": Windows,
     "masked": lambda: Tokens(Masked()),
     "convnext": ConvNext,

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Node
+
+_BROADCASTS = (
+    torch.ops.aten.add.Tensor,
+    torch.ops.aten.sub.Tensor,
+    torch.ops.aten.mul.Tensor,
+    torch.ops.aten.div.Tensor,
+)
 
 
 class BandedLocalResponseNorm(nn.Module):
@@ -43,7 +51,9 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
     """Change, in place, what the converters stumble over and what means the same otherwise.
 
     torch.onnx takes no clamp of floats with an integer bound. litert-torch takes no `detach_`,
-    which torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`).
+    which torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`). Its
+    converter fails on some products with an expanded factor, as linear attention has ("operands
+    don't have broadcast-compatible shapes"); they broadcast by themselves.
     """
     for node in program.graph.nodes:
         if node.op != "call_function":
@@ -55,6 +65,8 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
                 node.args = (value, *floats)
         elif node.target is torch.ops.aten.detach_.default:
             node.target = torch.ops.aten.detach.default
+        elif node.target is torch.ops.aten.expand.default:
+            _broadcast_instead(node)
     program.graph_module.recompile()
     return program
 
@@ -112,3 +124,17 @@ def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
             network.get_submodule(parent), attribute, BandedLocalResponseNorm(norm, channels[name])
         )
     return network
+
+
+def _broadcast_instead(expand: Node) -> None:
+    """Give what `expand` expands to its users that broadcast it to the same shape themselves."""
+    narrow = expand.args[0]
+    assert isinstance(narrow, Node)
+    for user in list(expand.users):
+        if user.target not in _BROADCASTS or not all(isinstance(a, Node) for a in user.args):
+            continue
+        others = [node for node in user.all_input_nodes if node is not expand]
+        shapes = [node.meta["val"].shape for node in (narrow, *others)]
+        broadcast = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+        if broadcast == user.meta["val"].shape:
+            user.replace_input_with(expand, narrow)
