@@ -68,7 +68,8 @@ class LinearAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.project(x).split([1, 16, 16], dim=1)
         context = (key * query.softmax(-1)).sum(-1, keepdim=True)
-        return nn.functional.relu(value) * context.expand_as(value)
+        answer: Tensor = nn.functional.relu(value) * context.expand_as(value)
+        return answer
 
 
 class Windows(nn.Module):
