@@ -64,11 +64,12 @@ class LinearAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.project = nn.Conv2d(16, 33, 1)
+        self.out = nn.Conv2d(16, 16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.project(x).split([1, 16, 16], dim=1)
         context = (key * query.softmax(-1)).sum(-1, keepdim=True)
-        answer: Tensor = nn.functional.relu(value) * context.expand_as(value)
+        answer: Tensor = self.out(nn.functional.relu(value) * context.expand_as(value))
         return answer
 
 

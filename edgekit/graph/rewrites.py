@@ -65,7 +65,7 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
                 node.args = (value, *floats)
         elif node.target is torch.ops.aten.detach_.default:
             node.target = torch.ops.aten.detach.default
-        elif node.target is torch.ops.aten.expand.default:
+        elif node.target in (torch.ops.aten.expand.default, torch.ops.aten.expand_as.default):
             _broadcast_instead(node)
     program.graph_module.recompile()
     return program

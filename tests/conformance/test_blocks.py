@@ -27,6 +27,8 @@ GAPS: dict[tuple[str, str, str], str] = {
     ("onnx", "windows", "int8"): "int8 attention scores: 0.32 of the spread off, 0.2 allowed",
     ("onnx", "masked", "int8"): "int8 attention scores: 0.37 of the spread off, 0.2 allowed",
     ("onnx", "mobilevit", "int8"): "int8 attention scores: 0.22 of the spread off, 0.2 allowed",
+    ("onnx", "linear_attention", "int8"): "one channel is 0.26 of its spread off, 0.2 allowed",
+    ("tflite", "linear_attention", "int8"): "one channel is 0.26 of its spread off, 0.2 allowed",
     ("onnx", "normalised", "int8"): "two scores are 0.35 of their spread off, 0.2 allowed",
     ("onnx", "prelu", "int8"): "two channels that hardly vary are 0.45 of their spread off",
     ("ncnn", "normalised", "int8"): "one score is 0.31 of its spread off, 0.2 allowed",
@@ -44,8 +46,7 @@ NEW = (
 UNTRIED = {
     *(("tflite", block) for block in ("lstm", "gru", "attention", "layer_norm")),
     *((backend, block) for backend in ("tflite", "openvino") for block in (*NEW, "masked")),
-    # int8 is at the very bar: which side, the pictures decide
-    *(("onnx", block) for block in ("encoder", "linear_attention")),
+    ("onnx", "encoder"),  # int8 is at the very bar: which side, the pictures decide
 }
 """What nobody has run yet: no claim is made of it."""
 
