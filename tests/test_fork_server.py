@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import appears, wait_gone
 
 from edgekit.conversion.fork_server import Wanted
 from edgekit.conversion.steps import Children, run_step
@@ -21,6 +21,9 @@ from edgekit.errors import BuildFailed
 STEPS = {
     "adds": "def run(request, report): return {'sum': request['a'] + request['b']}",
     "crashes": "import os, signal\ndef run(*_): os.kill(os.getpid(), signal.SIGSEGV)",
+    "dies_as_it_is_imported": (
+        "import os, signal, time\ntime.sleep(0.5)\nos.kill(os.getpid(), signal.SIGILL)"
+    ),
     "leaves": "import os\ndef run(*_): os._exit(7)",
     "sleeps": (
         "import os, pathlib, subprocess, time\n"
@@ -53,32 +56,20 @@ def run(children: Children, tmp_path: Path, module: str, **request: object) -> d
     return run_step(wanted, lambda: request, tmp_path / f"{module}.log", print, children)
 
 
-def appeared(path: Path) -> list[int]:
-    """Wait for a file of process numbers, and return them."""
-    end = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < end, f"no {path.name}"
-        time.sleep(0.02)
-    return [int(pid) for pid in path.read_text().split()]
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended within some seconds; one that nobody has waited for yet has."""
-    for _ in range(500):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
+def sleeping(pids: Path) -> list[int]:
+    """Wait for the step that sleeps; the process numbers of it and of what it started."""
+    appears(pids)
+    return [int(pid) for pid in pids.read_text().split()]
 
 
 def test_steps_run_side_by_side_and_a_crash_costs_one(tmp_path: Path) -> None:
     with Children(("no_such_module",)) as children:
         with pytest.raises(BuildFailed, match="crashes's process was ended by SIGSEGV"):
             run(children, tmp_path, "crashes")
+        with pytest.raises(BuildFailed, match="imported's process was ended by SIGILL"):
+            run(children, tmp_path, "dies_as_it_is_imported", much="x" * 1_000_000)
+        with pytest.raises(BuildFailed, match="imported's process was ended by SIGILL"):
+            run(children, tmp_path, "dies_as_it_is_imported")
         with pytest.raises(BuildFailed, match="leaves's process ended with exit code 7"):
             run(children, tmp_path, "leaves")
         with pytest.raises(BuildFailed, match="ModuleNotFoundError: No module named 'nowhere'"):
@@ -107,11 +98,11 @@ def test_giving_up_ends_a_step_with_what_it_started(tmp_path: Path) -> None:
     with Children() as children:
         thread = threading.Thread(target=asks)
         thread.start()
-        step, its_child = appeared(pids)
+        step, its_child = sleeping(pids)
         children.give_up()
         thread.join(timeout=20)
         assert not thread.is_alive() and failed
-        assert gone(step) and gone(its_child)
+        assert wait_gone(step) and wait_gone(its_child)
         with pytest.raises(BuildFailed, match="given up"):
             run(children, tmp_path, "adds", a=1, b=1)
 
@@ -137,8 +128,8 @@ def test_no_step_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     )
     request = json.dumps({"pids": str(pids)})
     parent = subprocess.Popen([sys.executable, "-c", code, request, str(tmp_path / "log")])
-    step, its_child = appeared(pids)
+    step, its_child = sleeping(pids)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    assert gone(step)
+    assert wait_gone(step)
     os.kill(its_child, signal.SIGKILL)  # a step's own children are its own to put on a leash

@@ -105,27 +105,32 @@ def _run(
         with theirs:
             step = children.start(wanted, theirs.fileno(), errors.fileno())
         try:
-            with suppress(BrokenPipeError):  # it has died: its exit code says how
+            with suppress(ConnectionError):  # it has died: its exit code says how
                 ours.sendall(json.dumps(request()).encode())
                 ours.shutdown(socket.SHUT_WR)
-            with ours.makefile("rb") as says:
-                for line in says:
-                    if not line.startswith(EVENT.encode()):
-                        errors.write(line)
-                        continue
-                    event = json.loads(line[len(EVENT) :])
-                    if event["event"] == "reply":
-                        reply = event["reply"]
-                    elif event["event"] == "error":
-                        raise _error(event)
-                    else:
-                        on_event(event)
+            for line in _written(ours):
+                if not line.startswith(EVENT.encode()):
+                    errors.write(line)
+                    continue
+                event = json.loads(line[len(EVENT) :])
+                if event["event"] == "reply":
+                    reply = event["reply"]
+                elif event["event"] == "error":
+                    raise _error(event)
+                else:
+                    on_event(event)
             code = step.wait()
         finally:
             children.end(step)
     if reply is None:
         raise BuildFailed(f"{wanted.module}'s process {_ending(code)}{_last_line(log)}")
     return reply
+
+
+def _written(talk: socket.socket) -> Iterator[bytes]:
+    """Yield the lines a step writes, until it ends, however that is."""
+    with talk.makefile("rb") as lines, suppress(ConnectionResetError):  # it died before it read
+        yield from lines
 
 
 @contextmanager
