@@ -15,22 +15,11 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from edgekit import leash
+
 PREFIX = "edgekit-scratch-"
 YOUNG_S = 60.0
 """A folder this young may be one that another process has made and not yet locked."""
-
-# Not Popen's preexec_fn: Python code between fork and exec can hang where there are threads.
-_LEASH = """\
-import ctypes, os, sys
-parent, command = int(sys.argv[1]), sys.argv[2:]
-try:
-    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
-except (OSError, AttributeError):
-    pass
-if os.getppid() != parent:  # it died before it could be asked
-    os._exit(1)
-os.execvp(command[0], command)
-"""
 
 
 class Scratch:
@@ -101,7 +90,7 @@ def leashed(command: Sequence[str]) -> list[str]:
     became the program itself, with the same process number. It is killed too when the thread that
     started it ends, so that thread has to wait for it. Elsewhere than on Linux nothing is asked.
     """
-    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command]
 
 
 def run_leashed(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:

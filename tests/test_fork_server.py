@@ -77,12 +77,10 @@ def test_steps_run_side_by_side_and_a_crash_costs_one(tmp_path: Path) -> None:
         assert run(children, tmp_path, "adds", a=2, b=40) == {"sum": 42}
 
 
-def test_a_step_has_the_threads_it_asks_for(tmp_path: Path) -> None:
+def test_a_step_has_one_thread_of_torch_which_sleeps_when_it_waits(tmp_path: Path) -> None:
     with Children(("torch",)) as children:
-        for threads in (1, 2):
-            wanted = Wanted(module="counts_threads", threads=threads)
-            reply = run_step(wanted, dict, tmp_path / "log", print, children)
-            assert reply == {"torch": threads, "omp": str(threads), "waits": "PASSIVE"}
+        reply = run(children, tmp_path, "counts_threads")
+        assert reply == {"torch": 1, "omp": "1", "waits": "PASSIVE"}
 
 
 def test_giving_up_ends_a_step_with_what_it_started(tmp_path: Path) -> None:

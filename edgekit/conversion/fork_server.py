@@ -14,7 +14,6 @@ that was heard, so that nobody ends another process by mistake.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -26,27 +25,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from edgekit.conversion import step_process
+from edgekit.leash import die_with
 from edgekit.scratch import leashed
 
 TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive")
 """What every step of a PyTorch model imports: the last two read an exported program."""
 
-# PyTorch reads the number of its threads when it is imported; a step may ask for more.
+# One thread, for two steps run side by side. PyTorch reads it when it is imported.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 _LARGEST_REQUEST = 4096
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A step to start: its module, the threads PyTorch may use, what it imports before it begins.
-
-    A step that has to wait for what it works on imports `ahead` meanwhile.
-    """
+    """A step to start: its module, and what it imports while it waits for what it works on."""
 
     module: str
-    threads: int = 1
     ahead: tuple[str, ...] = ()
 
 
@@ -141,14 +136,14 @@ def main() -> None:
 
 def _supervise(wanted: Wanted, handles: list[int], server: int) -> None:
     """Fork the step, tell its number and how it ended, and leave when both were heard."""
-    _die_with(server)
+    die_with(server)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     talk, log, told = handles
     supervisor, pid = os.getpid(), os.fork()
     if pid == 0:
         os.close(told)
         os.setsid()
-        _die_with(supervisor)
+        die_with(supervisor)
         _become(wanted, talk, log)
     for handle in (0, talk, log):
         os.close(handle)
@@ -168,18 +163,8 @@ def _become(wanted: Wanted, talk: int, log: int) -> None:
         os.dup2(handle, number)
     os.close(talk)
     os.close(log)
-    os.environ["OMP_NUM_THREADS"] = str(wanted.threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(wanted.threads)
     preload(wanted.ahead)
     step_process.main(wanted.module)
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux to end this process when `parent` ends, however that happens."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before it could be asked
-        os._exit(1)
 
 
 def preload(modules: Iterable[str]) -> None:

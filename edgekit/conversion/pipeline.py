@@ -177,7 +177,7 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         wide_int8=request.wide_int8,
     )
     reply = run_step(
-        Wanted(module="edgekit.conversion.export"),  # one thread: a build starts beside it
+        Wanted(module="edgekit.conversion.export"),
         lambda: msgspec.to_builtins(asked),
         scratch / "export.log",
         lambda event: say("export", event["text"]),
