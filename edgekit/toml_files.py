@@ -139,8 +139,7 @@ def _unknown(
     value: Any, kind: inspect.Type, given: frozenset[str], place: Place = ()
 ) -> Iterator[tuple[Place, str]]:
     """Yield where a key is that `kind` has no field for, and a line about it."""
-    if isinstance(kind, inspect.UnionType):
-        kind = next(member for member in kind.types if not isinstance(member, inspect.NoneType))
+    kind = _given(kind)
     if isinstance(value, list):
         members = _members(kind, len(value))
         for index, (item, member) in enumerate(zip(value, members, strict=False)):
@@ -163,8 +162,7 @@ def _unknown(
 
 def _choices(kind: inspect.Type, place: Place) -> list[str]:
     """Return the words that may stand at a place."""
-    if isinstance(kind, inspect.UnionType):
-        kind = next(member for member in kind.types if not isinstance(member, inspect.NoneType))
+    kind = _given(kind)
     if isinstance(kind, inspect.LiteralType):
         return [str(value) for value in kind.values]
     if not place:
@@ -179,6 +177,13 @@ def _choices(kind: inspect.Type, place: Place) -> list[str]:
         (inner,) = (field.type for field in kind.fields if field.name == first)
         return _choices(inner, tuple(rest))
     return []
+
+
+def _given(kind: inspect.Type) -> inspect.Type:
+    """Return what a field that may be left out is where it is given."""
+    if isinstance(kind, inspect.UnionType):
+        return next(member for member in kind.types if not isinstance(member, inspect.NoneType))
+    return kind
 
 
 def _members(kind: inspect.Type, count: int) -> list[inspect.Type]:

@@ -118,6 +118,24 @@ def test_a_projects_file_sets_options_and_what_is_typed_counts_more(
     assert (project / "other.html").is_file()
 
 
+@pytest.mark.parametrize(
+    ("value", "typed", "suffixes"),
+    [
+        ('"csv"', (), {".csv"}),
+        ('["csv", "json"]', (), {".csv", ".json"}),
+        ('"csv"', ("--format", "json", "--format", "latex"), {".json", ".tex"}),
+        ('"csv"', ("--format", "json,latex"), {".json", ".tex"}),
+    ],
+)
+def test_an_option_of_several_words_is_repeated_or_has_commas(
+    project: Path, value: str, typed: tuple[str, ...], suffixes: set[str]
+) -> None:
+    (project / "edgekit.toml").write_text(f'[report]\nresults = "measured"\nformat = {value}\n')
+    done = run_cli("report", "-o", "tables", *typed, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert {path.suffix for path in (project / "tables").iterdir()} - {".md"} == suffixes
+
+
 def test_what_a_file_set_is_in_the_records_command(project: Path) -> None:
     (project / "edgekit.toml").write_text(
         '[bench]\nrounds = 3\nresults = "out"\nmin-seconds = 0.05\nquiet = true\n'

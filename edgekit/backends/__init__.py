@@ -110,7 +110,7 @@ def load_backend(name: str) -> Backend:
 def imports_of(backend: Backend) -> tuple[str, ...]:
     """Return the modules that a build imports: the backend's own before its libraries.
 
-    openvino.py has to say something before its converter is imported.
+    openvino.py stops its converter from reporting, which works only before that is imported.
     """
     name: str = cast(ModuleType, backend).__name__
     return (name, *(package.replace("-", "_") for package in backend.PACKAGES))

@@ -58,7 +58,7 @@ def report(
     from edgekit.cli.output import progress
     from edgekit.errors import UserError
     from edgekit.recommend.summary import summarise
-    from edgekit.report import short_tables, tables_of, write_report
+    from edgekit.report import FORMATS, short_tables, tables_of, write_report
     from edgekit.report.records import load_saved
 
     for path in (output, page, plots):
@@ -69,7 +69,7 @@ def report(
     saved = load_saved(results, shipped=paper or shipped)
     summary = summarise(saved)
     tables, short = tables_of(saved), short_tables(saved, paper=paper)
-    chosen = words(formats or ["markdown,csv,json,latex"])
+    chosen = words(formats) if formats else list(FORMATS)
     written: list[Path] = []
     with progress(quiet or as_json or (output, page, plots) == (None,) * 3) as say:
         if output is not None:

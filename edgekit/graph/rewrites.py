@@ -131,7 +131,7 @@ def _broadcast_instead(expand: Node) -> None:
     narrow = expand.args[0]
     assert isinstance(narrow, Node)
     for user in list(expand.users):
-        if user.target not in _BROADCASTS or not all(isinstance(a, Node) for a in user.args):
+        if user.target not in _BROADCASTS:
             continue
         others = [node for node in user.all_input_nodes if node is not expand]
         shapes = [node.meta["val"].shape for node in (narrow, *others)]
