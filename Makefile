@@ -15,7 +15,7 @@ test:
 	PYTHON="$(PYTHON)" tests/system_packages.sh
 	$(MAKE) --jobs=2 check pytest
 
-# Three processes, for some tests wait. They are made for two cores.
+# Three processes on two cores, for some tests wait.
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
