@@ -273,7 +273,10 @@ def test_rows_that_change_places_are_the_same_answer_in_fp32() -> None:
     ("text", "words"),
     [
         ("", 'give it boxes, { format = "xyxy" }'),
-        ('boxes = { format = "ltrb" }', "Invalid enum value 'ltrb'"),
+        (
+            'boxes = { format = "ltrb" }',
+            "unknown outputs[0].boxes.format 'ltrb': choose from cxcywh, xywh, xyxy, yxyx",
+        ),
         ('boxes = { format = "xyxy", output = "where" }', "'where', no other output of the spec"),
         ('boxes = { format = "xyxy", classes = "c" }', "classes needs row = 'final'"),
         ('boxes = { format = "xyxy", overlap = 1.5 }', "overlap is an IoU"),
