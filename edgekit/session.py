@@ -130,7 +130,9 @@ class Session:
     def _missing(self) -> MissingPackage:
         runtime = find_runtime(self.entry.runtime)
         name = runtime.distribution if runtime else self.entry.runtime
-        return MissingPackage(name, load_backend(self.entry.artifact.manifest.backend).EXTRA)
+        backend = load_backend(self.entry.artifact.manifest.backend)
+        # The extra brings the backend's own runtime, not the others that can load its artifacts.
+        return MissingPackage(name, backend.EXTRA if name in backend.PACKAGES else "")
 
 
 def lay_out(device: Device, item: Entry, folder: str = "artifact") -> Session:

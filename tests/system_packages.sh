@@ -10,6 +10,7 @@ need() { # PROGRAM PACKAGE...
   missing="$missing $*"
 }
 need cc gcc libc6-dev                # the emulator's plugin, a clock that jumps
+need g++ g++                         # PyTorch compiles its reference row
 need unshare util-linux              # full disks
 need mount mount
 need pgrep procps                    # what a killed program left running

@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = Path(__file__).parent / "system_packages.sh"
 NEEDED = (
-    "cc", "unshare", "mount", "pgrep", "ssh-keygen", "sshd", "chromium", "chromedriver",
+    "cc", "g++", "unshare", "mount", "pgrep", "ssh-keygen", "sshd", "chromium", "chromedriver",
 )  # fmt: skip
 ROOT = "echo 0"
 USER = "echo 1000"

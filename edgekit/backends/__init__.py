@@ -86,7 +86,7 @@ def runtime_for(backend: str, wanted: str | None) -> str:
     Another backend's `wanted`, or None, gives the default. Raises UserError for an unknown one.
     """
     if wanted is not None:
-        known = [runtime.name for runtime in RUNTIMES if runtime.role != "reference"]
+        known = [runtime.name for runtime in RUNTIMES]
         if wanted not in known:
             raise UserError(did_you_mean("runtime", wanted, known))
         if wanted in {runtime.name for runtime in runtimes_of(backend)}:

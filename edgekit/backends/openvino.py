@@ -6,6 +6,8 @@ fp16-compute, which is the same file: the runner asks the plugin for half precis
 
 from __future__ import annotations
 
+import platform
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,9 +154,10 @@ def _layers(model: Any) -> dict[str, str]:
 def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     """Return the int8 model, by NNCF with its defaults (fast bias correction) but for two things.
 
-    Weights have 7 bits: a CPU without VNNI adds two products of uint8 × int8 in 16 bits, where
-    8-bit weights saturate and the answers are wrong. NNCF's own default spares the first layer
-    only.
+    Weights have 7 bits, for an x86 CPU without VNNI adds two products of uint8 × int8 in 16 bits:
+    8-bit weights saturate there, and the answers are wrong. NNCF's own default spares the first
+    layer only. They have 8 bits where neither the target's CPU nor this one, which proves the
+    artifact, adds so.
     """
     import nncf
 
@@ -166,6 +169,7 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     samples = [feed(sample, contract) for sample in graph.calibration_samples()]
     # NNCF's own default averages each image's extremes: it clips what only some images reach.
     ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    wide = graph.wide_int8 and _adds_in_32_bits()
     return nncf.quantize(
         model,
         nncf.Dataset(
@@ -175,6 +179,13 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
         ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges,
-            overflow_fix=nncf.OverflowFix.ENABLE,
+            overflow_fix=nncf.OverflowFix.DISABLE if wide else nncf.OverflowFix.ENABLE,
         ),
+    )
+
+
+def _adds_in_32_bits() -> bool:
+    """Tell whether this CPU adds int8 products without overflow."""
+    return platform.machine() == "aarch64" or bool(
+        re.search(r"\b(avx_vnni|avx512_vnni|amx_int8)\b", Path("/proc/cpuinfo").read_text())
     )

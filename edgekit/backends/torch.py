@@ -1,6 +1,7 @@
-"""Torch eager, as a reference row for benchmarks: the baked network saved as .pt2.
+"""What PyTorch alone gives, as reference rows for benchmarks: the baked network saved as .pt2.
 
-Not for deployment: no board runs it. Benchmarks load it by edgekit/backends/_torch_runtime.py.
+Not for deployment: no board runs it. Benchmarks load it by edgekit/backends/_torch_runtime.py, in
+eager PyTorch or, with `--runtime`, in AOTInductor or ExecuTorch.
 """
 
 from __future__ import annotations

@@ -1392,12 +1392,16 @@ BACKEND_RUNTIMES = {
 """What can load a backend's artifacts, the default first."""
 
 
+DISTRIBUTIONS: Dict[str, str] = {}
+"""The distributions of runtimes that are not called as theirs is; other programs add their own."""
+
+
 def runtime_version(name: str) -> str:
     """Return the installed version of a runtime's distribution, or '' where it is not installed."""
     from importlib import metadata
 
     try:
-        return metadata.version(name.replace("_", "-"))
+        return metadata.version(DISTRIBUTIONS.get(name, name.replace("_", "-")))
     except metadata.PackageNotFoundError:
         return ""
 

@@ -141,14 +141,22 @@ def model_title(measurements: Sequence[Measurement]) -> str:
 
 
 def row_names(measurements: Sequence[Measurement]) -> list[str]:
-    """Return each row's name: `onnx-int8`, with the model or runtime where that tells two apart."""
+    """Return each row's name: `onnx-int8`, with the model where there are several.
+
+    And with the runtime where that tells two apart, or is not the backend's own.
+    """
+    from edgekit.runtimes.table import runtimes_of
+
     several = len({m.artifact.model for m in measurements}) > 1
     names = [
         f"{m.artifact.model} " * several + f"{m.artifact.backend}-{m.artifact.precision}"
         for m in measurements
     ]
     return [
-        f"{name} {m.runtime}" if names.count(name) > 1 else name
+        f"{name} {m.runtime}"
+        if names.count(name) > 1
+        or any(found.name == m.runtime for found in runtimes_of(m.artifact.backend)[1:])
+        else name
         for name, m in zip(names, measurements, strict=True)
     ]
 

@@ -120,6 +120,20 @@ RUNTIMES = (
     ),
     Runtime(name="null", backend="null", role="harness"),
     Runtime(name="torch", backend="torch", distribution="torch", module="torch", role="reference"),
+    Runtime(
+        name="aotinductor",
+        backend="torch",
+        distribution="torch",
+        module="torch._inductor",
+        role="reference",
+    ),
+    Runtime(
+        name="executorch",
+        backend="torch",
+        distribution="executorch",
+        module="executorch",
+        role="reference",
+    ),
 )
 """Every runtime of ours; a backend's own is its first."""
 
