@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -88,15 +89,18 @@ def test_a_program_that_floods_its_output_is_ended(device: VirtualDevice) -> Non
         device.run(["-c", "while True: print('garbage' * 10000)"], timeout=60)
 
 
-def test_a_runner_that_prints_garbage_is_one_line(device: VirtualDevice) -> None:
-    device.put(write(device, "import os; os.write(1, bytes(range(256)) * 9)"), "runner.py")
+def test_a_runner_that_prints_garbage_is_one_line(device: VirtualDevice, tmp_path: Path) -> None:
+    device.put(write(tmp_path, "import os; os.write(1, bytes(range(256)) * 9)"), "runner.py")
     with pytest.raises(DeviceError, match=r"^virtual:rpi4: the runner ended with no result") as got:
         run_job(device, {"task": "probe"}, timeout=30)
     assert "\n" not in str(got.value)
 
 
 def test_memory_above_the_boards_ends_the_program_and_says_so() -> None:
-    touch = "b = bytearray(%d << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('fits')"
+    touch = (
+        "import time\nb = bytearray(%d << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\n"
+        "print('fits', flush=True)\ntime.sleep(0.3)"  # until somebody has looked
+    )
     with closing(VirtualDevice(board("rpi-zero2w"))) as device:
         fits = device.run(["-c", touch % 200], timeout=60)
         assert (fits.exit_code, fits.stdout) == (0, b"fits\n")
@@ -106,6 +110,23 @@ def test_memory_above_the_boards_ends_the_program_and_says_so() -> None:
         too_much = device.run(["-c", touch % 900], timeout=60)
     assert too_much.exit_code == -9
     assert too_much.stderr.endswith(b"\nneeds more memory than the board has\n")
+
+
+def test_a_peak_that_no_look_saw_is_told_by_the_kernel() -> None:
+    """In a process of its own: the kernel's number tells ours as well, and this one is large."""
+    code = """
+from contextlib import closing
+from edgekit.devices.emulator.profile import board_of
+from edgekit.devices.emulator.sysroot import installed
+from edgekit.devices.virtual import VirtualDevice
+from edgekit.targets import load_target
+touch = "b = bytearray(200 << 20)\\nfor i in range(0, len(b), 4096): b[i] = 1"
+with closing(VirtualDevice(installed(board_of(load_target("rpi4"))))) as device:
+    device.run(["-c", touch], timeout=60)
+    print(device.ended.peak_memory_bytes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 200 << 20 < int(done.stdout) < 215 << 20
 
 
 def test_an_illegal_instruction_is_named(device: VirtualDevice) -> None:
@@ -127,9 +148,9 @@ def test_an_illegal_instruction_is_named(device: VirtualDevice) -> None:
     assert (lives.exit_code, lives.stdout) == (0, b"it has dot products\n")
 
 
-def write(device: VirtualDevice, code: str) -> Path:
-    """Return a file with `code` outside the device's work folder."""
-    path = device.path.with_name(device.path.name + "-code.py")
+def write(folder: Path, code: str) -> Path:
+    """Return a file with `code`."""
+    path = folder / "code.py"
     path.write_text(code)
     return path
 
@@ -341,6 +362,7 @@ def test_dot_products_make_int8_cheaper_where_the_cpu_has_them(
 
 def test_a_count_is_the_difference_of_two_run_lengths(
     device: VirtualDevice,
+    tmp_path: Path,
     artifacts: dict[str, Artifact],
     images: list[Path],
     proven: Callable[[str], dict[str, emulated.Proof]],
@@ -353,7 +375,7 @@ def test_a_count_is_the_difference_of_two_run_lengths(
     np.save(device.path / "pixels.npy", [runner.decode_for(i.read_bytes(), spec) for i in images])
     # One pair of marks around the whole program tells everything it executed.
     whole = "import os, runner, sys\nos.getppid()\nrunner.main(sys.argv[1:])\nos.getppid()\n"
-    device.put(write(device, whole), "whole.py")
+    device.put(write(tmp_path, whole), "whole.py")
     counts = device.path / "counts"
     plugin = counting.plugin(device.sysroot.qemu, home() / "plugin")
     device.options = counting.options(plugin, counts)
@@ -462,14 +484,16 @@ def test_without_a_compiler_everything_but_the_count_is_there(
     assert proof.instructions is None and "install gcc or clang" in proof.not_counted
 
 
-def test_images_are_decoded_on_the_board_as_here(device: VirtualDevice, images: list[Path]) -> None:
+def test_images_are_decoded_on_the_board_as_here(
+    device: VirtualDevice, images: list[Path], tmp_path: Path
+) -> None:
     put_runner(device)
     code = (
         "import runner, sys, hashlib\n"
         "for path in sys.argv[1:]:\n"
         "    print(hashlib.sha256(runner.decode(open(path, 'rb').read(), 64, 64)).hexdigest())\n"
     )
-    device.put(write(device, code), "decode.py")
+    device.put(write(tmp_path, code), "decode.py")
     names = [image.name for image in images]
     for image in images:
         device.put(image, image.name)

@@ -159,8 +159,9 @@ def _watch(
             # A crash must not leave a core file of the whole guest behind.
             resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
             while True:
-                done, status = os.waitpid(process.pid, os.WNOHANG)
+                done, status, usage = os.wait4(process.pid, os.WNOHANG)
                 if done:
+                    memory.ended(usage.ru_maxrss * 1024)
                     break
                 seconds = time.monotonic() - start
                 _check_limits(command, timeout, seconds, (out, err))
@@ -216,8 +217,7 @@ class _Memory:
 
     The kernel keeps the whole process's peak (VmHWM); its map tells whose the memory is now. The
     guest's peak is at least what it holds at any look, and at least the whole's peak less what the
-    emulator holds, which only grows. (What wait4 tells at the end will not do: it counts our own
-    memory from before the exec.)
+    emulator holds, which only grows.
     """
 
     pid: int
@@ -244,6 +244,14 @@ class _Memory:
             self._whole_peak = whole_peak
             self._next_look = time.monotonic() + pause
         return max(0, now - self._emulator)
+
+    def ended(self, whole_peak: int) -> None:
+        """Take in the peak that the kernel tells at the end, which no look can miss.
+
+        It counts our own memory from before the exec: only a larger one is the process's.
+        """
+        if whole_peak > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024:
+            self.peak = max(self.peak, whole_peak - self._emulator)
 
     def _shares(self) -> tuple[int, int]:
         """Return the resident bytes within the guest's addresses, and those outside."""
