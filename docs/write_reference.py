@@ -35,7 +35,7 @@ def cli_page() -> str:
         for line in (command.help or "").splitlines():
             example = line.strip().removeprefix("Example: ")
             is_example = line.strip().startswith("Example: ")
-            lines += ["", f"    {example}"] if is_example else [line.strip()]
+            lines.append(f"    {example}" if is_example else line)
         lines += ["", "| argument or option | default | is |", "|---|---|---|"]
         lines += [row for parameter in command.params if (row := option_row(parameter))]
         lines.append("")

@@ -53,6 +53,11 @@ def test_help_has_an_example_that_the_command_would_take(named: tuple[str, Any])
         command.make_context(name, words[1 + len(name.split()) :])  # raises for what is unknown
 
 
+def test_help_has_no_line_ends_of_the_source(named: tuple[str, Any]) -> None:
+    """A terminal breaks lines at its own width: others in between leave half-empty lines."""
+    assert all("\n" not in text for text in (named[1].help or "").split("\n\n"))
+
+
 def test_every_option_and_argument_is_explained(named: tuple[str, Any]) -> None:
     for parameter in named[1].params:
         assert getattr(parameter, "help", "") or parameter.name == "help", parameter.name

@@ -27,6 +27,7 @@ from edgekit.cli.evaluate import evaluate
 from edgekit.cli.explain import explain
 from edgekit.cli.keys import keys
 from edgekit.cli.models import models
+from edgekit.cli.options import flowing
 from edgekit.cli.predict import predict
 from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.recommend import recommend
@@ -86,9 +87,11 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
-app.add_typer(device)
-app.add_typer(keys)
-app.add_typer(cache)
+for group in (device, keys, cache):
+    app.add_typer(group)
+for place in (app, device, keys, cache):
+    for info in place.registered_commands:
+        info.help = flowing(info.callback.__doc__ or "")
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edgekit.cli import completion
-from edgekit.cli.options import Wide, words
+from edgekit.cli.options import Runtime, Wide, words
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def bench(
     percentile: Annotated[
         str, typer.Option(help="Take enough samples for this percentile: p50, p90, p95 or p99.")
     ] = "p90",
-    runtime: Annotated[
-        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
-    ] = None,
+    runtime: Runtime = None,
     gate: Annotated[
         Path | None,
         typer.Option(

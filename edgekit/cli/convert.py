@@ -149,7 +149,7 @@ def convert(
 
     Every artifact is run on real images and compared with the PyTorch model. One that differs too
     much is not written.
-    Example: edgekit convert multitask-cnn --backend onnx --precision fp32,int8 -o out
+    Example: edgekit convert multitask-cnn --precision fp32,int8 -o out
     """
     from edgekit.api import convert as run
     from edgekit.cli.convert_board import board_notes, board_rows, board_title, short_board_rows

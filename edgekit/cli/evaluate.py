@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli import completion
-from edgekit.cli.options import Wide
+from edgekit.cli.options import Runtime, Wide
 from edgekit.paths import RESULTS
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def evaluate(
             "a board target, otherwise local."
         ),
     ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
-    ] = None,
+    runtime: Runtime = None,
     workers: Annotated[int, typer.Option(help="Processes that share the images.", min=1)] = 2,
     executor: Annotated[
         str,
@@ -80,7 +78,7 @@ def evaluate(
     abstain: Annotated[
         float | None,
         typer.Option(
-            help="Show what withholding answers less sure than this (0 to 1) gains and costs.",
+            help="Show what leaving out answers less sure than this, 0 to 1, gains and costs.",
             min=0,
             max=1,
         ),

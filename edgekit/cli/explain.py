@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.options import Runtime
+
 if TYPE_CHECKING:
     from edgekit.explain import Explanation
 
@@ -25,9 +27,7 @@ def explain(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.", min=1)] = 1,
-    runtime: Annotated[
-        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
-    ] = None,
+    runtime: Runtime = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:

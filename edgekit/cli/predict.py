@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.options import Wide
+from edgekit.cli.options import Runtime, Wide
 from edgekit.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def predict(
         float | None,
         typer.Option(help="Withhold answers less sure than this, 0 to 1.", min=0, max=1),
     ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Use another runtime for TFLite files: tflite_runtime.")
-    ] = None,
+    runtime: Runtime = None,
     save: Annotated[
         Path | None, typer.Option(help="Folder for the pictures with the answers drawn on them.")
     ] = None,
@@ -60,11 +58,11 @@ def predict(
     ] = None,
     every: Annotated[
         float,
-        typer.Option(help="Of a video or camera: seconds from one frame to the next.", min=0),
+        typer.Option(help="For a video or camera: seconds from one frame to the next.", min=0),
     ] = 1.0,
     frames: Annotated[
         int | None,
-        typer.Option(help="Of a video or camera: stop after this many frames.", min=1),
+        typer.Option(help="For a video or camera: stop after this many frames.", min=1),
     ] = None,
     wide: Wide = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -72,8 +70,8 @@ def predict(
 ) -> None:
     """Run an artifact on images and print its answers; a model of faces answers every face.
 
-    Of a detector it prints one row a box; the numbers are pixels of the picture. An image that
-    cannot be read costs its own row alone; the exit code is 2 then.
+    For a detector it prints one row for each box; the numbers are pixels of the picture. An image
+    that cannot be read costs its own row alone; the exit code is 2 then.
 
     Example: edgekit predict photos --artifact out/onnx-int8 --csv answers.csv --save answers
     """
