@@ -209,6 +209,7 @@ def qualities(backend: str, graph: Any, folder: Path) -> dict[str, Any]:
     import plain_int8
 
     from edgekit.backends import load_backend, loader
+    from edgekit.conversion.gentler import build_int8
     from edgekit.conversion.parity import artifact_outputs
 
     made = load_backend(backend)
@@ -221,7 +222,7 @@ def qualities(backend: str, graph: Any, folder: Path) -> dict[str, Any]:
             feed = told["feed"]
         else:  # refused: built again, to see how far off it is
             kept.mkdir(parents=True, exist_ok=True)
-            built = made.build(graph, "int8", kept, ())
+            built, _ = build_int8(graph, made, kept, lambda ours: False)
             files, feed = built.files, built.feed
         return artifact_outputs(
             str(kept / files[0]), loader(made), feed, graph.spec, graph.parity_samples()

@@ -30,12 +30,14 @@ class Built:
     """What `build` wrote: file names, the one to load first, and what the artifact takes.
 
     `int8_layers`: names of the layers that run in int8, the guard's candidates for float.
+    `gentler`: int8 can be built with more in float (`ExportedGraph.gentle`).
     """
 
     files: tuple[str, ...]
     feed: Feed
     notes: tuple[str, ...] = ()
     int8_layers: tuple[str, ...] = ()
+    gentler: bool = False
 
 
 class Backend(Protocol):

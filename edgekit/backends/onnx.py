@@ -32,6 +32,9 @@ OPSET = 20
 
 INPUT = "image"
 _QUANTIZED = ("Conv", "Gemm", "MatMul")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""What a gentle int8 quantizes where it has weights. Additions, normalisations, softmax and the
+products of attention stay in float."""
 
 
 def build(
@@ -58,7 +61,7 @@ def build(
         f"in float: {name} (ONNX Runtime quantizes no grouped transposed convolution)"
         for name in grouped
     )
-    return Built(("model.onnx",), graph.feed, notes, int8_layers=layers)
+    return Built(("model.onnx",), graph.feed, notes, int8_layers=layers, gentler=True)
 
 
 def _grouped_transposed(model: Any) -> list[str]:
@@ -287,6 +290,8 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         # saturate there (ONNX Runtime's documentation, "Quantize ONNX models").
         reduce_range=not graph.wide_int8,
         calibrate_method=method,
+        op_types_to_quantize=list(_WEIGHTED) if graph.gentle else None,
+        extra_options={"MatMulConstBOnly": graph.gentle},
         nodes_to_exclude=[*keep_float, *_of_doubles(model)],
     )
 

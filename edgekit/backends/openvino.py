@@ -30,6 +30,7 @@ PROGRAM = ""
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _QUANTIZED = ("Convolution", "GroupConvolution", "MatMul")
+_ATTENTION = ("ScaledDotProductAttention", "Softmax")
 
 
 def build(
@@ -48,7 +49,8 @@ def build(
     ov.save_model(
         model, folder / "model.xml", compress_to_fp16=precision in {"fp16", "fp16-compute"}
     )
-    return Built(("model.xml", "model.bin"), graph.feed, int8_layers=tuple(layers))
+    files = ("model.xml", "model.bin")
+    return Built(files, graph.feed, int8_layers=tuple(layers), gentler=True)
 
 
 def _from_torch(graph: ExportedGraph) -> Any:
@@ -158,8 +160,16 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     8-bit weights saturate there, and the answers are wrong. NNCF's own default spares the first
     layer only. They have 8 bits where neither the target's CPU nor this one, which proves the
     artifact, adds so.
+
+    Ranges hold every value that calibration saw; NNCF's own default clips what only some images
+    reach. A gentle int8 has that default, or, in a network with attention, NNCF's choice for
+    transformers: it smooths the layers' inputs and leaves attention's own products in float.
     """
     import nncf
+    from nncf.quantization.range_estimator import (
+        RangeEstimatorParameters,
+        RangeEstimatorParametersSet,
+    )
 
     from edgekit.onboard.runner import by_name, feed
 
@@ -167,8 +177,8 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     several = len(graph.spec.names) > 1
     name_of = by_name([port.get_any_name() for port in model.inputs] if several else [""], contract)
     samples = [feed(sample, contract) for sample in graph.calibration_samples()]
-    # NNCF's own default averages each image's extremes: it clips what only some images reach.
-    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    attends = any(op.get_type_name() in _ATTENTION for op in model.get_ops())
+    clips = graph.gentle and not attends
     wide = graph.wide_int8 and _adds_in_32_bits()
     return nncf.quantize(
         model,
@@ -176,12 +186,26 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
             [name_of(s) if several else s[0] if isinstance(s, list) else s for s in samples]
         ),
         subset_size=len(samples),
-        ignored_scope=nncf.IgnoredScope(names=keep_float) if keep_float else None,
+        model_type=nncf.ModelType.TRANSFORMER if graph.gentle and attends else None,
+        ignored_scope=nncf.IgnoredScope(names=[*keep_float, *_embeddings(model)], validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=ranges,
+            activations_range_estimator_params=(
+                RangeEstimatorParameters() if clips else RangeEstimatorParametersSet.MINMAX
+            ),
             overflow_fix=nncf.OverflowFix.DISABLE if wide else nncf.OverflowFix.ENABLE,
         ),
     )
+
+
+def _embeddings(model: Any) -> list[str]:
+    """Return the names of lookups in stored tables: NNCF 3.2 fails on some of them (KeyError)."""
+    return [
+        op.get_friendly_name()
+        for op in model.get_ops()
+        if op.get_type_name() == "Gather"
+        and op.input_value(0).get_node().get_type_name() == "Constant"
+        and op.input_value(0).get_element_type().is_real()
+    ]
 
 
 def _adds_in_32_bits() -> bool:

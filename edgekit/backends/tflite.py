@@ -42,6 +42,8 @@ _WEIGHTED = {
     "TRANSPOSE_CONV": (2, 1, 3, 0),
 }
 """Which inputs of an operator are activations, weights and bias, and the weights' channel axis."""
+_GENTLE = ("*", "INPUT", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE")
+"""What a gentle int8 quantizes, by the quantizer's names: `*` is all, before the exceptions."""
 
 
 def build(
@@ -125,10 +127,9 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
-    for kind in FLOAT_ONLY:
-        maker.update_quantization_recipe(
-            ".*", qtyping.TFLOperationName(kind), algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
+    for kind in qtyping.TFLOperationName:
+        if kind.value in FLOAT_ONLY or (graph.gentle and kind.value not in _GENTLE):
+            maker.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
     for layer in keep_float:
         maker.update_quantization_recipe(
             f"^{re.escape(layers[layer])};$",
@@ -138,8 +139,8 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     if spec is None:
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    (signature, ends), *_ = reader.get_signature_list().items()
-    names = sorted(ends["inputs"], key=lambda name: int(name.rpartition("_")[2]))
+    (signature, told), *_ = reader.get_signature_list().items()
+    names = sorted(told["inputs"], key=lambda name: int(name.rpartition("_")[2]))
     # The samples go by the signature, whose integers are as narrow as the converter made them.
     kinds = reader.get_signature_runner(signature).get_input_details()
     samples = [
@@ -172,7 +173,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = graph.feed if spec is None else "int8"
     quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
-    return Built((out.name,), feed, int8_layers=tuple(quantized))
+    return Built((out.name,), feed, int8_layers=tuple(quantized), gentler=True)
 
 
 def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:

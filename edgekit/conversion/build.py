@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from edgekit.artifact import Manifest, Precision, record_files, write_manifest
-from edgekit.backends import Backend, Built, load_backend, loader
+from edgekit.artifact import Manifest, ParityRecord, Precision, record_files, write_manifest
+from edgekit.backends import Backend, Built, load_backend
+from edgekit.conversion.gentler import build_int8, outputs_of
 from edgekit.conversion.guard import guard_int8
-from edgekit.conversion.parity import artifact_outputs, judge
+from edgekit.conversion.parity import judge
 from edgekit.conversion.step_process import Report
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
@@ -65,13 +66,22 @@ def build_one(request: BuildRequest, precision: Precision) -> Manifest:
     folder.mkdir(parents=True)
     try:
         backend = load_backend(request.backend)
+        ours: Outputs | None = None
         try:
-            built = backend.build(graph, precision, folder, ())
-            if precision == "int8" and request.max_drop is not None:
-                built = _guard(request, backend, folder, built)
+            if precision == "int8":
+                built, graph, ours = build_int8(
+                    graph, backend, folder, lambda ours: _judged(request, precision, ours).passed
+                )
+                if request.max_drop is not None:
+                    built = _guard(replace(request, graph=graph), backend, folder, built)
+                    ours = None
+            else:
+                built = backend.build(graph, precision, folder, ())
         except ImportError as error:
             raise MissingPackage(error.name or request.backend, backend.EXTRA) from None
-        manifest = _prove(request, precision, folder, built)
+        if ours is None:
+            ours = outputs_of(graph, backend, folder, built, graph.parity_samples())
+        manifest = _prove(request, precision, folder, built, ours)
         write_manifest(folder, manifest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -98,8 +108,7 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
 
     def outputs(keep_float: tuple[str, ...]) -> Outputs:
         made = build(keep_float)
-        model = str(folder / made.files[0])
-        return artifact_outputs(model, loader(backend), made.feed, graph.spec, guard.pixels)
+        return outputs_of(graph, backend, folder, made, guard.pixels)
 
     result = guard_int8(
         outputs, built.int8_layers, guard, graph.spec.outputs, limit, 60 * request.guard_minutes
@@ -116,22 +125,13 @@ def _guard(request: BuildRequest, backend: Backend, folder: Path, built: Built) 
     return replace(final, notes=(*final.notes, note))
 
 
-def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Built) -> Manifest:
-    """Return the manifest of what `built` wrote. Raises ParityFailed below the bar."""
+def _judged(request: BuildRequest, precision: Precision, ours: Outputs) -> ParityRecord:
+    """Return the parity record of outputs on the parity samples; ParityFailed for misfits."""
     graph = request.graph
-    backend = load_backend(request.backend)
-    reference = graph.reference()
-    ours = artifact_outputs(
-        str(folder / built.files[0]),
-        loader(backend),
-        built.feed,
-        graph.spec,
-        graph.parity_samples(),
-    )
     try:
-        parity = judge(
+        return judge(
             ours,
-            reference,
+            graph.reference(),
             graph.spec.outputs,
             # This machine computes it in float32: that the file is right, is what is proven here.
             "fp16" if precision == "fp16-compute" else precision,
@@ -142,6 +142,18 @@ def _prove(request: BuildRequest, precision: Precision, folder: Path, built: Bui
         )
     except ValueError as error:
         raise ParityFailed(f"{request.backend} {precision}: {error}") from None
+
+
+def _prove(
+    request: BuildRequest, precision: Precision, folder: Path, built: Built, ours: Outputs
+) -> Manifest:
+    """Return the manifest of what `built` wrote. Raises ParityFailed below the bar.
+
+    `ours` are its outputs on the parity samples.
+    """
+    graph = request.graph
+    backend = load_backend(request.backend)
+    parity = _judged(request, precision, ours)
     if set(parity.images) == {"noise"}:
         doubt = "proven on random numbers: give --images a folder of .npz or .npy samples"
         parity = replace(parity, doubts=(*parity.doubts, doubt))

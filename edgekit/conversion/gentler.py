@@ -1,0 +1,90 @@
+"""Builds int8, and builds it a second way where the first is far from the model.
+
+int8 of every operator is fastest, and near the model for most networks. Where values of very
+different sizes share one range, as in a transformer's sums or in boxes beside scores, it is far
+off. A backend may then have a gentler int8, which keeps more in float; the nearer of the two stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.backends import Backend, Built, loader
+from edgekit.conversion.parity import artifact_outputs
+from edgekit.graph import ExportedGraph
+from edgekit.onboard.runner import Distances
+from edgekit.outputs import Outputs
+from edgekit.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAR = 0.1
+"""The distance to the model, as a share of the outputs' spread, from which on the gentler int8 is
+tried. Networks whose int8 is good are at 0.03 to 0.1 (benchmarks/ecosystem/results.md)."""
+SAMPLES = 16
+"""How many samples of calibration the two are compared on."""
+
+
+def build_int8(
+    graph: ExportedGraph, backend: Backend, folder: Path, holds: Callable[[Outputs], bool]
+) -> tuple[Built, ExportedGraph, Outputs | None]:
+    """Write an int8 artifact into `folder`.
+
+    Return it, the graph that builds the like again, and its outputs on the parity samples where
+    they are known.
+
+    `holds` tells of the outputs on the parity samples whether they prove it. That it does not, or
+    is far off, is seen on these samples; which of two is nearer, on those of calibration, so that
+    the proof's samples choose nothing.
+    """
+    built = backend.build(graph, "int8", folder, ())
+    if not built.gentler or "fp32" not in backend.PRECISIONS:
+        return built, graph, None
+    ours = outputs_of(graph, backend, folder, built, graph.parity_samples())
+    if holds(ours) and distance(ours, graph.reference()) <= FAR:
+        return built, graph, ours
+    gentle = replace(graph, gentle=True)
+    samples = graph.calibration_samples()[:SAMPLES]
+    with scratch_folder() as scratch:
+        places = Path(scratch) / "fp32", Path(scratch) / "int8"
+        for place in places:
+            place.mkdir()
+        floats = backend.build(graph, "fp32", places[0], ())
+        exact = outputs_of(graph, backend, places[0], floats, samples)
+        other = backend.build(gentle, "int8", places[1], ())
+        first = distance(outputs_of(graph, backend, folder, built, samples), exact)
+        if distance(outputs_of(graph, backend, places[1], other, samples), exact) >= first:
+            return built, graph, ours
+        for name in other.files:
+            shutil.copyfile(places[1] / name, folder / name)
+    note = "a gentler int8, which may be slower: the usual one was far from the model"
+    return replace(other, notes=(*other.notes, note)), gentle, None
+
+
+def outputs_of(
+    graph: ExportedGraph, backend: Backend, folder: Path, built: Built, samples: Any
+) -> Outputs:
+    """Return an artifact's outputs on pixels or arrays by name, in its own runtime."""
+    model = str(folder / built.files[0])
+    return artifact_outputs(model, loader(backend), built.feed, graph.spec, samples)
+
+
+def distance(ours: Outputs, reference: Outputs) -> float:
+    """Return how far outputs are from others, the largest of any output, in spreads.
+
+    The RMS distance over how much the output varies from sample to sample; or that of its worst
+    channel, where an output holds quantities of different size (runner.Distances).
+    """
+    import numpy as np
+
+    shares = [0.0]
+    for name, value in reference.items():
+        exact, found = value.astype(np.float64), ours[name].reshape(value.shape)
+        spread = float(np.sqrt(np.square(exact.std(axis=0)).mean())) or 1.0
+        off = float(np.sqrt(np.square(found - exact).mean()))
+        shares += [off / spread, Distances(found, exact).worst]
+    return max(shares)
