@@ -3,14 +3,15 @@
 Without VNNI a CPU adds two products of uint8 × int8 in 16 bits. Weights of 8 bits overflow there.
 edgekit builds weights of 7 bits (backends/openvino.py, backends/onnx.py), which cannot; oneDNN,
 under OpenVINO, can be held to a smaller instruction set, so one machine shows both. For a target
-that adds in 32 bits ONNX gets 8 bits; where such a file runs elsewhere, the runner tells ONNX
-Runtime to add in 32 bits. QEMU shows an older CPU.
+that adds in 32 bits ONNX and OpenVINO get 8 bits; where such a file runs elsewhere, the runner
+tells ONNX Runtime to add in 32 bits, and refuses OpenVINO's. QEMU shows an older CPU.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from PIL import Image
 
 from edgekit.devices.emulator.qemu import fetch
 from edgekit.devices.emulator.sysroot import find_qemu, home
+from edgekit.onboard import runner
 
 HERE = Path(__file__).parent
 NONE: dict[str, str] = {}
@@ -143,17 +145,55 @@ def test_openvino_int8_weights_overflow_16_bits_nowhere(artifacts: Path, pixels:
 BUILD = """
 import sys
 from pathlib import Path
-from edgekit.backends import onnx
+from importlib import import_module
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
 from edgekit.conversion.sources import SourceRequest
-pictures, folder = sys.argv[1:]
+backend, pictures, folder = sys.argv[1:]
 source = SourceRequest(locator="fault_models:saturating")
 recipe = load_recipe("default")
 asked = ExportRequest(source=source, folder=folder, raw_input=False, images=pictures,
                       calibration=pictures, recipe=recipe, wide_int8=True)
-onnx.build(export(asked, lambda text: None), "int8", Path(folder), ())
+build = import_module(f"edgekit.backends.{backend}").build
+print(build(export(asked, lambda text: None), "int8", Path(folder), ()).notes)
 """
+
+
+def built(backend: str, images: Path, folder: Path) -> str:
+    """Build int8 for a target that adds in 32 bits; return its notes."""
+    made = subprocess.run(
+        [sys.executable, "-c", BUILD, backend, images, folder],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    return made.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_openvino_int8_has_8_bits_where_both_cpus_add_in_32(
+    bright: Path, pixels: Path, tmp_path: Path
+) -> None:
+    """The target's CPU and this one, which proves it: without VNNI here, 7 bits stay."""
+    notes = built("openvino", bright, tmp_path)
+    weights = run(tmp_path / "model.xml", pixels)["weights"].values()
+    most = max(most for shape, most in weights if len(shape) != 5 or shape[1:3] != [1, 1])
+    assert (most > 64) is runner.adds_in_32_bits()
+    assert (runner.WIDE_INT8 in notes) is runner.adds_in_32_bits()
+
+
+def test_the_runner_refuses_8_bits_on_a_cpu_that_they_overflow_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(runner, "_read", lambda path: "flags : fpu avx2 fma")
+    with pytest.raises(ValueError, match="overflow on this CPU, which has no VNNI"):
+        runner.load_openvino("model.xml", {"notes": [runner.WIDE_INT8]}, 1)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert runner.adds_in_32_bits()
+
+
 ONNX = """
 import sys
 import numpy as np
@@ -174,10 +214,7 @@ def test_onnx_int8_answers_the_same_on_a_cpu_without_vnni(
 ) -> None:
     qemu = find_qemu() or fetch(home() / "qemu", home() / "apt/host", home() / "debs")
     emulator = (*qemu.command[:-1], qemu.command[-1].replace("aarch64", "x86_64"))
-    made = subprocess.run(
-        [sys.executable, "-c", BUILD, bright, tmp_path], cwd=HERE, capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
+    built("onnx", bright, tmp_path)
 
     def answers(name: str, careful: str, *command: str) -> list[np.ndarray[Any, Any]]:
         told = (tmp_path / "model.onnx", pixels, tmp_path / f"{name}.npz", careful)

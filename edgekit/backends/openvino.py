@@ -6,8 +6,6 @@ fp16-compute, which is the same file: the runner asks the plugin for half precis
 
 from __future__ import annotations
 
-import platform
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Precision
 from edgekit.backends import Built
 from edgekit.graph.operator_errors import unsupported
+from edgekit.onboard.runner import WIDE_INT8, adds_in_32_bits
 
 if TYPE_CHECKING:
     from edgekit.graph import ExportedGraph
@@ -43,14 +42,16 @@ def build(
     for port, output in zip(model.outputs, graph.spec.outputs, strict=True):
         port.get_tensor().set_names({output.name})
     layers: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     if precision == "int8":
+        notes = (WIDE_INT8,) if _wide(graph) else ()
         layers = _layers(model)
         model = _quantize(graph, model, [layers[layer] for layer in keep_float])
     ov.save_model(
         model, folder / "model.xml", compress_to_fp16=precision in {"fp16", "fp16-compute"}
     )
     files = ("model.xml", "model.bin")
-    return Built(files, graph.feed, int8_layers=tuple(layers), gentler=True)
+    return Built(files, graph.feed, notes, int8_layers=tuple(layers), gentler=True)
 
 
 def _from_torch(graph: ExportedGraph) -> Any:
@@ -159,7 +160,7 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     Weights have 7 bits, for an x86 CPU without VNNI adds two products of uint8 × int8 in 16 bits:
     8-bit weights saturate there, and the answers are wrong. NNCF's own default spares the first
     layer only. They have 8 bits where neither the target's CPU nor this one, which proves the
-    artifact, adds so.
+    artifact, adds so; the runner refuses such a file elsewhere.
 
     Ranges hold every value that calibration saw; NNCF's own default clips what only some images
     reach. A gentle int8 has that default, or, in a network with attention, NNCF's choice for
@@ -179,7 +180,6 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     samples = [feed(sample, contract) for sample in graph.calibration_samples()]
     attends = any(op.get_type_name() in _ATTENTION for op in model.get_ops())
     clips = graph.gentle and not attends
-    wide = graph.wide_int8 and _adds_in_32_bits()
     return nncf.quantize(
         model,
         nncf.Dataset(
@@ -192,13 +192,13 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
             activations_range_estimator_params=(
                 RangeEstimatorParameters() if clips else RangeEstimatorParametersSet.MINMAX
             ),
-            overflow_fix=nncf.OverflowFix.DISABLE if wide else nncf.OverflowFix.ENABLE,
+            overflow_fix=nncf.OverflowFix.DISABLE if _wide(graph) else nncf.OverflowFix.ENABLE,
         ),
     )
 
 
 def _embeddings(model: Any) -> list[str]:
-    """Return the names of lookups in stored tables: NNCF 3.2 fails on some of them (KeyError)."""
+    """Return the names of lookups in stored tables: NNCF 3.4 fails on some of them (KeyError)."""
     return [
         op.get_friendly_name()
         for op in model.get_ops()
@@ -208,8 +208,6 @@ def _embeddings(model: Any) -> list[str]:
     ]
 
 
-def _adds_in_32_bits() -> bool:
-    """Tell whether this CPU adds int8 products without overflow."""
-    return platform.machine() == "aarch64" or bool(
-        re.search(r"\b(avx_vnni|avx512_vnni|amx_int8)\b", Path("/proc/cpuinfo").read_text())
-    )
+def _wide(graph: ExportedGraph) -> bool:
+    """Tell whether int8 weights may have 8 bits, for the target's CPU and for this one."""
+    return graph.wide_int8 and adds_in_32_bits()

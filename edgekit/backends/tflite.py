@@ -172,7 +172,12 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = graph.feed if spec is None else "int8"
-    quantized = (name for name in layers if name.partition("#")[0] not in FLOAT_ONLY)
+    kinds_of = {name: name.partition("#")[0] for name in layers}
+    quantized = (
+        name
+        for name, kind in kinds_of.items()
+        if kind not in FLOAT_ONLY and (not graph.gentle or kind in _WEIGHTED)
+    )
     return Built((out.name,), feed, int8_layers=tuple(quantized), gentler=True)
 
 

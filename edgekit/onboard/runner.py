@@ -1275,10 +1275,29 @@ def openvino_feed(compiled: Any, manifest: Dict[str, Any]) -> "Callable[[Any], A
     return lambda tensor: tensor if isinstance(tensor, list) else [tensor]
 
 
+WIDE_INT8 = "weights of 8 bits: for Arm, and for x86 with VNNI"
+"""The note of an OpenVINO artifact whose int8 products overflow where a CPU adds in 16 bits."""
+
+
+def adds_in_32_bits() -> bool:
+    """Tell whether this CPU adds int8 products without overflow: Arm, or x86 with VNNI or AMX."""
+    if platform.machine().lower().startswith(("aarch64", "arm")):
+        return True
+    return bool({"avx_vnni", "avx512_vnni", "amx_int8"} & set(_read("/proc/cpuinfo").split()))
+
+
 def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
-    """Load an OpenVINO IR in its CPU plugin."""
+    """Load an OpenVINO IR in its CPU plugin.
+
+    Raises ValueError for int8 weights that overflow on this CPU: its answers would be wrong.
+    """
     import openvino
 
+    if WIDE_INT8 in manifest.get("notes", ()) and not adds_in_32_bits():
+        raise ValueError(
+            "its int8 weights of 8 bits overflow on this CPU, which has no VNNI: "
+            "convert it again without --target, or for this CPU"
+        )
     settings = openvino_settings(threads, computes_in_half(manifest))
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
