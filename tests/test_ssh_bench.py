@@ -124,7 +124,8 @@ def test_what_a_lost_connection_left_running_is_ended_on_return(
     ready: Board, device: ssh_device.SshDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh_device, "_PAUSE_S", (0.05, 0.2))
-    code = "import os, time; open('pid', 'w').write(str(os.getpid())); os.setsid(); time.sleep(60)"
+    # It has left its group before it says who it is: the end of its parent ends that group.
+    code = "import os, time; os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     stray = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {code!r}], "
     stray += "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
     stray += "import os\nwhile not (os.path.exists('pid') and os.path.getsize('pid')): pass"
