@@ -222,7 +222,7 @@ def qualities(backend: str, graph: Any, folder: Path) -> dict[str, Any]:
             feed = told["feed"]
         else:  # refused: built again, to see how far off it is
             kept.mkdir(parents=True, exist_ok=True)
-            built, _ = build_int8(graph, made, kept, lambda ours: False)
+            built, *_ = build_int8(graph, made, kept, lambda ours: False)
             files, feed = built.files, built.feed
         return artifact_outputs(
             str(kept / files[0]), loader(made), feed, graph.spec, graph.parity_samples()
