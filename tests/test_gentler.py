@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,20 @@ def test_the_samples_of_the_proof_choose_nothing(
     """On these the gentle one is nearer; on those of calibration it is not, so it goes."""
     off = {(USUAL, PARITY): 0.9, (USUAL, CALIBRATION): 0.1, (GENTLE, CALIBRATION): 0.2}
     assert chosen(monkeypatch, tmp_path, off, True)[0] == USUAL
+
+
+def test_files_that_cannot_be_put_in_place_end_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Half of one int8 and half of the other is no artifact: the disk's error is not swallowed."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    off = {(USUAL, PARITY): 0.5, (USUAL, CALIBRATION): 0.5}
+    with pytest.raises(OSError, match="No space"):
+        chosen(monkeypatch, tmp_path, off, True)
 
 
 def test_a_small_quantity_beside_a_large_one_counts() -> None:

@@ -172,11 +172,11 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
     feed: Feed = graph.feed if spec is None else "int8"
-    kinds_of = {name: name.partition("#")[0] for name in layers}
     quantized = (
         name
-        for name, kind in kinds_of.items()
-        if kind not in FLOAT_ONLY and (not graph.gentle or kind in _WEIGHTED)
+        for name in layers
+        if (kind := name.partition("#")[0]) not in FLOAT_ONLY
+        and (not graph.gentle or kind in _WEIGHTED)
     )
     return Built((out.name,), feed, int8_layers=tuple(quantized), gentler=True)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from edgekit.artifact import Manifest, ParityRecord, Precision, record_files, write_manifest
 from edgekit.backends import Backend, Built, load_backend
-from edgekit.conversion.gentler import build_int8, outputs_of
+from edgekit.conversion.gentler import NOTE, build_int8, outputs_of
 from edgekit.conversion.guard import guard_int8
 from edgekit.conversion.parity import judge
 from edgekit.conversion.step_process import Report
@@ -75,6 +75,8 @@ def build_one(request: BuildRequest, precision: Precision) -> Manifest:
                 if request.max_drop is not None:
                     built = _guard(replace(request, graph=graph), backend, folder, built)
                     ours = None
+                if graph.gentle:
+                    built = replace(built, notes=(*built.notes, NOTE))
             else:
                 built = backend.build(graph, precision, folder, ())
         except ImportError as error:

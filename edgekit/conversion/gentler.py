@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FAR = 0.1
 """The distance to the model, as a share of the outputs' spread, from which on the gentler int8 is
 tried. Networks whose int8 is good are at 0.03 to 0.1 (benchmarks/ecosystem/results.md)."""
+NOTE = "a gentler int8, which may be slower: the usual one was far from the model"
 SAMPLES = 16
 """How many samples of calibration the two are compared on."""
 
@@ -49,35 +50,38 @@ def build_int8(
     if holds(ours) and distance(ours, graph.reference()) <= FAR:
         return built, graph, ours
     gentle = replace(graph, gentle=True)
-    try:
-        nearer = _nearer(graph, gentle, backend, folder, built)
-    except Exception:  # a converter's own bug: what there is may still be proven
-        traceback.print_exc()
-        nearer = None
-    if nearer is None:
-        return built, graph, ours
-    note = "a gentler int8, which may be slower: the usual one was far from the model"
-    return replace(nearer, notes=(*nearer.notes, note)), gentle, None
+    with scratch_folder() as scratch:
+        try:
+            nearer = _nearer(graph, gentle, backend, folder, built, Path(scratch))
+        except Exception:  # a converter's own bug: what there is may still be proven
+            traceback.print_exc()
+            nearer = None
+        if nearer is None:
+            return built, graph, ours
+        for name in nearer.files:  # not within the try: half of each would be no artifact
+            shutil.copyfile(Path(scratch) / "int8" / name, folder / name)
+    return nearer, gentle, None
 
 
 def _nearer(
-    graph: ExportedGraph, gentle: ExportedGraph, backend: Backend, folder: Path, built: Built
+    graph: ExportedGraph,
+    gentle: ExportedGraph,
+    backend: Backend,
+    folder: Path,
+    built: Built,
+    scratch: Path,
 ) -> Built | None:
-    """Put the gentler int8 in the place of `built` where it is nearer to the float artifact."""
+    """Write the gentler int8 into `scratch`/int8; return it where it is nearer than `built`."""
     samples = graph.calibration_samples()[:SAMPLES]
-    with scratch_folder() as scratch:
-        places = Path(scratch) / "fp32", Path(scratch) / "int8"
-        for place in places:
-            place.mkdir()
-        floats = backend.build(graph, "fp32", places[0], ())
-        exact = outputs_of(graph, backend, places[0], floats, samples)
-        other = backend.build(gentle, "int8", places[1], ())
-        first = distance(outputs_of(graph, backend, folder, built, samples), exact)
-        if distance(outputs_of(graph, backend, places[1], other, samples), exact) >= first:
-            return None
-        for name in other.files:
-            shutil.copyfile(places[1] / name, folder / name)
-    return other
+    places = scratch / "fp32", scratch / "int8"
+    for place in places:
+        place.mkdir()
+    floats = backend.build(graph, "fp32", places[0], ())
+    exact = outputs_of(graph, backend, places[0], floats, samples)
+    other = backend.build(gentle, "int8", places[1], ())
+    first = distance(outputs_of(graph, backend, folder, built, samples), exact)
+    second = distance(outputs_of(graph, backend, places[1], other, samples), exact)
+    return other if second < first else None
 
 
 def outputs_of(
