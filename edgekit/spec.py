@@ -103,8 +103,9 @@ class InputSpec:
 class TensorSpec:
     """An input that is no image: an array of a fixed shape, given as it is.
 
-    `shape` holds the batch dimension: [1, 1, 49, 10]. `range` is the least and the largest value
-    that is meant, where they are known; samples outside of it are refused.
+    `shape` holds the batch dimension: [1, 1, 49, 10]; of a single number it is []. `range` is the
+    least and the largest value that is meant, where they are known; samples outside of it are
+    refused.
     """
 
     name: str
@@ -113,11 +114,11 @@ class TensorSpec:
     range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not self.shape or any(size < 1 for size in self.shape):
+        if any(size < 1 for size in self.shape):
             raise ValueError(f"input '{self.name}': shape needs whole numbers of 1 or more")
         if math.prod(self.shape) > MAX_PIXELS:
             raise ValueError(f"input '{self.name}' holds more than {MAX_PIXELS} values")
-        if self.range is not None and not self.range[0] < self.range[1]:
+        if self.range is not None and not self.range[0] <= self.range[1]:
             raise ValueError(f"input '{self.name}': range is the least value, then the largest")
 
 

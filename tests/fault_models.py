@@ -301,7 +301,7 @@ def half() -> Made:
 
 
 def unbatched() -> Made:
-    return Unbatched(), plain("rows")
+    return Unbatched(), classes("rows")
 
 
 def heads() -> Made:

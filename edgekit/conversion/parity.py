@@ -73,7 +73,7 @@ def artifact_outputs(model: str, load: Loader, feed: Feed, spec: Any, pixels: An
     }
     invoke = load(model, manifest, 1)
     rows = [
-        [np.array(value[0], np.float32) for value in invoke(runner.feed(image, manifest))]
+        [np.array(runner.of_one(v), np.float32) for v in invoke(runner.feed(image, manifest))]
         for image in pixels
     ]
     return {

@@ -37,7 +37,10 @@ def torch_answers(
     kind = torch.float64 if double else torch.float32
     with torch.inference_mode():
         rows = [network(*reference_inputs(spec, sample, kind)) for sample in samples]
-    columns = (torch.cat(column) for column in zip(*rows, strict=True))
+    columns = (
+        torch.stack([v[0] if v.shape[0] == 1 else v for v in column])
+        for column in zip(*rows, strict=True)
+    )
     arrays = (column.to(kind) if column.is_floating_point() else column for column in columns)
     names = (output.name for output in spec.outputs)
     return {name: array.numpy() for name, array in zip(names, arrays, strict=True)}

@@ -124,6 +124,18 @@ def check_count(spec: ModelSpec, count: int, where: str) -> None:
         raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {count}")
 
 
+def check_batch(model: str, output: OutputSpec, shape: tuple[int, ...]) -> None:
+    """Raise BadModel for an output, of one sample, that must begin with a batch of 1 and does not.
+
+    A plain tensor may begin otherwise: the state of a recurrent network is (layers, batch, size).
+    """
+    if not shape or (shape[0] != 1 and output.kind != "tensor"):
+        raise BadModel(
+            f"output '{output.name}' of {model} has shape {shape} for one sample: its first "
+            "dimension must be the batch, 1 (add it with [None])"
+        )
+
+
 def check_tensors(
     spec: ModelSpec, found: Sequence[tuple[str, tuple[int | None, ...]]], where: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -226,7 +227,7 @@ def reference_inputs(
     image = None if spec.input is None else spec.input.name
     inputs = []
     for name in spec.names:
-        value = torch.from_numpy(sample[name])
+        value = torch.from_numpy(np.asarray(sample[name]))
         if name == image:
             inputs.append(reference_input(value[None], spec.image, dtype))
         else:

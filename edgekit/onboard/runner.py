@@ -498,9 +498,9 @@ def _column(name: str, array: Array, spec: Dict[str, Any]) -> Array:
     shape = tuple(spec["shape"])
     if array.shape == shape:
         array = array[None]
-    elif shape[0] == 1 and array.shape == shape[1:]:
+    elif shape[:1] == (1,) and array.shape == shape[1:]:
         array = array[None, None]
-    elif shape[0] == 1 and array.shape[1:] == shape[1:]:
+    elif shape[:1] == (1,) and array.shape[1:] == shape[1:]:
         array = array[:, None]
     elif array.shape[1:] != shape:
         raise ValueError(f"its array '{name}' is {array.shape}, the model takes {shape}")
@@ -564,7 +564,7 @@ def feed(sample: Any, manifest: Dict[str, Any]) -> Any:
         return feed_image(sample, manifest)
     image = (manifest.get("input") or {}).get("name")
     return [
-        feed_image(sample[name], manifest) if name == image else sample[name]
+        feed_image(sample[name], manifest) if name == image else np.asarray(sample[name])
         for name in input_names(manifest)
     ]
 
@@ -1118,19 +1118,24 @@ def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invo
     return lambda tensor: session.run(outputs, name_of(tensor))
 
 
+INNER = "edgekit_inner_"
+"""What stands before the name of an ONNX input that is also an output's: there each needs its own."""
+
+
 def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], Dict[str, Array]]":
     """Return what names the tensors of `feed` as a model does that has the inputs `found`.
 
     One input may be called as it likes. Of several, one that the network does not use is gone.
     """
     names = input_names(manifest)
+    own = {name[len(INNER) :] if name.startswith(INNER) else name: name for name in found}
 
     def named(tensor: Any) -> Dict[str, Array]:
         if not isinstance(tensor, list):
             return {found[0]: tensor}
         if len(tensor) == 1:
             return {found[0]: tensor[0]}
-        return {name: value for name, value in zip(names, tensor) if name in found}
+        return {own[name]: value for name, value in zip(names, tensor) if name in own}
 
     return named
 
@@ -1558,16 +1563,33 @@ class Loaded:
         to it as a file's are. A model that takes tensors is given arrays by input name. Raises
         OSError or ValueError for what cannot be read.
         """
+        return self.answer(*self._taken(given))
+
+    def arrays(self, given: Any) -> Dict[str, Array]:
+        """Return each output by its name as the network gives it, with its batch dimension.
+
+        `given` is as in a call. For what a decision does not hold: a picture, a mask, or a state
+        that goes back into the network with the next sample.
+        """
+        values = self.invoke(feed(self._taken(given)[0], self.manifest))
+        names = [output["name"] for output in self.manifest["outputs"]]
+        return {name: np.array(value) for name, value in zip(names, values)}
+
+    def _taken(self, given: Any) -> "tuple[Any, bytes, Optional[tuple[int, int]]]":
+        """Return the sample that a call was given, its file's bytes, and the picture's size.
+
+        Of an array there are no bytes; of a file the size is in them.
+        """
         if isinstance(given, (str, os.PathLike)):
             given = Path(given).read_bytes()
         if isinstance(given, (bytes, bytearray, memoryview)):
-            return self.answer(self.sample(bytes(given)), bytes(given))
+            return self.sample(bytes(given)), bytes(given), None
         if isinstance(given, dict):
             buffer = io.BytesIO()
             save_arrays(buffer, given)
-            return self.answer(self.sample(buffer.getvalue()))
+            return self.sample(buffer.getvalue()), b"", None
         pixels = np.asarray(given)
-        return self.answer(fitted(given, self.manifest), size=(pixels.shape[1], pixels.shape[0]))
+        return fitted(given, self.manifest), b"", (pixels.shape[1], pixels.shape[0])
 
     def find(self, given: Any) -> List[Dict[str, Any]]:
         """Return the answer to each face in a picture, from left to right; none: an empty list.
@@ -1722,10 +1744,18 @@ def job_outputs(job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
     )
 
 
+def of_one(value: Array) -> Array:
+    """Return an output without its batch dimension of 1; whole, where its first is another.
+
+    A network that is fed its own state has such an output: (layers, batch, size).
+    """
+    return value[0] if value.shape[0] == 1 else value
+
+
 def _outputs(loaded: Loaded, images: Iterable[Array]) -> "tuple[Dict[str, Array], int]":
     """Return each output of all images, (N, ...) float32, by name, and N."""
     rows = [
-        [np.array(value[0], np.float32) for value in loaded.invoke(feed(image, loaded.manifest))]
+        [np.array(of_one(v), np.float32) for v in loaded.invoke(feed(image, loaded.manifest))]
         for image in images
     ]
     names = [output["name"] for output in loaded.manifest["outputs"]]
