@@ -32,6 +32,7 @@ ecosystem:
 	test -d .venv-ecosystem || $(PYTHON) -m venv .venv-ecosystem
 	.venv-ecosystem/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
 	.venv-ecosystem/bin/pip install --quiet --disable-pip-version-check -e '.[onnx,tflite,openvino,ncnn]' -r benchmarks/ecosystem/requirements.txt
+	.venv-ecosystem/bin/pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/ecosystem/trained.txt
 	.venv-ecosystem/bin/python benchmarks/ecosystem/run.py
 	.venv-ecosystem/bin/python benchmarks/ecosystem/table.py
 

@@ -1,7 +1,7 @@
 """The networks themselves: `networks:NAME` is a factory that answers (module, ModelSpec).
 
-No weights are downloaded. A few networks have trained ones, which are inside packages (trained.txt).
-All others' are drawn by a seed; statistics of batch norms are those of photographs, and a
+No weights are downloaded. A few networks have trained ones, inside of packages (trained.txt). All
+others' are drawn by a seed; statistics of batch norms are those of photographs, and a
 classifier's last layer is scaled so that its classes differ between pictures.
 """
 

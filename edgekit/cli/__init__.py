@@ -33,6 +33,7 @@ from edgekit.cli.predict_latency import predict_latency
 from edgekit.cli.recommend import recommend
 from edgekit.cli.report import report
 from edgekit.cli.serve import serve
+from edgekit.cli.spec import spec
 from edgekit.cli.train import train
 from edgekit.cli.weights import weights
 from edgekit.errors import EdgekitError, printable
@@ -82,8 +83,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    convert, bench, compare, evaluate, explain, recommend, report, predict, serve, predict_latency,
-    train, weights, models, doctor, bundle, deploy, rollback, status,
+    convert, spec, bench, compare, evaluate, explain, recommend, report, predict, serve,
+    predict_latency, train, weights, models, doctor, bundle, deploy, rollback, status,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -180,7 +180,8 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
     given = read_spec(request.spec) if request.spec else None
     if given is None and not raw_input:
         raise BadModel(
-            f"{path} does not say what its input means: give --spec FILE.toml, or --raw-input"
+            f"{path} does not say what its input means: give --spec FILE.toml "
+            f"(`edgekit spec {path}` drafts one), or --raw-input"
         )
     if given is not None and given.tensors:
         onnx_source.take_tensors(model, given, path)

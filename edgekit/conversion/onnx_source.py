@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.conversion.calibration import Recipe
-from edgekit.conversion.spec_files import check_batch, check_tensors
+from edgekit.conversion.spec_files import check_batch, check_tensors, fix_sizes
 from edgekit.errors import BadModel, MissingPackage, first_line
 from edgekit.spec import InputSpec, ModelSpec
 
@@ -66,30 +66,27 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
     inputs = [value for value in model.graph.input if value.name not in initialised]
     if len(inputs) != 1:
         raise BadModel(
-            f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+            f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec "
+            f"(`edgekit spec {path}` drafts it)"
         )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
-    sizes = [dimension.dim_value for dimension in tensor.shape.dim]
-    if sizes and sizes[0] > 1:
+    shape = fix_sizes(sizes_of(inputs[0]), image, str(path))
+    if shape and shape[0] > 1:
         raise BadModel(
-            f"{path} has a fixed batch of {sizes[0]}: export it with a batch of 1, or a free one"
+            f"{path} has a fixed batch of {shape[0]}: export it with a batch of 1, or a free one"
         )
-    if any(size < 1 for size in sizes[1:]):
-        if image is None or len(sizes) != 4:
-            told = ", ".join(str(d.dim_value or d.dim_param or "any") for d in tensor.shape.dim)
-            raise BadModel(
-                f"{path} has free sizes in its input ({told}): say them in --spec, or export it "
-                "at one fixed size"
-            )
-        held = image.height, image.width
-        meant = (image.channels, *held) if image.layout == "NCHW" else (*held, image.channels)
-        sizes = [1, *(size if size > 0 else m for size, m in zip(sizes[1:], meant, strict=True))]
-        for dimension, size in zip(tensor.shape.dim, sizes, strict=True):
-            dimension.dim_value = size
-    return (1, *sizes[1:]), len(model.graph.output)
+    for dimension, size in zip(tensor.shape.dim, shape, strict=True):
+        dimension.dim_value = size
+    return shape, len(model.graph.output)
+
+
+def sizes_of(value: Any) -> list[int | str]:
+    """Return a ValueInfoProto's sizes; a free one by its name."""
+    dimensions = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.dim_value > 0 else d.dim_param or "any" for d in dimensions]
 
 
 def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:

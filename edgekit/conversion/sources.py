@@ -17,6 +17,7 @@ from edgekit.conversion.spec_files import (
     check_count,
     check_tensors,
     complete_spec,
+    fix_sizes,
     numbered,
     read_spec,
 )
@@ -198,14 +199,17 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     )
 
 
-def _pt2(request: SourceRequest) -> LoadedModule:
+def open_pt2(path: Path, trust: bool) -> Any:
+    """Return an ExportedProgram that only computes; any, where its maker is trusted.
+
+    Raises BadModel for one that cannot be read, could run code, or is in training mode.
+    """
     import torch
 
     from edgekit.graph.pt2_files import Unsafe, load_pt2
 
-    path = Path(request.locator)
     try:
-        program = torch.export.load(path) if request.trust else load_pt2(path)
+        program = torch.export.load(path) if trust else load_pt2(path)
     except Unsafe as error:
         raise BadModel(
             f"{path} could run code when it is opened ({error}): give --trust if you trust who "
@@ -220,6 +224,12 @@ def _pt2(request: SourceRequest) -> LoadedModule:
             f"{path} was exported in training mode ({training}): call eval() on the model, "
             "then torch.export.export it again"
         )
+    return program
+
+
+def _pt2(request: SourceRequest) -> LoadedModule:
+    path = Path(request.locator)
+    program = open_pt2(path, request.trust)
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -234,14 +244,16 @@ def _pt2(request: SourceRequest) -> LoadedModule:
                 f"{path} takes {len(sizes)}"
             )
         check_tensors(spec, list(zip(spec.names, sizes, strict=True)), str(path))
-        check_count(spec, len(_output_names(program)), str(path))
+        check_count(spec, len(output_paths(program)), str(path))
     else:
         if len(inputs) != 1:
             raise BadModel(
-                f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec"
+                f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec "
+                f"(`edgekit spec {path}` drafts it)"
             )
-        shape = tuple(int(size) if isinstance(size, int) else 1 for size in inputs[0].shape)
-        spec = complete_spec(spec, shape, _output_names(program), str(path))
+        sizes = [size if isinstance(size, int) else str(size) for size in inputs[0].shape]
+        shape = fix_sizes(sizes, spec.input if spec else None, str(path))
+        spec = complete_spec(spec, shape, output_paths(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
     setattr(module, "train", lambda mode=True: module)  # noqa: B010
@@ -266,7 +278,7 @@ def _left_in_training(program: Any) -> str:
     return ""
 
 
-def _output_names(program: Any) -> tuple[str, ...]:
+def output_paths(program: Any) -> tuple[str, ...]:
     """Return the paths of an exported program's outputs; numbers where it has but places."""
     from torch.utils import _pytree
 

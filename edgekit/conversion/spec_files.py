@@ -117,6 +117,25 @@ def complete_spec(
     return spec
 
 
+def fix_sizes(sizes: Sequence[int | str], image: InputSpec | None, where: str) -> tuple[int, ...]:
+    """Return an input's shape; a free batch is 1, other free sizes are those of the spec's image.
+
+    A free size is given by its name in the file. Raises BadModel where no spec says it.
+    """
+    batch, rest = sizes[:1], sizes[1:]
+    free = any(isinstance(size, str) for size in rest)
+    if free and (image is None or len(sizes) != 4):
+        raise BadModel(
+            f"{where} has free sizes in its input ({', '.join(map(str, sizes))}): say them in "
+            "--spec, or export it at one fixed size"
+        )
+    if free and image is not None:
+        held = image.height, image.width
+        meant = (image.channels, *held) if image.layout == "NCHW" else (*held, image.channels)
+        rest = [m if isinstance(size, str) else size for size, m in zip(rest, meant, strict=True)]
+    return tuple(1 if isinstance(size, str) else size for size in (*batch, *rest))
+
+
 def check_count(spec: ModelSpec, count: int, where: str) -> None:
     """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
     picked = any(output.path for output in spec.outputs)

@@ -1119,7 +1119,7 @@ def load_onnxruntime(model: str, manifest: Dict[str, Any], threads: int) -> Invo
 
 
 INNER = "edgekit_inner_"
-"""What stands before the name of an ONNX input that is also an output's: there each needs its own."""
+"""What stands before an ONNX input's name where an output has it too: a file has each name once."""
 
 
 def by_name(found: Sequence[str], manifest: Dict[str, Any]) -> "Callable[[Any], Dict[str, Array]]":

@@ -1,0 +1,165 @@
+"""A first spec.toml for a network from a file: what the file says, and what its owner must add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import BadModel
+
+FREE = 0
+"""What stands for a size that the file leaves free: no spec is read with it."""
+DTYPES = {"float": "float32", "float32": "float32", "int32": "int32", "int64": "int64",
+          "uint8": "uint8", "bool": "bool"}  # fmt: skip
+"""ONNX's and torch's own names of what a TensorSpec can be."""
+PIXELS = """\
+# A pixel, 0 to 255, becomes (pixel - mean) / std. These give 0 to 1: write what the training used.
+# RGB or BGR (OpenCV reads BGR) and how other sizes are fitted: colour, fit, resize_to.
+"""
+KINDS = """\
+# Give an output its kind, and int8 is judged by what it decides: classification, ordinal or
+# multilabel (with labels, a list or a text file), detection, segmentation, value, embedding, image.
+# Without one it is a plain tensor.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An input or an output of a network: its name in the file, its sizes, a free one by name."""
+
+    name: str
+    sizes: tuple[int | str, ...]
+    dtype: str
+
+
+def draft(path: Path, *, trust: bool = False) -> str:
+    """Return the text of a spec for the network in an .onnx or .pt2 file.
+
+    Sizes that the file leaves free are 0 there, which no conversion takes. Raises BadModel for
+    other files, and for those that are damaged.
+    """
+    if not path.is_file():
+        raise BadModel(f"there is no file {path}: check the path")
+    read = {".onnx": _onnx_ports, ".pt2": _pt2_ports}.get(path.suffix)
+    if read is None:
+        raise BadModel(
+            f"{path} is no .onnx and no .pt2, so its inputs cannot be read from it: write the spec "
+            "by hand, as docs/no-board.md shows"
+        )
+    inputs, outputs = read(path, trust)
+    # A free first size is the batch in nearly every file, and so is the same name elsewhere.
+    batches = {port.sizes[0] for port in inputs if port.sizes and isinstance(port.sizes[0], str)}
+    inputs = [
+        replace(port, sizes=tuple(1 if size in batches else size for size in port.sizes))
+        for port in inputs
+    ]
+    head = f"# Drafted by `edgekit spec {path.name}` from the file alone. Check every line.\n"
+    return head + "\n".join(
+        [*_inputs(inputs, path), KINDS + "\n".join(map(_output, outputs, _names(outputs)))]
+    )
+
+
+def _inputs(inputs: Sequence[Port], path: Path) -> list[str]:
+    if len(inputs) == 1 and inputs[0].dtype == "float32" and len(inputs[0].sizes) == 4:
+        _, *rest = inputs[0].sizes
+        for layout, (channels, height, width) in (
+            ("NCHW", rest),
+            ("NHWC", (rest[2], rest[0], rest[1])),
+        ):
+            if channels in {1, 3}:
+                return [_picture(layout, int(channels), height, width)]
+    return [_tensor(port, path) for port in inputs]
+
+
+def _picture(layout: str, channels: int, height: int | str, width: int | str) -> str:
+    lines = ["[input]"]
+    for name, size in (("height", height), ("width", width)):
+        lines.append(f"{name} = {_size(size)}{_free([size])}")
+    zeros, full = ", ".join(["0.0"] * channels), ", ".join(["255.0"] * channels)
+    extra = [f'layout = "{layout}"'] if layout != "NCHW" else []
+    extra += ['colour = "GREY"'] if channels == 1 else []
+    text = "\n".join([*lines, *extra])
+    return f"{text}\n{PIXELS}mean = [{zeros}]\nstd = [{full}]\n"
+
+
+def _tensor(port: Port, path: Path) -> str:
+    dtype = DTYPES.get(port.dtype)
+    if dtype is None:
+        raise BadModel(
+            f"the input '{port.name}' of {path} is {port.dtype}, and edgekit takes "
+            f"{', '.join(sorted(set(DTYPES.values())))}: export the network with one of them"
+        )
+    shape = ", ".join(str(_size(size)) for size in port.sizes)
+    kind = "" if dtype == "float32" else f'dtype = "{dtype}"\n'
+    return (
+        f'[[inputs]]\nname = {_quoted(port.name)}\nkind = "tensor"\n'
+        f"shape = [{shape}]{_free(port.sizes)}\n{kind}"
+        "# range = [0, 1]   the least and the largest value, if you know them\n"
+    )
+
+
+def _output(port: Port, name: str) -> str:
+    sizes = ", ".join(map(str, port.sizes))
+    taken = f"from = {_quoted(port.name)}\n" if name != port.name else ""
+    return f"[[outputs]]\nname = {_quoted(name)}\n{taken}# its shape: [{sizes}]\n"
+
+
+def _names(outputs: Sequence[Port]) -> list[str]:
+    """Return a plain name for each output; that of the file, where that is one."""
+    plain = [re.sub(r"\W+", "_", port.name).strip("_") for port in outputs]
+    return [
+        name if name and plain.count(name) == 1 else f"output_{at}" for at, name in enumerate(plain)
+    ]
+
+
+def _size(size: int | str) -> int:
+    return FREE if isinstance(size, str) else size
+
+
+def _free(sizes: Sequence[int | str]) -> str:
+    names = [f"'{size}'" for size in sizes if isinstance(size, str)]
+    return f"   # 0: the file leaves {', '.join(names)} free: say the size" if names else ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
+    import onnx
+
+    from edgekit.conversion.onnx_source import load, sizes_of
+
+    model = load(path)
+    stored = {tensor.name for tensor in model.graph.initializer}
+
+    def port(value: Any) -> Port:
+        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=DTYPES.get(kind, kind))
+
+    return (
+        [port(value) for value in model.graph.input if value.name not in stored],
+        [port(value) for value in model.graph.output],
+    )
+
+
+def _pt2_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
+    from edgekit.conversion.sources import open_pt2, output_paths
+
+    program = open_pt2(path, trust)
+    signature = program.graph_signature
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+
+    def port(name: str, held: str) -> Port:
+        value = values[held]
+        sizes = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+        return Port(name=name, sizes=sizes, dtype=str(value.dtype).removeprefix("torch."))
+
+    paths = output_paths(program)
+    return (
+        [port(name, name) for name in signature.user_inputs],
+        [port(path, held) for path, held in zip(paths, signature.user_outputs, strict=True)],
+    )
