@@ -39,7 +39,13 @@ PLACE = "EDGEKIT_TESTS_NURSERY"
 """The variable that tells the processes of a run where their nursery listens."""
 _KIND = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 _LARGEST = 200_000
-_READY = (*TORCH, "edgekit.conversion.export", "edgekit.conversion.build")
+_READY = (
+    *TORCH, "edgekit.conversion.export", "edgekit.conversion.build", "edgekit.zoo.checkpoint",
+)  # fmt: skip
+_LATE = {
+    "edgekit.backends.onnx": ("torch.onnx._internal.exporter._compat", "onnxruntime.quantization")
+}
+"""What a converter imports when it begins to work, by its backend's module."""
 
 
 class Borrowed:
@@ -128,7 +134,7 @@ def nursery() -> NoReturn:
 
 
 def _ward(ahead: tuple[str, ...], connections: socket.socket) -> NoReturn:
-    fork_server.preload(ahead)
+    fork_server.preload((*ahead, *_LATE.get(ahead[0], ())))
     while True:
         request, (handle,), _, _ = socket.recv_fds(connections, _LARGEST, 1)
         with socket.socket(fileno=handle) as connection:

@@ -28,8 +28,8 @@ from edgekit.conversion import step_process
 from edgekit.leash import die_with
 from edgekit.scratch import leashed
 
-TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive")
-"""What every step of a PyTorch model imports: the last two read an exported program."""
+TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive", "torch._functorch.aot_autograd")
+"""What every step of a PyTorch model imports to read an exported program and to work on it."""
 
 # One thread, for two steps run side by side. PyTorch reads it when it is imported.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
