@@ -1,21 +1,17 @@
-"""Networks of one building block each, named `block_models:NAME`, and what a backend makes of them.
-
-    python block_models.py BACKEND PRECISIONS PICTURES BLOCKS
-
-prints a JSON line a block and precision: the fault, or nothing.
-"""
+"""Networks of one building block each, named `block_models:NAME`, and a step that builds them."""
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from fault_models import Made, Net, plain
 from torch import Tensor, nn
+
+from edgekit.conversion.step_process import Report
 
 
 class Excite(nn.Module):
@@ -293,42 +289,39 @@ def __getattr__(name: str) -> Callable[[], Made]:
     return made
 
 
-def main(backend: str, precisions: str, pictures: str, blocks: str) -> None:
+def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Build blocks in a backend (a step's entry); each block and precision has its fault said."""
     from edgekit.conversion.build import BuildRequest, build_one
     from edgekit.conversion.calibration import load_recipe
     from edgekit.conversion.export import ExportRequest, export
     from edgekit.conversion.sources import SourceRequest
     from edgekit.errors import EdgekitError
 
-    for block in blocks.split(","):
+    for block in request["blocks"]:
         with tempfile.TemporaryDirectory() as folder:
-            request = ExportRequest(
+            asked = ExportRequest(
                 source=SourceRequest(locator=f"block_models:{block}"),
                 folder=folder,
                 raw_input=False,
                 images=None,
-                calibration=pictures,
+                calibration=request["pictures"],
                 recipe=load_recipe("default"),
             )
-            graph = export(request, lambda text: None)
-            for precision in precisions.split(","):
-                asked = BuildRequest(
+            graph = export(asked, lambda text: None)
+            for precision in request["precisions"]:
+                wanted = BuildRequest(
                     graph=graph,
-                    backend=backend,
-                    precisions=(precision,),  # type: ignore[arg-type]
+                    backend=request["backend"],
+                    precisions=(precision,),
                     output=str(Path(folder) / "out"),
                     min_agreement=0.9,
                 )
                 fault = ""
                 try:
-                    build_one(asked, precision)  # type: ignore[arg-type]
+                    build_one(wanted, precision)
                 except EdgekitError as error:
                     fault = str(error)
                 except Exception as error:  # as conversion/steps.py words a library's own
                     fault = f"{type(error).__name__}: {error}"
-                said = {"block": block, "precision": precision, "fault": fault}
-                print(f"block:{json.dumps(said)}", flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+                report({"event": "block", "block": block, "precision": precision, "fault": fault})
+    return {}

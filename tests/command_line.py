@@ -10,15 +10,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nursery
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_cli(
     *arguments: object, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the `edgekit` command in a process of its own."""
+    """Run the `edgekit` command in a process of its own.
+
+    A conversion imports nothing again, unless it has an environment of its own (nursery.py).
+    """
+    warm = arguments[0] == "convert" and nursery.PLACE in os.environ and not environment
+    program = [nursery.__file__] if warm else ["-m", "edgekit"]
     return subprocess.run(
-        [sys.executable, "-m", "edgekit", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

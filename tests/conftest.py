@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Cli, run_cli
+from nursery import open_nursery
 from pictures import draw_pictures, face_pictures
 from sshd import Board, accept, new_board, new_key
 
@@ -22,6 +24,14 @@ LONGEST_FIRST = (
     "test_guard", "test_plugins", "test_release", "test_devices", "test_training", "test_ssh",
     "test_ssh_bench", "test_best",
 )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One nursery for all processes of a run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        stack = contextlib.ExitStack()
+        stack.enter_context(open_nursery())
+        config.add_cleanup(stack.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

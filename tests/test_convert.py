@@ -87,7 +87,8 @@ def test_int8_onnx_weights_saturate_on_no_cpu(converted: Path) -> None:
 def test_converting_twice_gives_the_same_bytes(
     cli: Cli, out: Path, pictures: Path, small_converted: Path
 ) -> None:
-    done = cli("convert", "user_models:small", "--calibration", pictures, "-o", out, cwd=HERE)
+    done = cli("convert", "user_models:small", "--calibration", pictures, "-o", out, cwd=HERE,
+               PYTHONHASHSEED="1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     one, two = find_artifacts([small_converted]), find_artifacts([out])
     assert [a.manifest.files for a in one] == [a.manifest.files for a in two]

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from command_line import Cli, one_line_error
+from nursery import borrowed
 
 from edgekit.artifact import Manifest, Precision, load_artifact
-from edgekit.backends import load_backend, loader
+from edgekit.backends import imports_of, load_backend, loader
 from edgekit.conversion.build import BuildRequest
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
-from edgekit.conversion.fork_server import Wanted
+from edgekit.conversion.fork_server import TORCH, Wanted
 from edgekit.conversion.parity import artifact_outputs, judge
 from edgekit.conversion.sources import SourceRequest
 from edgekit.conversion.steps import Children, run_step
@@ -30,6 +31,11 @@ from edgekit.spec import OutputSpec
 HERE = Path(__file__).parent
 BACKENDS = ("onnx", "tflite", "openvino")
 Export = Callable[..., ExportedGraph]
+
+
+@pytest.fixture(autouse=True)
+def _builds_are_forked_from_the_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekit.conversion.steps.ForkServer", borrowed)
 
 
 @pytest.fixture
@@ -70,8 +76,9 @@ def build(graph: ExportedGraph, backend: str, precision: Precision) -> Manifest:
     )
     rows: list[dict[str, Any]] = []
     log = graph.folder / "build.log"
-    with Children() as children:
-        wanted = Wanted(module="edgekit.conversion.build")
+    with Children(TORCH) as children:
+        ahead = imports_of(load_backend(backend))
+        wanted = Wanted(module="edgekit.conversion.build", ahead=ahead)
         run_step(wanted, lambda: request, log, rows.append, children)
     row = next(row for row in rows if row["event"] == "row")
     if "error" in row:

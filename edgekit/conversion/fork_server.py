@@ -28,11 +28,11 @@ from edgekit.conversion import step_process
 from edgekit.leash import die_with
 from edgekit.scratch import leashed
 
-TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive")
-"""What every step of a PyTorch model imports: the last two read an exported program."""
+TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive", "torch._functorch.aot_autograd")
+"""What every step of a PyTorch model imports to read an exported program and to work on it."""
 
 # One thread, for two steps run side by side. PyTorch reads it when it is imported.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 _LARGEST_REQUEST = 4096
 
@@ -88,17 +88,13 @@ class ForkServer:
                 stderr=subprocess.DEVNULL,
                 # Steps run side by side: a thread that waits for another must leave its core to
                 # whoever works, unless the user wants it otherwise.
-                env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | _ENVIRONMENT,
+                env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | ENVIRONMENT,
                 start_new_session=True,
             )
 
     def start(self, wanted: Wanted, talk: int, log: int) -> Step:
         """Start a step that reads and writes the socket `talk`, and has `log` for its errors."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = json.dumps(asdict(wanted)).encode()
-        with theirs, contextlib.suppress(BrokenPipeError):
-            socket.send_fds(self._requests, [request], [talk, log, theirs.fileno()])
-        step = Step(ours)
+        step = ask(self._requests, wanted, talk, log)
         if not step.pid:
             step.returncode = self._process.wait()
         return step
@@ -114,10 +110,24 @@ class ForkServer:
         self._requests.close()
 
 
+def ask(requests: socket.socket, wanted: Wanted, talk: int, log: int) -> Step:
+    """Ask the server at the other end for a step; one that has ended where the server is gone."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    request = json.dumps(asdict(wanted)).encode()
+    with theirs, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        socket.send_fds(requests, [request], [talk, log, theirs.fileno()])
+    return Step(ours)
+
+
 def main() -> None:
     """Import what the command line names, then fork a step for every request."""
     requests = socket.socket(fileno=os.dup(0))
     preload(sys.argv[1:])
+    serve(requests)
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a step for every request, until whoever asks is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are nobody's to wait for
     server = os.getpid()
     while True:

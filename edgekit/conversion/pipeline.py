@@ -221,8 +221,7 @@ def build(
         return cast(dict[str, Any], msgspec.to_builtins(what, enc_hook=str))
 
     while left:
-        waits = not exported.done() and preloaded(request)
-        ahead = imports_of(load_backend(backend)) if waits else ()
+        ahead = imports_of(load_backend(backend)) if preloaded(request) else ()
         wanted = Wanted(module="edgekit.conversion.build", ahead=ahead)
         try:
             run_step(wanted, asked, scratch / f"{backend}.log", on_event, children)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from block_models import BLOCKS
+from nursery import borrowed
 
-HERE = Path(__file__).parent.parent
+from edgekit.backends import imports_of, load_backend
+from edgekit.conversion.fork_server import TORCH, Wanted
+from edgekit.conversion.steps import Children, run_step
+
 BUILT = {
     "onnx": ("fp32", "int8"),
     "tflite": ("fp32", "int8", "int8-dynamic"),
@@ -54,20 +56,26 @@ Case = tuple[str, str, str]
 @cache
 def made(backend: str, blocks: tuple[str, ...], pictures: Path) -> dict[tuple[str, str], str]:
     """Return the fault of each block and precision, empty where it is proven; one process each."""
-    tried = [block for block in blocks if (backend, block) not in UNTRIED]
-    done = subprocess.run(
-        [
-            *(sys.executable, "block_models.py", backend, ",".join(BUILT[backend])),
-            *(str(pictures), ",".join(tried)),
-        ],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("block:")]
-    rows = [json.loads(line.removeprefix("block:")) for line in lines]
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {(row["block"], row["precision"]): row["fault"] for row in rows}
+    request = {
+        "backend": backend,
+        "precisions": BUILT[backend],
+        "pictures": str(pictures),
+        "blocks": [block for block in blocks if (backend, block) not in UNTRIED],
+    }
+    wanted = Wanted(module="block_models", ahead=imports_of(load_backend(backend)))
+    faults: dict[tuple[str, str], str] = {}
+
+    def on_event(event: dict[str, Any]) -> None:
+        faults[event["block"], event["precision"]] = event["fault"]
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.NamedTemporaryFile(suffix=".log") as log,
+    ):
+        patch.setattr("edgekit.conversion.steps.ForkServer", borrowed)
+        with Children(TORCH) as children:
+            run_step(wanted, lambda: request, Path(log.name), on_event, children)
+    return faults
 
 
 def cases(blocks: tuple[str, ...]) -> list[Any]:

@@ -1,0 +1,170 @@
+"""Conversions of tests are forked from a Python that has imported PyTorch and a converter once.
+
+`edgekit convert` imports PyTorch for itself, and each build its converter: four seconds of a core
+in each of a hundred tests. For them a nursery holds fork servers ready, one for the whole run:
+
+    pytest ── nursery (PyTorch) ─┬─ fork server of a conversion ── supervisor ── export step
+                                 └─ ward (PyTorch, onnx …) ── fork server ── supervisor ── build
+
+Only where the fork server comes from is another. It has the conversion's own environment, folder
+and path, and ends with the conversion. Converters stay apart: each has a ward of its own.
+
+    python nursery.py            is the nursery
+    python nursery.py WORD ...   is `python -m edgekit WORD ...` that uses it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from edgekit.conversion import fork_server, steps
+from edgekit.conversion.fork_server import ENVIRONMENT, TORCH, ForkServer, Step, Wanted
+from edgekit.leash import die_with
+from edgekit.scratch import leashed
+
+PLACE = "EDGEKIT_TESTS_NURSERY"
+"""The variable that tells the processes of a run where their nursery listens."""
+_KIND = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
+_LARGEST = 200_000
+_READY = (
+    *TORCH, "edgekit.conversion.export", "edgekit.conversion.build", "edgekit.zoo.checkpoint",
+)  # fmt: skip
+_LATE = {
+    "edgekit.backends.onnx": ("torch.onnx._internal.exporter._compat", "onnxruntime.quantization")
+}
+"""What a converter imports when it begins to work, by its backend's module."""
+
+
+class Borrowed:
+    """What a conversion has for its fork server: one of the nursery's for each converter."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, ...], socket.socket] = {}
+
+    def start(self, wanted: Wanted, talk: int, log: int) -> Step:
+        """Start a step whose modules are imported already."""
+        if wanted.ahead not in self._servers:
+            self._servers[wanted.ahead] = server = socket.socket(*_KIND)
+            server.connect(os.environ[PLACE])
+            asked = {
+                "ahead": wanted.ahead,
+                "environment": dict(os.environ),
+                "path": sys.path,
+                "folder": str(Path.cwd()),
+            }
+            server.send(json.dumps(asked).encode())
+        return fork_server.ask(self._servers[wanted.ahead], wanted, talk, log)
+
+    def kill(self) -> None:
+        """End the servers, and with them every step that still runs."""
+        for server in self._servers.values():
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the servers and let go of them."""
+        self.kill()
+        for server in self._servers.values():
+            server.close()
+
+
+def borrowed(preload: tuple[str, ...]) -> Borrowed | ForkServer:
+    """Return a conversion's fork server; one without PyTorch is quick to start by itself."""
+    return Borrowed() if preload == TORCH else ForkServer(preload)
+
+
+@contextlib.contextmanager
+def open_nursery() -> Iterator[None]:
+    """Have a nursery, which ends with this process. It imports nothing before it is asked."""
+    with tempfile.TemporaryDirectory(prefix="nursery-") as folder:
+        os.environ[PLACE] = f"{folder}/socket"
+        with socket.socket(*_KIND) as listener:
+            listener.bind(os.environ[PLACE])
+            listener.listen(64)
+            process = subprocess.Popen(
+                leashed([sys.executable, __file__]),
+                stdin=listener.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | ENVIRONMENT,
+                start_new_session=True,
+            )
+        yield
+        del os.environ[PLACE]
+        process.kill()
+        process.wait()
+
+
+def nursery() -> NoReturn:
+    """Give every conversion that connects a fork server, and every converter its ward."""
+    listener = socket.socket(fileno=os.dup(0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    wards: dict[tuple[str, ...], socket.socket] = {}
+    while True:
+        connection, _ = listener.accept()
+        fork_server.preload(_READY)
+        request = connection.recv(_LARGEST)
+        with connection:
+            ahead = tuple(json.loads(request)["ahead"])
+            if not ahead:
+                _give(request, connection)
+                continue
+            if ahead not in wards:
+                wards[ahead], theirs = socket.socketpair(*_KIND)
+                with theirs:
+                    parent = os.getpid()
+                    if os.fork() == 0:
+                        die_with(parent)
+                        connection.close()
+                        _ward(ahead, theirs)
+            socket.send_fds(wards[ahead], [request], [connection.fileno()])
+
+
+def _ward(ahead: tuple[str, ...], connections: socket.socket) -> NoReturn:
+    fork_server.preload((*ahead, *_LATE.get(ahead[0], ())))
+    while True:
+        request, (handle,), _, _ = socket.recv_fds(connections, _LARGEST, 1)
+        with socket.socket(fileno=handle) as connection:
+            _give(request, connection)
+
+
+def _give(request: bytes, connection: socket.socket) -> None:
+    """Fork a fork server: it is what it would be, had the conversion started it."""
+    parent = os.getpid()
+    if os.fork():
+        return
+    try:
+        die_with(parent)
+        os.setsid()
+        asked = json.loads(request)
+        os.environ.clear()
+        os.environ.update({"OMP_WAIT_POLICY": "PASSIVE"} | asked["environment"] | ENVIRONMENT)
+        os.chdir(asked["folder"])
+        sys.path[:] = asked["path"]
+        importlib.invalidate_caches()
+        tempfile.tempdir = None
+        random.seed()
+        fork_server.serve(connection)
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        nursery()
+    vars(steps)["ForkServer"] = borrowed
+    sys.path[0] = str(Path.cwd())
+    runpy.run_module("edgekit", run_name="__main__", alter_sys=True)
