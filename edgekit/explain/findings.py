@@ -125,8 +125,8 @@ def float_halves(case: Case) -> Iterator[Finding]:
             "board",
             "computed in float32: this CPU, or this runtime, has no half-precision arithmetic",
             fallen,
-            "the costs are float32's; explain it where it is computed in half precision: "
-            "--target rpi5",
+            "the costs are float32's; LiteRT and OpenVINO on a Pi 5 have it: "
+            "edgekit explain ARTIFACT --target rpi5",
         )
         return
     yield case.finding(
