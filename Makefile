@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test pytest check weights fuzz ecosystem
+.PHONY: demo test pytest quick check weights fuzz ecosystem
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
@@ -18,6 +18,13 @@ test:
 # Three processes on two cores, for some tests wait.
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+
+# What tells in some minutes whether another Python will do: the command line, the files that users
+# write, conversion by every backend, the runner and plug-ins.
+#     make quick PYTHON=python3.13 VENV=.venv-3.13
+QUICK := cli commands artifact toml_files targets runtimes convert runner plugins
+quick: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" $(QUICK:%=tests/test_%.py)
 
 # Ten thousand damaged files for every reader together, others each time; `make test` has 500.
 fuzz: $(STAMP)

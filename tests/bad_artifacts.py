@@ -89,3 +89,12 @@ def openvino_int8(
     bad_models.onnx_int8(bad_models.onnx_model(middle), source, exclude)
     ov.save_model(ov.convert_model(source), folder / "model.xml")
     return artifact(folder, "openvino")
+
+
+def openvino_fp32(folder: Path) -> Artifact:
+    import openvino as ov
+
+    source = folder.parent / f"{folder.name}.onnx"
+    onnx.save(bad_models.onnx_model(), str(source))
+    ov.save_model(ov.convert_model(source), folder / "model.xml", compress_to_fp16=False)
+    return artifact(folder, "openvino", "fp32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from command_line import Cli
+from plugin_packages import conforms, install
 
 from edgekit import find_artifacts
 
@@ -50,6 +53,24 @@ def test_an_onnx_file_of_scikit_learns_converts(tmp_path: Path) -> None:
     made = onnx.load(str(artifacts[0].path))
     (opset,) = (item.version for item in made.opset_import if not item.domain)
     assert opset == 20, "older runtimes on boards read it, whatever wrote the source"
+
+
+@pytest.mark.slow
+def test_mnn_is_a_package_beside_edgekit(tmp_path: Path, pictures: Path, cli: Cli) -> None:
+    """Converted, proven and measured; `mnnconvert`, the command that reports home, is not run."""
+    installed = install(EXAMPLES / "mnn", tmp_path)
+    paths = {"PYTHONPATH": f"{installed}:{Path(__file__).parent}"}
+    done = cli("convert", "user_models:small", "--backend", "mnn", "--precision", "fp32",
+               "--images", pictures, "-o", tmp_path / "out", "--json", **paths)  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    folder = tmp_path / "out" / "mnn-fp32"
+    bench = cli("bench", folder, "--min-seconds", "0.05", "--results", tmp_path / "r", "--json",
+                **paths)  # fmt: skip
+    assert bench.returncode == 0, bench.stderr
+    (row,) = json.loads(bench.stdout)["rows"]
+    assert row["runtime"] == "mnn" and row["p50_ms"] > 0
+    printed = conforms(EXAMPLES / "mnn" / "conformance.py", MNN_ARTIFACT=str(folder), **paths)
+    assert "5 passed" in printed
 
 
 # What a kernel does with these cells. Jupyter's own is not a dependency: pip takes minutes to find

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +30,14 @@ import edgekit.explain
 from edgekit.artifact import (
     Artifact,
     load_artifact,
+    write_manifest,
 )
 from edgekit.devices.local import LocalDevice
 from edgekit.errors import DeviceError, UserError
 from edgekit.explain import Explanation, explain
 from edgekit.explain.findings import Case, judge
-from edgekit.explain.operators import read_operators
+from edgekit.explain.operators import Operator, Tensor, read_operators
+from edgekit.onboard import runner
 from edgekit.paths import ONBOARD
 from edgekit.session import PROFILER
 from edgekit.targets import load_target
@@ -151,6 +154,45 @@ def test_a_board_without_dot_product_is_told_for_int8_only(tmp_path: Path) -> No
                 Case(operators=result.operators, precision="int8", target="rpi5", dot_product=True)
             )
         )
+
+
+def test_half_precision_that_this_cpu_lacks_is_told(tmp_path: Path) -> None:
+    """The artifact runs, in float32: the costs are not those that its board will have."""
+    made = tflite_fp32(tmp_path)
+    half = write_manifest(made.folder, replace(made.manifest, precision="fp16-compute"))
+    result = explain(half, load_target("rpi5"), device="local")
+    if runner.has_half():
+        assert {o.arithmetic for o in result.operators if o.is_product} == {"half"}
+        return
+    (told,) = (f for f in result.findings if f.severity == "board")
+    assert "computed in float32" in told.what and "--target rpi5" in told.remedy
+    assert {o.arithmetic for o in result.operators if o.is_product} == {"float"}
+
+
+def test_what_falls_out_of_half_precision_is_a_warning() -> None:
+    case = Case(
+        operators=(product("a", "f16"), product("b", "f32"), product("c", "float16")),
+        precision="fp16-compute",
+        target="rpi5",
+        dot_product=True,
+    )
+    (found,) = judge(case)
+    assert found.severity == "warning" and found.where == "b"
+    assert found.what.startswith("1 of 3 convolutions and matrix products ran in float32")
+    assert not judge(replace(case, operators=(product("a", "f16"),)))
+    assert not judge(replace(case, precision="fp16")), "it stores halves and computes in float32"
+
+
+def product(name: str, kind: str) -> Operator:
+    tensors = (Tensor(kind, (1, 8)),)
+    return Operator(name=name, kind="Conv", place="", inputs=tensors, outputs=tensors, seconds=1.0)
+
+
+def test_weights_that_are_only_stored_as_halves_are_no_half_precision() -> None:
+    stored = {"type": "float16", "shape": [8]}, {"type": "float32", "shape": [8]}
+    told = {"name": "d", "kind": "DEQUANTIZE", "place": "XNNPACK", "seconds": None}
+    (operator,) = read_operators([told | {"inputs": [stored[0]], "outputs": [stored[1]]}])
+    assert operator.arithmetic == "dequantize" and operator.inputs[0].bytes == 16
 
 
 def test_another_target_gets_no_times_and_says_why(tmp_path: Path) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import bad_models
 import numpy as np
 import pytest
-from bad_artifacts import onnx_fp32, openvino_int8, tflite_fp32
+from bad_artifacts import onnx_fp32, openvino_fp32, openvino_int8, tflite_fp32
 from PIL import Image
 
 import edgekit.explain
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, write_manifest
 from edgekit.devices import Device
 from edgekit.devices.emulator.install import install
 from edgekit.devices.emulator.profile import board_of
@@ -127,18 +128,55 @@ def test_a_runtimes_own_profile_is_counted_on_the_virtual_board(
     assert max(first.operators, key=lambda o: o.instructions or 0).is_product
 
 
+def draw(picture: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (bad_models.SIZE, bad_models.SIZE, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(picture)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["ai_edge_litert", "tflite_runtime"])
 def test_the_operators_of_a_cut_graph_add_up_to_its_inference(runtime: str, tmp_path: Path) -> None:
     made = tflite_fp32(tmp_path)
     picture = tmp_path / "image.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (bad_models.SIZE, bad_models.SIZE, 3))
-    Image.fromarray(pixels.astype(np.uint8)).save(picture)
+    draw(picture)
     result = on_rpi4(made, runtime)
     (record,) = emulate(load_target("rpi4"), [made], [picture], runtime=runtime)
     assert record.instructions_per_inference is not None
     total = sum(operator.instructions or 0 for operator in result.operators)
     assert total == pytest.approx(record.instructions_per_inference, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "share"), [(tflite_fp32, 0.75), (openvino_fp32, 1.0)])
+def test_half_precision_is_counted_as_the_board_computes_it(
+    make: Callable[[Path], Artifact], share: float, tmp_path: Path
+) -> None:
+    """Against float32. OpenVINO gains little on layers as small as these."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    made, target = make(folder), load_target("rpi5")
+    install(board_of(target))
+    single = products(explain(made, target, device="virtual"))
+    half = write_manifest(folder, replace(made.manifest, precision="fp16-compute"))
+    result = explain(half, target, device="virtual")
+    halves = products(result)
+    assert {o.arithmetic for o in single} == {"float"}
+    assert {o.arithmetic for o in halves} == {"half"} and len(halves) == len(single)
+    assert instructions(halves) < share * instructions(single)
+    picture = tmp_path / "image.png"
+    draw(picture)
+    (record,) = emulate(target, [half], [picture])
+    assert record.instructions_per_inference is not None
+    total = instructions(result.operators)
+    assert 0.5 * record.instructions_per_inference < total < 1.1 * record.instructions_per_inference
+
+
+def products(result: Explanation) -> list[Operator]:
+    return [operator for operator in result.operators if operator.is_product]
+
+
+def instructions(found: Sequence[Operator]) -> int:
+    return sum(operator.instructions or 0 for operator in found)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from command_line import Cli, one_line_error
 from PIL import Image
+from plugin_packages import conforms, install
 from records import a_measurement
 
 from edgekit.backends import backend_names, load_backend
@@ -30,17 +30,7 @@ EXAMPLE = Path(__file__).parent / "plugin_example"
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder the example package is really installed in, by pip."""
-    source = tmp_path_factory.mktemp("source") / "acme"
-    shutil.copytree(EXAMPLE, source)
-    folder = tmp_path_factory.mktemp("installed")
-    command = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [sys.executable, *command, "--no-index", "--target", str(folder), str(source)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+    return install(EXAMPLE, tmp_path_factory.mktemp("acme"))
 
 
 @pytest.fixture
@@ -154,21 +144,8 @@ def test_a_backend_converts_predicts_benches_and_conforms(
     assert bench.returncode == 0, bench.stderr
     (row,) = json.loads(bench.stdout)["rows"]
     assert row["runtime"] == "matrix" and row["p50_ms"] > 0
-    suite = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            EXAMPLE / "acme_conformance.py",
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | paths | {"ACME_ARTIFACT": str(folder)},
-    )
-    assert suite.returncode == 0 and "5 passed" in suite.stdout, suite.stdout
+    printed = conforms(EXAMPLE / "acme_conformance.py", ACME_ARTIFACT=str(folder), **paths)
+    assert "5 passed" in printed
     gone = cli("bench", folder, "--results", tmp_path / "r")
     assert "unknown backend 'matrix'" in one_line_error(gone)
 

@@ -191,6 +191,23 @@ def test_a_prediction_says_what_it_stands_on(
     assert width(ruy) < width(onnx)
 
 
+@pytest.mark.parametrize(
+    ("precision", "priced_as", "said"),
+    [
+        ("fp16", "fp32", "fp16 priced as fp32"),
+        ("fp16-compute", "fp32", "no row of this runtime computes in half precision"),
+        ("int8-dynamic", "int8", "what its ranges cost is not in it"),
+    ],
+)
+def test_a_precision_without_a_price_of_its_own_says_so(
+    analytic: AnalyticPredictor, mobilenet: Workload, precision: str, priced_as: str, said: str
+) -> None:
+    found = analytic.price(mobilenet, precision, setting("ai_edge_litert"))
+    known = analytic.price(mobilenet, priced_as, setting("ai_edge_litert"))
+    assert found.seconds == known.seconds
+    assert said in found.why and said not in known.why and not found.calibrated
+
+
 @pytest.mark.parametrize("share", [0.8, 0.85, 0.9, 0.95, 1.0, None])
 def test_calibrated_is_what_left_out_families_bore_out(
     analytic: AnalyticPredictor, mobilenet: Workload, tmp_path: Path, share: float | None

@@ -115,6 +115,29 @@ def float_products(case: Case) -> Iterator[Finding]:
     )
 
 
+def float_halves(case: Case) -> Iterator[Finding]:
+    """Convolutions and matrix products of an artifact for half precision that ran in float32."""
+    fallen = [o for o in case.products if o.arithmetic == "float"]
+    if case.precision != "fp16-compute" or not fallen:
+        return
+    if len(fallen) == len(case.products):
+        yield case.finding(
+            "board",
+            "computed in float32: this CPU, or this runtime, has no half-precision arithmetic",
+            fallen,
+            "the costs are float32's; LiteRT and OpenVINO on a Pi 5 have it: "
+            "edgekit explain ARTIFACT --target rpi5",
+        )
+        return
+    yield case.finding(
+        "warning",
+        f"{len(fallen)} of {len(case.products)} convolutions and matrix products ran in float32, "
+        "not in half precision",
+        fallen,
+        "bench the fp32 artifact beside it and ship the faster",
+    )
+
+
 def islands(case: Case) -> Iterator[Finding]:
     """Float runs between int8 operators: values are dequantized, computed, quantized again."""
     if case.precision != "int8":
@@ -237,6 +260,7 @@ def input_stage(case: Case) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     float_products,
+    float_halves,
     islands,
     run_time_quantized,
     outside_delegate,
@@ -265,8 +289,8 @@ def _per_channel(operator: Operator) -> bool:
     if not operator.outputs or len(operator.inputs) < 2 or not operator.outputs[0].shape:
         return False
     channels = operator.outputs[0].shape[-1]
-    sizes = [tensor.bytes // 4 for tensor in operator.inputs]
-    return channels > 1 and channels in sizes and operator.outputs[0].bytes // 4 > channels
+    sizes = [tensor.numbers for tensor in operator.inputs]
+    return channels > 1 and channels in sizes and operator.outputs[0].numbers > channels
 
 
 def _kinds(operators: Sequence[Operator]) -> str:

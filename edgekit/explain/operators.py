@@ -10,11 +10,13 @@ import msgspec
 
 from edgekit.errors import DeviceError
 
-Arithmetic = Literal["int8", "float", "hybrid", "quantize", "dequantize", "other"]
-"""`hybrid`: int8 weights, float activations. `other`: indexes, shapes and casts."""
+Arithmetic = Literal["int8", "float", "half", "hybrid", "quantize", "dequantize", "other"]
+"""`half`: floats of 16 bits. `hybrid`: int8 weights, float activations. `other`: indexes, shapes
+and casts."""
 
 _BYTES = frozenset({"int8", "uint8", "i8", "u8"})
-_FLOATS = frozenset({"float", "float32", "f32", "float16", "f16", "bf16"})
+_HALVES = frozenset({"float16", "f16"})
+_FLOATS = frozenset({"float", "float32", "f32", "bf16"}) | _HALVES
 _CASTS = frozenset({"Cast", "CAST", "Convert"})
 _WIDTHS = {"float16": 2, "f16": 2, "bf16": 2, "int64": 8, "i64": 8}
 
@@ -48,10 +50,15 @@ class Tensor:
     shape: tuple[int, ...]
 
     @property
+    def numbers(self) -> int:
+        """How many values it has."""
+        return prod(self.shape)
+
+    @property
     def bytes(self) -> int:
         """What it takes in memory; unknown types count four bytes a value."""
         width = 1 if self.type in _BYTES else _WIDTHS.get(self.type, 4)
-        return width * prod(self.shape)
+        return width * self.numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +108,9 @@ class Operator:
         weights = {tensor.type for tensor in self.inputs[1:]}
         if self.kind in RUN_TIME_QUANTIZED or (self.is_product and weights & _BYTES):
             return "hybrid"
-        return "float"
+        if source not in _HALVES:
+            return "float"
+        return "dequantize" if self.kind == "DEQUANTIZE" else "half"
 
 
 def read_operators(told: list[Any]) -> tuple[Operator, ...]:

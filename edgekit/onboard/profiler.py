@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Set
+from typing import Any, Callable, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 import runner  # type: ignore[import-not-found]  # the file beside this one
@@ -90,10 +90,12 @@ def profile_openvino(model: str, threads: int, tensors: Sequence[Any], count: in
     """
     import openvino
 
-    settings = {**runner.openvino_settings(threads), "PERF_COUNT": True}
+    manifest = _manifest(model)
+    half = runner.computes_in_half(manifest)
+    settings = {**runner.openvino_settings(threads, half), "PERF_COUNT": True}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
-    given = runner.openvino_feed(compiled, _manifest(model))
+    given = runner.openvino_feed(compiled, manifest)
     warm = max(1, count // 10)
     for index in range(warm):
         _marked(request.infer, given(tensors[index % len(tensors)]))
@@ -161,7 +163,8 @@ def profile_litert(model: str, threads: int, tensors: Sequence[Any], count: int)
     """Return the model's operators and whether the XNNPACK delegate took them."""
     from ai_edge_litert.interpreter import Interpreter
 
-    return _profile_tflite(Interpreter, model, threads, tensors, count)
+    half = runner.computes_in_half(_manifest(model))
+    return _profile_tflite(Interpreter, model, threads, tensors, count, half)
 
 
 def profile_tflite_runtime(
@@ -174,17 +177,40 @@ def profile_tflite_runtime(
 
 
 def _profile_tflite(
-    load: Callable[..., Any], model: str, threads: int, tensors: Sequence[Any], count: int
+    load: Callable[..., Any],
+    model: str,
+    threads: int,
+    tensors: Sequence[Any],
+    count: int,
+    half: bool = False,
 ) -> Operators:
-    """Return the operators, timed by the cuts `CUTS/0000.tflite`, ... where there are any."""
+    """Return the operators, timed by the cuts `CUTS/0000.tflite`, ... where there are any.
+
+    `half`: in LiteRT's compiled model, in half precision.
+    """
     operators = tflite_operators(load(model_path=model, num_threads=threads))
+    if half:
+        _mark_halves(operators)
     cuts = sorted(Path(CUTS).glob("*.tflite"))
     before = 0.0
     for operator, cut in zip(operators, cuts):
-        seconds = _fastest(load(model_path=str(cut), num_threads=threads), tensors, count)
+        ready = _compiled(str(cut), threads) if half else _interpreted(load, str(cut), threads)
+        seconds = _fastest(*ready, tensors, count)
         operator["seconds"] = max(0.0, seconds - before)
         before = max(before, seconds)
     return operators
+
+
+def _mark_halves(operators: Operators) -> None:
+    """Give the delegate's floats the type that it is forced to compute them in.
+
+    The file and the interpreter say float32. XNNPACK rounds the whole of its part, or refuses it.
+    """
+    for operator in operators:
+        if operator["place"] == "XNNPACK":
+            for tensor in operator["inputs"] + operator["outputs"]:
+                if tensor["type"] == "float32":
+                    tensor["type"] = "float16"
 
 
 def tflite_operators(interpreter: Any) -> Operators:
@@ -229,18 +255,42 @@ def _tflite_tensor(detail: Dict[str, Any]) -> Dict[str, Any]:
     return {"type": np.dtype(detail["dtype"]).name, "shape": shape}
 
 
-def _fastest(interpreter: Any, tensors: Sequence[Any], count: int) -> float:
-    """Return the time of the fastest call: differences of cuts are small beside a disturbed one."""
+Ready = Tuple[Callable[[Any], None], Callable[[], Any]]
+"""What gives a loaded model its tensors, and what computes them."""
+
+
+def _interpreted(load: Callable[..., Any], model: str, threads: int) -> Ready:
+    interpreter = load(model_path=model, num_threads=threads)
     interpreter.allocate_tensors()
     sources = runner.tflite_inputs(interpreter)
-    samples = []
-    for index in range(count):
-        tensor = tensors[index % len(tensors)]
+
+    def give(tensor: Any) -> None:
         given = tensor if isinstance(tensor, list) else [tensor]
         for place, (source, dtype) in sources.items():
             interpreter.set_tensor(source, runner.narrowed(given[place], dtype))
+
+    return give, interpreter.invoke
+
+
+def _compiled(model: str, threads: int) -> Ready:
+    compiled = runner.half_litert(model, threads)
+    ((_, ends),) = compiled.get_signature_list().items()
+    given, taken = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    return (
+        lambda tensor: runner.fill(given, ends, tensor),
+        lambda: compiled.run_by_index(0, given, taken),
+    )
+
+
+def _fastest(
+    give: Callable[[Any], None], run: Callable[[], Any], tensors: Sequence[Any], count: int
+) -> float:
+    """Return the time of the fastest call: differences of cuts are small beside a disturbed one."""
+    samples = []
+    for index in range(count):
+        give(tensors[index % len(tensors)])
         start = time.perf_counter()
-        _marked(interpreter.invoke)
+        _marked(run)
         samples.append(time.perf_counter() - start)
     return min(samples)
 

@@ -1166,8 +1166,8 @@ FORCE_FP16 = 4
 """TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16: convolutions and all else in half precision."""
 
 
-def _half_litert(model: str, threads: int) -> Invoke:
-    """Load a .tflite file in LiteRT's compiled model: its interpreter cannot ask for fp16."""
+def half_litert(model: str, threads: int) -> Any:
+    """Return a .tflite file in LiteRT's compiled model: its interpreter cannot ask for fp16."""
     from ai_edge_litert.compiled_model import (
         CompiledModel,
         CpuOptions,
@@ -1176,19 +1176,29 @@ def _half_litert(model: str, threads: int) -> Invoke:
     )
 
     cpu = CpuOptions(num_threads=threads, xnnpack_flags=FORCE_FP16)
-    compiled = CompiledModel.from_file(
+    return CompiledModel.from_file(
         model, options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
     )
+
+
+def fill(buffers: Sequence[Any], ends: Dict[str, Any], tensor: Any) -> None:
+    """Write the tensors of `feed` into a compiled model's inputs; `ends` is its signature."""
+    tensors = tensor if isinstance(tensor, list) else [tensor]
+    for buffer, name in zip(buffers, ends["inputs"]):
+        place = int((re.findall(r"args_([0-9]+)", name) or [0])[0])
+        buffer.write(np.ascontiguousarray(tensors[place]))
+
+
+def _half_litert(model: str, threads: int) -> Invoke:
+    """Load a .tflite file that LiteRT computes in half precision."""
+    compiled = half_litert(model, threads)
     ((key, ends),) = compiled.get_signature_list().items()
     details = compiled.get_output_tensor_details(key)
     given, taken = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
-    places = [int((re.findall(r"args_([0-9]+)", name) or [0])[0]) for name in ends["inputs"]]
     order = sorted(range(len(taken)), key=lambda at: _last_number(ends["outputs"][at]))
 
     def invoke(tensor: Any) -> List[Array]:
-        tensors = tensor if isinstance(tensor, list) else [tensor]
-        for buffer, place in zip(given, places):
-            buffer.write(np.ascontiguousarray(tensors[place]))
+        fill(given, ends, tensor)
         compiled.run_by_index(0, given, taken)
         values = []
         for at in order:

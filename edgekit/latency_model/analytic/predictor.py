@@ -57,7 +57,15 @@ ARITHMETIC = {
     "int8": "int8",
     "int8-dynamic": "int8",
 }
-"""What a precision is computed in: fp16 artifacts hold half-sized weights and compute in fp32."""
+"""What a precision is priced as. fp16 artifacts hold half-sized weights and compute in fp32; of
+runtimes that compute in half precision no row is known, so fp16-compute is float32's price too."""
+
+DOUBTS = {
+    "fp16": "fp16 priced as fp32: its weights are half as large, and that is not in it",
+    "fp16-compute": "no row of this runtime computes in half precision: priced as fp32",
+    "int8-dynamic": "int8-dynamic priced as int8: what its ranges cost is not in it",
+}
+"""What a prediction says of a precision that has no price of its own."""
 
 
 class AnalyticPredictor:
@@ -98,10 +106,8 @@ class AnalyticPredictor:
             seconds = measured * (seconds / measured) ** self.known.thread_share
             threads = self.known.thread_half
             doubts.append("no such row has that many threads")
-        if precision in {"fp16", "fp16-compute"}:
-            doubts.append("fp16 priced as fp32")
-        if precision == "int8-dynamic":
-            doubts.append("int8-dynamic priced as int8: what its ranges cost is not in it")
+        if precision in DOUBTS:
+            doubts.append(DOUBTS[precision])
         half = widened(half, threads=threads, unseen=bool(work.unseen))
         return Prediction(
             seconds=seconds,

@@ -72,6 +72,10 @@ class ExecutedPredictor:
         half = max(half, abs(off or 0))
         if setting.runtime in OURS:
             doubts.append("its rows are of an older release")
+        if artifact.manifest.precision == "fp16-compute":
+            doubts.append(
+                "what it executes in half precision is counted, and timed by rows of float32"
+            )
         if off is not None and setting.threads not in board.threads[key]:
             doubts.append(f"no such row has {setting.threads} threads")
             half *= THREADS_FACTOR
