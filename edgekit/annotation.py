@@ -26,6 +26,8 @@ COLOURS = (
 )  # fmt: skip
 """One a class, in turn."""
 GROUND = (16, 20, 24)
+POINT = (255, 214, 10)
+JOIN = (255, 122, 0)
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -34,12 +36,16 @@ Box = tuple[float, float, float, float]
 class Mark:
     """A box (left, top, right, bottom, in pixels of the upright picture) and what is said of it.
 
-    None is the whole picture. `colour` is a number, such as that of the class.
+    None is the whole picture, outlined where something is said of it. `colour` is a number, such as
+    that of the class. `points` are in the same pixels, None for one that does not show;
+    `joins` are the pairs of places among them between which a line is drawn.
     """
 
     box: Box | None
     lines: tuple[str, ...]
     colour: int = 0
+    points: tuple[tuple[float, float] | None, ...] = ()
+    joins: tuple[tuple[int, int], ...] = ()
 
 
 def check_annotation(path: Path) -> None:
@@ -72,7 +78,9 @@ def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
     seen = [(mark, box) for mark in marks if (box := _inside(mark.box or whole, scale, size))]
     for mark, box in reversed(seen):
         colour = COLOURS[mark.colour % len(COLOURS)]
-        draw.rectangle(box, outline=colour, width=max(2, round(max(size) / 300)))
+        if mark.box is not None or mark.lines:
+            draw.rectangle(box, outline=colour, width=max(2, round(max(size) / 300)))
+        _draw_points(draw, mark, scale, box)
     taken: list[Box] = []
     labels = []
     for mark, box in seen:
@@ -83,6 +91,21 @@ def annotated(picture: Image, marks: Sequence[Mark]) -> Image:
         draw.rectangle(place, fill=GROUND)
         draw.text((place[0] + edge, place[1] + edge), text, fill=(255, 255, 255), font=font)
     return drawn
+
+
+def _draw_points(draw: ImageDraw.ImageDraw, mark: Mark, scale: float, box: Box) -> None:
+    """Draw a mark's points, smaller in a smaller box, and the lines between them."""
+    radius = min(max(2.0, (box[3] - box[1]) / 70), 7.0)
+    places = [point and (point[0] * scale, point[1] * scale) for point in mark.points]
+    for first, second in mark.joins:
+        one, other = places[first], places[second]
+        if one and other:
+            draw.line((*one, *other), fill=JOIN, width=max(1, round(radius * 0.7)))
+    for place in places:
+        if place:
+            x, y = place
+            circle = (x - radius, y - radius, x + radius, y + radius)
+            draw.ellipse(circle, fill=POINT, outline=GROUND)
 
 
 def _inside(box: Box, scale: float, size: tuple[int, int]) -> Box | None:

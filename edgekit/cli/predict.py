@@ -130,12 +130,12 @@ def _images(
     if annotate is not None:
         save_annotated(
             Path(answers[0].image).read_bytes(),
-            [mark for a in answers for mark in marks_of(a)],
+            [mark for a in answers for mark in marks_of(a, artifact.manifest.outputs)],
             annotate,
         )
         notes.append(f"{annotate} shows it")
     if save is not None:
-        saved = save_pictures(answers, save)
+        saved = save_pictures(answers, save, artifact.manifest.outputs)
         notes += [f"drawn: {path}" for path in saved[:SHOWN]]
         if len(saved) > SHOWN:
             notes.append(f"and {len(saved) - SHOWN:,} more in {save}")
@@ -145,9 +145,8 @@ def _images(
     answered = [answer for answer in answers if not answer.fault]
     rows, short = [], []
     for item, said in zip(answered, short_rows(answered), strict=True):
-        boxes = list(box_rows(item))
-        rows += boxes or [row(item)]
-        short += boxes or [said]
+        rows += list(box_rows(item)) or [row(item)]
+        short += list(box_rows(item, short=True)) or [said]
     then = f"edgekit evaluate {artifact.folder} --data FOLDER, a folder with labels.csv"
     show(artifact.label, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
     if any(answer.unreadable for answer in answers):

@@ -16,8 +16,10 @@ from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.devices import open_device
 from edgekit.errors import BadData, EdgekitError
+from edgekit.onboard.runner import SHOWN
 from edgekit.progress import Say, silent
 from edgekit.session import entry, lay_out
+from edgekit.spec import OutputSpec
 from edgekit.targets import HOST, load_target
 
 NO_FACE = "NoFace"
@@ -34,12 +36,15 @@ class FoundBox:
     """One box of a detection: its class, how sure it is (0 to 1), and two corners, x and y of each.
 
     The corners are pixels of the upright picture, or the network's own numbers where it takes none.
+    `points`: those of keypoints, x, y and, where the network says it, the probability that it
+    shows.
     """
 
     label: str
     index: int
     confidence: float
     box: tuple[float, float, float, float]
+    points: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,10 @@ class Decision:
     1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
     scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
     `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
-    `boxes`: a detection's, the surest first. `shape` and `range`: an image's height, width and
-    channels, and its least and largest value. `abstained`: the label was withheld, because the
-    confidence was below what was asked for.
+    `boxes`: a detection's or a pose's, the surest first. `points`: landmarks of the whole picture,
+    as a FoundBox has them. `shape` and `range`: an image's height, width and channels, and its
+    least and largest value. `abstained`: the label was withheld, because the confidence was below
+    what was asked for.
     """
 
     index: int | None = None
@@ -64,6 +70,7 @@ class Decision:
     shares: dict[str, float] | None = None
     vector: tuple[float, ...] | None = None
     boxes: tuple[FoundBox, ...] | None = None
+    points: tuple[tuple[float, ...], ...] | None = None
     shape: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
     abstained: bool = False
@@ -74,8 +81,9 @@ class Decision:
         if self.shape is not None:
             return {"shape": self.shape, "range": self.range}
         if self.boxes is not None:
-            return [asdict(box) for box in self.boxes]
-        found = (self.label, self.value, self.labels, self.shares, self.vector)
+            told = [asdict(box) for box in self.boxes]
+            return [{k: v for k, v in box.items() if v is not None} for box in told]
+        found = (self.label, self.value, self.labels, self.shares, self.vector, self.points)
         return next((value for value in found if value is not None), None)
 
     @property
@@ -94,10 +102,23 @@ class Decision:
             return ", ".join(self.labels) or "none"
         if self.shares is not None:
             return ", ".join(f"{label} {share:.0%}" for label, share in self.shares.items())
+        if self.points is not None:
+            return told_points(self.points)
         if self.vector is not None:
             return f"{len(self.vector)} numbers"
         low, high = self.range or (0.0, 0.0)
         return f"{'×'.join(map(str, self.shape or ()))}, {low:.3g} to {high:.3g}"
+
+
+def told_points(points: Sequence[Sequence[float]]) -> str:
+    """Return how many of some points show, in a few words."""
+    shown = sum(shows(point) for point in points)
+    return f"{shown} points" if shown == len(points) else f"{shown} of {len(points)} points"
+
+
+def shows(point: Sequence[float]) -> bool:
+    """Tell whether a point shows, as far as the network says it."""
+    return len(point) < 3 or point[2] >= SHOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,17 +247,42 @@ def withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, D
     }
 
 
-def marks_of(answer: Answer) -> list[Mark]:
-    """Return what is said of a face or of the whole picture, and every box that was found."""
+def marks_of(answer: Answer, outputs: Sequence[OutputSpec] = ()) -> list[Mark]:
+    """Return what is said of a face or of the whole picture, and every box and point found.
+
+    `outputs` are the model's: they say which points are joined.
+    """
+    joined = {output.name: output.points.lines for output in outputs if output.points}
     marks = []
-    said = tuple(f"{name}: {words}" for name, words in in_words(answer).items())
+    said = tuple(
+        f"{name}: {words}"
+        for name, words in in_words(answer).items()
+        if (decision := answer.outputs[name]) and decision.points is None
+    )
     if answer.box is not None or said:
         marks.append(Mark(box=answer.box, lines=said))
-    for decision in answer.outputs.values():
-        for found in (decision and decision.boxes) or ():
-            line = f"{found.label} {found.confidence:.0%}"
-            marks.append(Mark(box=found.box, lines=(line,), colour=found.index))
+    for name, decision in answer.outputs.items():
+        if decision is None:
+            continue
+        joins = joined.get(name, ())
+        if decision.points is not None:
+            marks.append(Mark(box=None, lines=(), points=_seen(decision.points), joins=joins))
+        for found in decision.boxes or ():
+            marks.append(
+                Mark(
+                    box=found.box,
+                    lines=(f"{found.label} {found.confidence:.0%}",),
+                    colour=found.index,
+                    points=_seen(found.points or ()),
+                    joins=joins,
+                )
+            )
     return marks
+
+
+def _seen(points: Sequence[Sequence[float]]) -> tuple[tuple[float, float] | None, ...]:
+    """Return where each point is, None for one that does not show."""
+    return tuple((point[0], point[1]) if shows(point) else None for point in points)
 
 
 def in_words(answer: Answer) -> dict[str, str]:
@@ -249,15 +295,17 @@ def in_words(answer: Answer) -> dict[str, str]:
     }
 
 
-def save_pictures(answers: Sequence[Answer], folder: Path) -> list[Path]:
+def save_pictures(
+    answers: Sequence[Answer], folder: Path, outputs: Sequence[OutputSpec] = ()
+) -> list[Path]:
     """Write each picture with its answers into `folder`, as NAME-boxes.jpg (.png of other formats).
 
-    Returns the files, in order. One that could not be read is left out.
+    `outputs` are the model's. Returns the files, in order. One that could not be read is left out.
     """
     pictures: dict[str, list[Mark]] = {}
     for answer in answers:
         if not answer.unreadable:
-            pictures.setdefault(answer.image, []).extend(marks_of(answer))
+            pictures.setdefault(answer.image, []).extend(marks_of(answer, outputs))
     saved: list[Path] = []
     taken: set[Path] = set()
     for image, marks in pictures.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.annotation import save_annotated
+from edgekit.annotation import Mark, save_annotated
 from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.data.video import Frame
@@ -54,7 +54,8 @@ def answer_frames(
         if abstain is not None:
             answers = [replace(a, outputs=withheld(a.outputs, abstain)) for a in answers]
         if save is not None:
-            _draw(frame, answers, save / f"frame-{frame.seconds:09.2f}.jpg")
+            marks = [m for a in answers for m in marks_of(a, artifact.manifest.outputs)]
+            _draw(frame, marks, save / f"frame-{frame.seconds:09.2f}.jpg")
         yield frame, answers
 
 
@@ -63,9 +64,9 @@ def _answer(name: str, decided: dict[str, object], find: bool) -> Answer:
     return msgspec.convert({"image": name, "box": box, "outputs": decided}, Answer)
 
 
-def _draw(frame: Frame, answers: list[Answer], path: Path) -> None:
+def _draw(frame: Frame, marks: list[Mark], path: Path) -> None:
     from PIL import Image
 
     encoded = io.BytesIO()
     Image.fromarray(frame.pixels).save(encoded, "BMP")
-    save_annotated(encoded.getvalue(), [m for a in answers for m in marks_of(a)], path)
+    save_annotated(encoded.getvalue(), marks, path)
