@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from edgekit.annotation import FORMATS, Mark, save_annotated
 from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.devices import open_device
@@ -19,7 +18,6 @@ from edgekit.errors import BadData, EdgekitError
 from edgekit.onboard.runner import SHOWN
 from edgekit.progress import Say, silent
 from edgekit.session import entry, lay_out
-from edgekit.spec import OutputSpec
 from edgekit.targets import HOST, load_target
 
 NO_FACE = "NoFace"
@@ -48,13 +46,26 @@ class FoundBox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassMap:
+    """A class index for each place that a segmentation answers.
+
+    `classes`: 16 bits a place, little-endian, row after row, compressed by zlib.
+    """
+
+    height: int
+    width: int
+    classes: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What one output says of an image; its kind tells which fields there are.
 
     `index` and `label`: the class of a classification, ordinal or regression. `confidence`, 0 to
     1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
     scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
-    `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
+    `shares`: how much of the picture each class of a segmentation covers; `map`: which class is
+    where, if it was asked for. `vector`: an embedding.
     `boxes`: a detection's or a pose's, the surest first. `points`: landmarks of the whole picture,
     as a FoundBox has them. `shape` and `range`: an image's height, width and channels, and its
     least and largest value. `abstained`: the label was withheld, because the confidence was below
@@ -68,6 +79,7 @@ class Decision:
     unit: str = ""
     labels: dict[str, float] | None = None
     shares: dict[str, float] | None = None
+    map: ClassMap | None = None
     vector: tuple[float, ...] | None = None
     boxes: tuple[FoundBox, ...] | None = None
     points: tuple[tuple[float, ...], ...] | None = None
@@ -146,14 +158,16 @@ def predict_images(
     *,
     whole: bool = False,
     abstain: float | None = None,
+    maps: bool = False,
     say: Say = silent,
 ) -> list[Answer]:
     """Return the runner's answers to the images, in order; one a face where faces are looked for.
 
-    With `whole` they are not. Decisions less sure than `abstain` come without their answer. An
-    image that is missing (these come last), cannot be decoded or has no face costs its own answer
-    alone: it has a `fault`. Raises BadData where no image at all is answered, MissingPackage where
-    the runtime or what finds faces is not installed.
+    With `whole` they are not. With `maps` a segmentation's answer holds its map. Decisions less
+    sure than `abstain` come without their answer. An image that is missing (these come last),
+    cannot be decoded or has no face costs its own answer alone: it has a `fault`. Raises BadData
+    where no image at all is answered, MissingPackage where the runtime or what finds faces is not
+    installed.
     """
     missing = [image for image in images if not image.is_file()]
     images = [image for image in images if image not in missing]
@@ -172,7 +186,9 @@ def predict_images(
             some = images[start : start + TOLD]
             # By their own paths, not copied: this device is this machine.
             paths = [str(image.absolute()) for image in some]
-            events = session.run("predict", timeout=_timeout(len(some)), images=paths, find=find)
+            events = session.run(
+                "predict", timeout=_timeout(len(some)), images=paths, find=find, maps=maps
+            )
             names = dict(zip(paths, map(str, some), strict=True))
             if set(names) != {event["image"] for event in events} or len(events) < len(names):
                 raise EdgekitError(f"{artifact.label}: {len(events)} answers to {len(some)} images")
@@ -247,44 +263,6 @@ def withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, D
     }
 
 
-def marks_of(answer: Answer, outputs: Sequence[OutputSpec] = ()) -> list[Mark]:
-    """Return what is said of a face or of the whole picture, and every box and point found.
-
-    `outputs` are the model's: they say which points are joined.
-    """
-    joined = {output.name: output.points.lines for output in outputs if output.points}
-    marks = []
-    said = tuple(
-        f"{name}: {words}"
-        for name, words in in_words(answer).items()
-        if (decision := answer.outputs[name]) and decision.points is None
-    )
-    if answer.box is not None or said:
-        marks.append(Mark(box=answer.box, lines=said))
-    for name, decision in answer.outputs.items():
-        if decision is None:
-            continue
-        joins = joined.get(name, ())
-        if decision.points is not None:
-            marks.append(Mark(box=None, lines=(), points=_seen(decision.points), joins=joins))
-        for found in decision.boxes or ():
-            marks.append(
-                Mark(
-                    box=found.box,
-                    lines=(f"{found.label} {found.confidence:.0%}",),
-                    colour=found.index,
-                    points=_seen(found.points or ()),
-                    joins=joins,
-                )
-            )
-    return marks
-
-
-def _seen(points: Sequence[Sequence[float]]) -> tuple[tuple[float, float] | None, ...]:
-    """Return where each point is, None for one that does not show."""
-    return tuple((point[0], point[1]) if shows(point) else None for point in points)
-
-
 def in_words(answer: Answer) -> dict[str, str]:
     """Return each output's answer in few words, with its confidence where it has one."""
     return {
@@ -293,32 +271,6 @@ def in_words(answer: Answer) -> dict[str, str]:
         for name, decision in answer.outputs.items()
         if decision is not None and decision.boxes is None
     }
-
-
-def save_pictures(
-    answers: Sequence[Answer], folder: Path, outputs: Sequence[OutputSpec] = ()
-) -> list[Path]:
-    """Write each picture with its answers into `folder`, as NAME-boxes.jpg (.png of other formats).
-
-    `outputs` are the model's. Returns the files, in order. One that could not be read is left out.
-    """
-    pictures: dict[str, list[Mark]] = {}
-    for answer in answers:
-        if not answer.unreadable:
-            pictures.setdefault(answer.image, []).extend(marks_of(answer, outputs))
-    saved: list[Path] = []
-    taken: set[Path] = set()
-    for image, marks in pictures.items():
-        source = Path(image)
-        suffix = source.suffix.lower() if source.suffix.lower() in FORMATS else ".png"
-        path, number = folder / f"{source.stem}-boxes{suffix}", 1
-        while path in taken:
-            number += 1
-            path = folder / f"{source.stem}-{number}-boxes{suffix}"
-        taken.add(path)
-        save_annotated(source.read_bytes(), marks, path)
-        saved.append(path)
-    return saved
 
 
 def _timeout(images: int) -> float:
