@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+YAML = (".yaml", ".yml")
+"""A YOLO data.yaml, beside its folders."""
+
 READER_MEMBERS = ("looks_like", "open_dataset")
 """What a plug-in's module must have: the members of `Reader`."""
 
@@ -80,6 +83,8 @@ def open_dataset(
         file = path.absolute().relative_to(_folder_of(path)).as_posix()
         return open_coco(path.stem, store, plan, outputs, side, file)
     names = store.names()
+    if path.suffix in YAML and path.is_file():
+        return yolo.open_yolo(path.stem, store, plan, outputs, path.name)
     if looks_like_adience(names):
         return open_adience(path.stem, store, plan, images, frontal)
     if looks_labelled(names):
@@ -126,7 +131,7 @@ def _some_labels(outputs: Sequence[OutputSpec]) -> str:
 def is_dataset(text: str, outputs: Sequence[OutputSpec] = ()) -> bool:
     """Tell whether a path's files are named as some dataset's; `open_dataset` may still refuse."""
     path = Path(text).expanduser()
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix in {".json", *YAML} and path.is_file():
         return bool(outputs)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         return False
@@ -179,8 +184,8 @@ def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
 
 
 def open_store(path: Path) -> ImageStore:
-    """Return the files of a folder or zip archive, of the folder that a JSON file is of, or the
-    samples of an .npz file. Raises BadData where there is none of them."""
+    """Return the files of a folder or zip archive, of the folder that a JSON or YAML file is of, or
+    the samples of an .npz file. Raises BadData where there is none of them."""
     if not path.exists():
         raise BadData(f"{path}: no such folder or zip archive: check --data")
     if path.is_dir():
@@ -189,6 +194,8 @@ def open_store(path: Path) -> ImageStore:
         return ArrayStore(path)
     if path.suffix == ".json":
         return FolderStore(_folder_of(path))
+    if path.suffix in YAML:
+        return FolderStore(path.absolute().parent)
     return ZipStore(path)
 
 

@@ -1,7 +1,8 @@
 """YOLO's text files: `images/1.jpg` and `labels/1.txt`, a line a box.
 
-A line is a class index and, in fractions of the picture, the box's centre and size. A
-`classes.txt`, one name a line, says what the indices mean; without one they are the model's.
+A line is a class index and, in fractions of the picture, the box's centre and size. The `names` of
+a `data.yaml`, or a `classes.txt` with one name a line, say what the indices mean; without them they
+are the model's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from edgekit.data.images import is_image
 from edgekit.data.splits import SplitPlan, side_of, sided
 from edgekit.data.stores import ImageStore
 from edgekit.data.true_boxes import beside, boxed_output, classes_of, look_at, true_box
+from edgekit.data.yolo_names import REMEDY, names_in
 from edgekit.errors import BadData, nearest
 from edgekit.spec import OutputSpec
 
@@ -30,14 +32,23 @@ def looks_like(names: Sequence[str], outputs: Sequence[OutputSpec]) -> bool:
 
 
 def open_yolo(
-    name: str, store: ImageStore, plan: SplitPlan, outputs: Sequence[OutputSpec]
+    name: str,
+    store: ImageStore,
+    plan: SplitPlan,
+    outputs: Sequence[OutputSpec],
+    yaml: str | None = None,
 ) -> Dataset:
-    """Return the pictures of `images` with their boxes. Raises BadData for a line that is none."""
+    """Return the pictures of `images` with their boxes.
+
+    `yaml` is the data.yaml that was given, where one was. Raises BadData for a line that is no box.
+    """
     output = boxed_output(outputs)
     names = store.names()
+    if yaml and not looks_like(names, outputs):
+        raise BadData(f"beside {yaml} are no images/ and labels/: give --data their folder")
     known = set(names)
     decisions = Decisions()
-    classes = _classes(store, names, output)
+    classes = _classes(store, names, output, yaml)
     files = [file for file in names if is_image(file) and _label_file(file)]
     pictures = look_at(store, files, decisions)
     labelled = {_label_file(file) for file in files}
@@ -83,18 +94,39 @@ def _is_label(name: str) -> bool:
     return name.endswith(".txt") and "labels" in parts[:-1] and parts[-1] != CLASSES
 
 
-def _classes(store: ImageStore, names: Sequence[str], output: OutputSpec) -> list[int]:
+def _classes(
+    store: ImageStore, names: Sequence[str], output: OutputSpec, yaml: str | None
+) -> list[int]:
     """Return the label's index of each class. Raises BadData for one that the model lacks."""
     things = classes_of(output)
-    found = [name for name in names if name.rpartition("/")[2] == CLASSES]
+    file, own = _named(store, names, yaml)
+    unknown = [name for name in own if name not in things]
+    if unknown:
+        hint = nearest(unknown[0], things, f"its labels are {', '.join(things[:8])}")
+        raise BadData(f"{file}: the model has no label '{unknown[0][:60]}': {hint}")
+    return [output.labels.index(label) for label in own or things]
+
+
+def _named(store: ImageStore, names: Sequence[str], yaml: str | None) -> tuple[str, list[str]]:
+    """Return the file that names the classes, and its names; nothing where there is none.
+
+    `yaml` is the one that was given, else it is the one called data.yaml or the only one on top.
+    """
+    on_top = [name for name in names if "/" not in name and name.endswith((".yaml", ".yml"))]
+    called = [name for name in on_top if name.rpartition(".")[0] == "data"]
+    files = [yaml] if yaml else called[:1] or on_top
+    found = {file: held for file in files if (held := names_in(_text(store, file), file))}
+    if yaml and not found:
+        raise BadData(f"{yaml} has no names: {REMEDY}")
+    if len(found) > 1 and len({tuple(held) for held in found.values()}) > 1:
+        raise BadData(f"{', '.join(found)} name other classes: give --data one of them")
     if found:
-        lines = _text(store, found[0]).rstrip().splitlines()
-        unknown = [line.strip() for line in lines if line.strip() not in things]
-        if unknown:
-            hint = nearest(unknown[0], things, f"its labels are {', '.join(things[:8])}")
-            raise BadData(f"{found[0]}: the model has no label '{unknown[0][:60]}': {hint}")
-        things = [line.strip() for line in lines]
-    return [output.labels.index(label) for label in things]
+        return next(iter(found.items()))
+    listed = [name for name in names if name.rpartition("/")[2] == CLASSES]
+    if not listed:
+        return "", []
+    lines = _text(store, listed[0]).rstrip().splitlines()
+    return listed[0], [line.strip() for line in lines]
 
 
 def _text(store: ImageStore, name: str) -> str:
@@ -128,7 +160,7 @@ def _boxes(
         if not 0 <= index < len(classes):
             raise BadData(
                 f"{where} is of class {index:g}; the model has {len(classes)}, from 0 on: "
-                f"give its own labels, or a {CLASSES} with their names"
+                f"give its own labels, or a data.yaml or {CLASSES} with their names"
             )
         if any(abs(value) > 2 for value in values):
             raise BadData(f"{where} has no fractions of the picture: '{line[:60]}'")
