@@ -29,7 +29,7 @@ class Joined(Poses):
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         found = super().forward(image)
-        points = found["points"].unflatten(1, (3, 2))
+        points = found["points"].reshape(1, 3, 2, 96)
         three = torch.cat([points, found["shown"][:, :, None]], 2).flatten(1, 2)
         return torch.cat([found["boxes"], found["scores"].sigmoid(), three], 1)
 

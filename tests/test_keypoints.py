@@ -198,7 +198,7 @@ def test_fp32_is_held_to_rounding() -> None:
     rows = things(12, 6)
     images = tuple("abcdef")
     assert judge({"x": rows}, {"x": rows}, (pose(),), "fp32", images).passed
-    assert not judge({"x": rows * 1.001}, {"x": rows}, (pose(),), "fp32", images).passed
+    assert not judge({"x": rows * np.float32(1.001)}, {"x": rows}, (pose(),), "fp32", images).passed
 
 
 def test_scores_are_found_out_without_boxes_and_points() -> None:
@@ -206,7 +206,10 @@ def test_scores_are_found_out_without_boxes_and_points() -> None:
     found = with_scores(spec, (False,), {"x": things().transpose(0, 2, 1)}).outputs[0]
     assert found.scores == "probabilities"
     alone = ModelSpec(InputSpec(8, 8), (landmarks(),))
-    assert with_scores(alone, (True,), {"x": np.zeros((2, 3, 2))}).outputs[0].scores is None
+    assert (
+        with_scores(alone, (True,), {"x": np.zeros((2, 3, 2), np.float32)}).outputs[0].scores
+        is None
+    )
 
 
 # Specs that do not fit

@@ -261,7 +261,8 @@ def test_a_pose_s_points_leave_it_apart_and_say_the_same() -> None:
     values = Flat(found.module, found.spec.outputs)(image)
     output = found.spec.outputs[-1]
     assert output.kind == "keypoints" and output.parts == ("boxes", "points", "shown")
-    assert output.points is not None and output.points.sigmas == (0.5, 0.5)
+    assert output.boxes is not None and output.points is not None
+    assert output.points.sigmas == (0.5, 0.5)
     names = [each.name for each in found.spec.outputs]
     answers = dict(zip(names, (value.detach().numpy() for value in values), strict=True))
     rows = runner.read_with(msgspec.to_builtins(output), answers)

@@ -135,7 +135,7 @@ def over_picture(held: ClassMap, frame: InputSpec, size: tuple[int, int]) -> NDA
         seen = (middles * scales[axis] + offsets[axis]) / inside
         places.append(np.where((seen >= 0) & (seen < 1), np.floor(seen * count), -1).astype(int))
     columns, rows = places
-    found = classes.astype(np.int64)[rows][:, columns]
+    found: NDArray[np.int64] = classes.astype(np.int64)[rows][:, columns]
     found[rows < 0] = -1
     found[:, columns < 0] = -1
     return found

@@ -1775,7 +1775,7 @@ class Loaded:
         for output in outputs:
             if self.maps and output["kind"] == "segmentation":
                 (classes,) = class_map(np.asarray(named[output["name"]]), output)
-                found[output["name"]]["map"] = _packed(classes)
+                found[output["name"]] = {**(found[output["name"]] or {}), "map": _packed(classes)}
             boxes, points = output.get("boxes") or {}, output.get("points") or {}
             if (boxes or points) and (data or size) and not self.manifest.get("tensors"):
                 spec, decision = self.manifest["input"], found[output["name"]] or {}
