@@ -22,10 +22,13 @@ from edgekit.artifact import load_artifact
 from edgekit.conversion.loading import check_shapes
 from edgekit.conversion.parity import judge
 from edgekit.conversion.spec_files import read_spec
-from edgekit.errors import BadModel
+from edgekit.data import Dataset, SplitPlan, check_labels, open_dataset
+from edgekit.data.dataset import TrueBox
+from edgekit.errors import BadData, BadModel
 from edgekit.evaluation.answer import Decision
 from edgekit.graph.scores import with_scores
 from edgekit.onboard import runner
+from edgekit.scoring.boxes import FoundBoxes, match
 from edgekit.spec import Boxes, InputSpec, ModelSpec, OutputSpec, Points
 
 HERE = Path(__file__).parent
@@ -291,6 +294,75 @@ def test_points_that_show_are_drawn_and_joined() -> None:
     assert drawn.getpixel((0, 240)) == (255, 255, 255) != GROUND, "nothing is said of the whole"
 
 
+# Labelled data
+
+
+def labelled(folder: Path, line: str) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    Image.new("RGB", (200, 100)).save(folder / "images" / "1.png")
+    (folder / "labels" / "1.txt").write_text(line + "\n")
+    return folder
+
+
+def opened(path: Path) -> Dataset:
+    dataset = open_dataset(str(path), SplitPlan(judging=True), outputs=(pose(),))
+    check_labels(dataset, (pose(),))
+    return dataset
+
+
+def test_yolo_s_points_are_read_with_and_without_a_mark(tmp_path: Path) -> None:
+    box = "1 0.5 0.5 0.2 0.4"
+    (item,) = opened(labelled(tmp_path / "a", f"{box} .1 .2 2 .3 .4 1 0 0 0")).samples[0].boxes
+    assert item.index == 1 and item.area == pytest.approx(40 * 40 * 0.53)
+    assert list(item.points) == [(20, 20, 2), (60, 40, 1), (0, 0, 0)]
+    (item,) = opened(labelled(tmp_path / "b", f"{box} .1 .2 .3 .4 0 0")).samples[0].boxes
+    assert list(item.points) == [(20, 20, 2), (60, 40, 2), (0, 0, 0)]
+    with pytest.raises(BadData) as refused:
+        opened(labelled(tmp_path / "c", f"{box} .1 .2 2 .3"))
+    assert str(refused.value) == (
+        "labels/1.txt, line 1 has 4 numbers after its box; the model has 3 points: give 6 or 9"
+    )
+
+
+def test_coco_s_keypoints_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", (200, 100)).save(tmp_path / "1.png")
+    thing = {"image_id": 1, "category_id": 4, "bbox": [80, 30, 40, 40], "area": 900}
+    points = [20, 20, 2, 60, 40, 1, 0, 0, 0]
+    content: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "1.png", "width": 200, "height": 100}],
+        "annotations": [{**thing, "keypoints": points}, thing],
+        "categories": [{"id": 4, "name": "dog"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    marked, plain = opened(tmp_path).samples[0].boxes
+    assert list(marked.points) == [(20, 20, 2), (60, 40, 1), (0, 0, 0)]
+    assert marked.area == 900
+    assert list(plain.points) == [(0, 0, 0)] * 3
+    content["annotations"][0]["keypoints"] = points[:6]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(BadData, match=r"annotation 0 has 6 numbers as keypoints; the model has 3"):
+        opened(tmp_path)
+
+
+def test_points_are_scored_by_coco_s_similarity() -> None:
+    """By hand: every point is off by d, so that OKS is exp(-d²/(2 area k²)) = 0.72: right at five
+    of the ten overlaps from 0.5 to 0.95."""
+    area, truths, found = 1600.0, [], []
+    off = float(np.sqrt(-2 * area * 0.1**2 * np.log(0.72)))
+    for at in range(4):
+        box = (10.0 + at, 10.0, 50.0 + at, 50.0)
+        points = [(20.0 + at, 20.0), (30.0, 40.0), (45.0, 15.0)]
+        marked = tuple((x, y, 2.0) for x, y in points)
+        truths.append([TrueBox(index=0, box=box, area=area, points=marked)])
+        moved = [[x + off, y, 0.9] for x, y in points]
+        found.append(FoundBoxes(boxes=[list(box)], scores=[0.9], classes=[0], points=[moved]))
+    assert match(found, truths, 1).map50_95 == pytest.approx(1)
+    by_points = match(found, truths, 1, (0.05,) * 3)
+    assert (by_points.map50_95, by_points.map50) == pytest.approx((0.5, 1))
+    assert by_points.measure(np.ones(4, np.int64)) == pytest.approx((0.5, 1))
+
+
 # Whole conversions
 
 
@@ -330,6 +402,34 @@ def test_poses_are_proven_and_found_in_the_picture(cli: Cli, tmp_path: Path, nam
                 assert drawn.getpixel((x, y)) == POINT
         table = cli("predict", image, "-a", artifact.folder)
         assert "2 of 3 points" in table.stdout
+    if name == "poses":
+        data = pose_labels(tmp_path / "data", known, size)
+        done = cli("evaluate", tmp_path / "out", "--data", data, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        for row in json.loads(done.stdout)["rows"]:
+            assert row["scores_points_mAP50"] > 90 and row["scores_mAP50"] > 90, row
+
+
+def pose_labels(folder: Path, known: dict[str, Any], size: tuple[int, int]) -> Path:
+    """Write YOLO's files of pictures with spots, their points where the network puts them."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for image, spots in known.items():
+        Image.open(image).save(folder / "images" / Path(image).name)
+        lines = []
+        for label, box in spots:
+            x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+            wide, high = box[2] - box[0], box[3] - box[1]
+            side = (4 + 8 * 230 / 255) / 8
+            corner = x - side * wide / 2, y - side * high / 2
+            index = detector_models.LABELS.index(label)
+            pixels = (x, y, wide, high), (x, y), corner
+            shares = [[v / size[at % 2] for at, v in enumerate(part)] for part in pixels]
+            numbers = [index, *shares[0], *shares[1], 2, *shares[2], 2, 0, 0, 0]
+            lines.append(" ".join(map(str, numbers)))
+        text = "\n".join(lines) + "\n"
+        (folder / "labels" / Path(image).with_suffix(".txt").name).write_text(text)
+    return folder
 
 
 @pytest.mark.slow

@@ -116,6 +116,7 @@ def _needed(outputs: Sequence[OutputSpec]) -> str:
     kinds = {output.kind for output in outputs}
     forms = {
         "detection": "COCO's JSON, or YOLO's images/ and labels/",
+        "keypoints": "COCO's JSON with keypoints, or YOLO's images/ and labels/",
         "segmentation": "images/ and masks/",
         "classification": f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})",
     }
@@ -162,7 +163,11 @@ def plugin_readers() -> tuple[list[Reader], list[str]]:
 
 def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
     """Raise BadData unless some output is labelled, and by the model's own class names."""
-    kinds = {"classes": labelled_arrays.KINDS, "boxes": ("detection",), "masks": ("segmentation",)}
+    kinds = {
+        "classes": labelled_arrays.KINDS,
+        "boxes": ("detection", "keypoints"),
+        "masks": ("segmentation",),
+    }
     shared = [output for output in outputs if output.name in dataset.labels]
     judged = [output for output in shared if output.kind in kinds[dataset.holds]]
     if shared and not judged:

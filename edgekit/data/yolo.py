@@ -20,12 +20,15 @@ from edgekit.errors import BadData, nearest
 from edgekit.spec import OutputSpec
 
 CLASSES = "classes.txt"
+FILLED = 0.53
+"""The share of its box that a thing is taken to fill, as ultralytics takes it for its own score of
+points: these files do not say it."""
 EMPTY = "picture without a label file: taken as one that shows nothing"
 
 
 def looks_like(names: Sequence[str], outputs: Sequence[OutputSpec]) -> bool:
     """Tell whether pictures lie in `images` and text files in `labels`; the model finds boxes."""
-    if not any(output.kind == "detection" for output in outputs):
+    if not any(output.boxes is not None for output in outputs):
         return False
     known = set(names)
     return any(_label_file(name) in known for name in names if is_image(name))
@@ -58,7 +61,8 @@ def open_yolo(
     for file, picture in pictures.items():
         boxes: list[TrueBox] = []
         if _label_file(file) in known:
-            boxes = _boxes(store, _label_file(file), file, picture.size, classes, decisions)
+            count = output.points.count if output.points else 0
+            boxes = _boxes(store, _label_file(file), file, picture.size, classes, decisions, count)
         else:
             decisions.note(EMPTY, file)
         samples.append(
@@ -143,8 +147,9 @@ def _boxes(
     size: tuple[int, int],
     classes: Sequence[int],
     decisions: Decisions,
+    count: int,
 ) -> list[TrueBox]:
-    """Return the boxes of one text file."""
+    """Return the boxes of one text file, each with `count` points after it."""
     boxes = []
     for number, line in enumerate(_text(store, name).splitlines(), 1):
         if not line.strip():
@@ -154,6 +159,12 @@ def _boxes(
             index, values = float(words[0]), [float(word) for word in words[1:]]
         except ValueError:
             raise BadData(f"{where} is no class index and four numbers: '{line[:60]}'") from None
+        if count and len(values) - 4 not in {2 * count, 3 * count}:
+            raise BadData(
+                f"{where} has {len(values) - 4} numbers after its box; the model has {count} "
+                f"points: give {2 * count} or {3 * count}"
+            )
+        values, after = (values[:4], values[4:]) if count else (values, [])
         if len(values) != 4 or not math.isfinite(index) or index != int(index):
             form = " (outlines are not read: give boxes)" if len(values) > 5 else ""
             raise BadData(f"{where} is no class index and four numbers: '{line[:60]}'{form}")
@@ -166,7 +177,21 @@ def _boxes(
             raise BadData(f"{where} has no fractions of the picture: '{line[:60]}'")
         x, y, w, h = (value * size[at % 2] for at, value in enumerate(values))
         box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-        found = true_box(file, size, classes[int(index)], box, decisions)
+        points = _points(after, size, count)
+        area = w * h * FILLED if count else None
+        found = true_box(file, size, classes[int(index)], box, decisions, area, points=points)
         if found is not None:
             boxes.append(found)
     return boxes
+
+
+def _points(
+    values: Sequence[float], size: tuple[int, int], count: int
+) -> tuple[tuple[float, float, float], ...]:
+    """Return points in pixels with COCO's mark; without one, what is at 0, 0 is not marked."""
+    width = len(values) // count if count else 1
+    rows = [values[at : at + width] for at in range(0, len(values), width)]
+    return tuple(
+        (row[0] * size[0], row[1] * size[1], row[2] if width == 3 else 2.0 * any(row))
+        for row in rows
+    )
