@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgekit.data import Dataset, SplitPlan, check_labels, is_dataset, open_dataset
+from edgekit.data.images import open_images
 from edgekit.data.masks import read_mask
 from edgekit.data.true_boxes import CUT, MISSING, NO_SIZE, OUTSIDE
 from edgekit.data.yolo_names import names_in
@@ -257,6 +258,17 @@ def test_a_data_yaml_names_the_classes(tmp_path: Path, text: str) -> None:
     assert "no label 'owl'" in refused(folder, SPOTS), "the only YAML on top"
     (folder / "notes.yaml").write_text("note: 3")
     assert opened(folder, SPOTS).samples[0].boxes[0].index == 2
+
+
+def test_a_data_yaml_stands_for_its_pictures(tmp_path: Path) -> None:
+    """For --calibration and --images, which need no labels."""
+    folder = yolo(tmp_path)
+    (folder / "data.yaml").write_text("names: [dog, cat]")
+    assert open_images(folder / "data.yaml").names == ("images/1.png", "images/2.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "data.yaml").write_text("names: [dog, cat]")
+    with pytest.raises(BadData, match=r"no images in .*empty: it needs files ending in"):
+        open_images(tmp_path / "empty" / "data.yaml")
 
 
 def test_names_are_read_as_they_are_written() -> None:

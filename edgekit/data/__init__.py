@@ -12,6 +12,7 @@ from edgekit.data import class_folders, coco, labelled_arrays, masks, yolo
 from edgekit.data.adience import looks_like_adience, open_adience
 from edgekit.data.coco import open_coco
 from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, Side, SplitName
+from edgekit.data.images import YAML
 from edgekit.data.labelled_arrays import ArrayStore, open_labelled_arrays
 from edgekit.data.labelled_folder import LABELS_FILE, looks_labelled, open_labelled_folder
 from edgekit.data.splits import Protocol, SplitPlan
@@ -37,9 +38,6 @@ __all__ = [
     "open_store",
 ]
 
-
-YAML = (".yaml", ".yml")
-"""A YOLO data.yaml, beside its folders."""
 
 READER_MEMBERS = ("looks_like", "open_dataset")
 """What a plug-in's module must have: the members of `Reader`."""
