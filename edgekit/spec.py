@@ -282,19 +282,23 @@ class OutputSpec:
             few = 1 if self.kind == "multilabel" or self.boxes else 2
             if len(self.labels) < few:
                 wanted = "labels" if few == 1 else "two labels or more"
-                raise ValueError(f"output '{self.name}' is a {self.kind}: give it {wanted}")
+                raise ValueError(f"output '{self.name}' is {self._kind}: give it {wanted}")
         if self.kind in unscored and self.scores is not None:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
+            raise ValueError(f"output '{self.name}' is {self._kind}: it has no scores")
         if self.temperature != 1 and self.kind not in {"classification", "ordinal"}:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no temperature")
+            raise ValueError(f"output '{self.name}' is {self._kind}: it has no temperature")
         if not 0.01 <= self.temperature <= 100:
             raise ValueError(f"output '{self.name}': temperature is a number from 0.01 to 100")
         if not 0 < self.threshold < 1:
             raise ValueError(f"output '{self.name}': threshold is a probability, over 0, under 1")
 
+    @property
+    def _kind(self) -> str:
+        return self.kind if self.kind == "keypoints" else f"a {self.kind}"
+
     def _check_parts(self) -> None:
         """Raise ValueError for boxes or points that its kind lacks, or has not."""
-        kind = f"output '{self.name}' is a {self.kind}: "
+        kind = f"output '{self.name}' is {self._kind}: "
         if self.boxes is None and self.kind == "detection":
             raise ValueError(kind + 'give it boxes, { format = "xyxy" }')
         if self.boxes is not None and self.kind not in {"detection", "keypoints"}:

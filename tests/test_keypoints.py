@@ -221,7 +221,7 @@ def test_scores_are_found_out_without_boxes_and_points() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "give it points, { count = 17, values = 3 }"),
+        ("", "'x' is keypoints: give it points, { count = 17, values = 3 }"),
         ("points = { count = 0 }", "points.count is a whole number from 1 to 10,000"),
         ("points = { count = 3, values = 4 }", "points.values is 2 (x, y) or 3"),
         ('points = { count = 3, values = 3, shown = "s" }', "are values = 2: x and y"),
@@ -256,7 +256,7 @@ def test_keypoints_that_cannot_be_meant_are_one_line(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("output", "shapes", "words"),
     [
-        (pose(), [(1, 84, 100)], "a keypoints of 2 labels with row = 'scores' needs (1, 15, N) or "
+        (pose(), [(1, 84, 100)], "keypoints of 2 labels with row = 'scores' needs (1, 15, N) or "
          "(1, N, 15), 9 of each row for its points"),
         (landmarks(), [(1, 4, 2)], "3 points of 2 values need (1, 3, 2) or (1, 6)"),
         (pose(Points(count=3, output="p"), output="b"), [(1, 2, 9), (1, 4, 9), (1, 9, 9)],

@@ -23,7 +23,8 @@ def shape_fault(output: OutputSpec, shape: tuple[int, ...]) -> str:
     width = row_width(output)
     if (len(shape) == 3 and width in shape[1:]) or (len(shape) == 2 and width == 1):
         return ""
-    what = f"a {output.kind} of {len(output.labels)} labels with row = '{output.boxes.row}'"
+    kind = "keypoints" if output.points else "a detection"
+    what = f"{kind} of {len(output.labels)} labels with row = '{output.boxes.row}'"
     apart = " beside its boxes" if output.boxes.output else ""
     return f"{what} needs (1, {width}, N) or (1, N, {width}){apart}"
 
