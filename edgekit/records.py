@@ -116,7 +116,10 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rated:
-    """One output by a measure of its kind (mAP50_95, mAP50, mIoU), in per cent, its interval."""
+    """One output by a measure of its kind, in per cent, with its interval.
+
+    The measures: mAP50_95 and mAP50, points_mAP50_95 and points_mAP50, mIoU.
+    """
 
     output: str
     measure: str

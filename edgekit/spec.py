@@ -25,6 +25,10 @@ MAX_PIXELS = 4096 * 4096
 """Of a network's input: more than any takes, and as floats still in an ordinary memory."""
 
 
+MAX_POINTS = 10_000
+"""Of one thing; a dense mesh of a face has under a thousand."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """Everything between a decoded image and the network's first layer.
@@ -158,6 +162,49 @@ class Boxes:
             raise ValueError("row = 'objectness' is of boxes and scores in one output")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Points:
+    """How keypoints are read, which are `count` points of each thing, always in one order.
+
+    `values`: the numbers of a point, one point after the other: x and y (2), or also the
+    probability that the point shows (3).
+    `unit`: pixels of the network's input, or fractions of its width and height.
+    `output`: the output that holds them, where they are one of their own. `shown`: the output with
+    one such probability a point, where they are apart from x and y: on one int8 scale with pixels
+    they would be lost.
+    `lines`: the pairs of points, counted from 0, that a drawing joins.
+    `sigmas`: for each point, how far people who mark it differ, as a share of the thing's size:
+    COCO's sigmas. Without them 0.05 each.
+    """
+
+    count: int
+    values: int = 2
+    unit: Literal["pixels", "fractions"] = "pixels"
+    output: str | None = None
+    shown: str | None = None
+    lines: tuple[tuple[int, int], ...] = ()
+    sigmas: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MAX_POINTS:
+            raise ValueError(f"points.count is a whole number from 1 to {MAX_POINTS:,}")
+        if self.values not in {2, 3}:
+            raise ValueError("points.values is 2 (x, y) or 3 (and the probability that it shows)")
+        if self.shown is not None and self.values == 3:
+            raise ValueError(
+                "points with shown, an output of probabilities, are values = 2: x and y"
+            )
+        for pair in self.lines:
+            if not all(0 <= place < self.count for place in pair):
+                raise ValueError(
+                    f"points.lines joins {list(pair)}: points count from 0 to {self.count - 1}"
+                )
+        if self.sigmas and len(self.sigmas) != self.count:
+            raise ValueError(f"points.sigmas has {len(self.sigmas)} values for {self.count} points")
+        if not all(0 < sigma <= 1 for sigma in self.sigmas):
+            raise ValueError("points.sigmas are shares of a thing's size: over 0, at most 1")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     """One output tensor: its name and how a decision is read from it.
@@ -170,6 +217,8 @@ class OutputSpec:
     `value`: one real number in `unit`. `embedding`: a vector, compared by its cosine.
     `image`: a picture. `segmentation`: a class for each place, as scores or as a map of classes.
     `detection`: labelled boxes whose score is at least `threshold`, as `boxes` says.
+    `keypoints`: points, as `points` says: where it has `boxes`, of each thing that a detection
+    finds (a pose); else of the whole picture (landmarks).
     `tensor`: no decision is defined; only distances are reported.
     `edgekit/kinds/` holds how each is judged.
 
@@ -198,6 +247,7 @@ class OutputSpec:
         "image",
         "segmentation",
         "detection",
+        "keypoints",
         "tensor",
     ] = "tensor"
     labels: tuple[str, ...] = ()
@@ -207,12 +257,14 @@ class OutputSpec:
     threshold: float = 0.5
     temperature: float = 1.0
     boxes: Boxes | None = None
+    points: Points | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the other outputs that this one is read with."""
-        held = (self.boxes.output, self.boxes.classes) if self.boxes else ()
-        return tuple(name for name in held if name)
+        boxes = (self.boxes.output, self.boxes.classes) if self.boxes else ()
+        points = (self.points.output, self.points.shown) if self.points else ()
+        return tuple(name for name in (*boxes, *points) if name)
 
     @property
     def sorted(self) -> bool:
@@ -222,25 +274,51 @@ class OutputSpec:
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("an output needs a name")
-        if (self.boxes is None) == (self.kind == "detection"):
-            raise ValueError(
-                f"output '{self.name}' is a {self.kind}: "
-                + ('give it boxes, { format = "xyxy" }' if self.boxes is None else "no boxes")
-            )
+        self._check_parts()
         unscored = {"regression", "value", "embedding", "image"}
-        if self.kind not in {"tensor", "value", "embedding", "image"}:
-            few = {"multilabel": 1, "detection": 1}.get(self.kind, 2)
+        unlabelled = {"tensor", "value", "embedding", "image"}
+        if self.kind == "keypoints" and self.boxes is None:  # landmarks
+            unscored, unlabelled = {*unscored, self.kind}, {*unlabelled, self.kind}
+        if self.kind not in unlabelled:
+            few = 1 if self.kind == "multilabel" or self.boxes else 2
             if len(self.labels) < few:
                 wanted = "labels" if few == 1 else "two labels or more"
-                raise ValueError(f"output '{self.name}' is a {self.kind}: give it {wanted}")
+                raise ValueError(f"output '{self.name}' is {self._kind}: give it {wanted}")
         if self.kind in unscored and self.scores is not None:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no scores")
+            raise ValueError(f"output '{self.name}' is {self._kind}: it has no scores")
         if self.temperature != 1 and self.kind not in {"classification", "ordinal"}:
-            raise ValueError(f"output '{self.name}' is a {self.kind}: it has no temperature")
+            raise ValueError(f"output '{self.name}' is {self._kind}: it has no temperature")
         if not 0.01 <= self.temperature <= 100:
             raise ValueError(f"output '{self.name}': temperature is a number from 0.01 to 100")
         if not 0 < self.threshold < 1:
             raise ValueError(f"output '{self.name}': threshold is a probability, over 0, under 1")
+
+    @property
+    def _kind(self) -> str:
+        return self.kind if self.kind == "keypoints" else f"a {self.kind}"
+
+    def _check_parts(self) -> None:
+        """Raise ValueError for boxes or points that its kind lacks, or has not."""
+        kind = f"output '{self.name}' is {self._kind}: "
+        if self.boxes is None and self.kind == "detection":
+            raise ValueError(kind + 'give it boxes, { format = "xyxy" }')
+        if self.boxes is not None and self.kind not in {"detection", "keypoints"}:
+            raise ValueError(kind + "no boxes")
+        if (self.points is None) == (self.kind == "keypoints"):
+            told = "no points" if self.points else "give it points, { count = 17, values = 3 }"
+            raise ValueError(kind + told)
+        if self.points is None:
+            return
+        if self.boxes is None and self.points.output is not None:
+            raise ValueError(kind + "points of the whole picture are its own, not another output's")
+        if self.boxes is None:
+            return
+        if self.boxes.output is not None and self.points.output is None:
+            raise ValueError(
+                kind + "where boxes are an output of their own, points are too: give points.output"
+            )
+        if self.boxes.unit != self.points.unit:
+            raise ValueError(kind + "boxes and points need one unit: pixels or fractions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +368,7 @@ class ModelSpec:
             for part in output.parts:
                 if part not in names or part == output.name:
                     raise ValueError(
-                        f"output '{output.name}' takes boxes or classes from '{part}', "
+                        f"output '{output.name}' takes boxes, classes or points from '{part}', "
                         f"no other output of the spec ({', '.join(names)})"
                     )
 

@@ -23,7 +23,7 @@ from edgekit.graph import GuardSet
 from edgekit.graph.contract import Flat
 from edgekit.kinds import kind_names, kind_of
 from edgekit.onboard import runner
-from edgekit.spec import Boxes, OutputSpec
+from edgekit.spec import Boxes, OutputSpec, Points
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(11)
@@ -68,6 +68,7 @@ def rows(shift: float = 0.0) -> Array:
     return np.concatenate([boxes, draw.uniform(0, 1, (8, 40, 5)) ** 3], -1)
 
 
+MARKS = np.random.default_rng(6).uniform(0, 200, (16, 9, 2))
 CASES: dict[str, tuple[OutputSpec, Array, Array]] = {
     "classification": (OutputSpec("x", "classification", FIVE), SCORES, SCORES[:, ::-1]),
     "ordinal": (OutputSpec("x", "ordinal", FIVE), SCORES, SCORES[:, ::-1]),
@@ -93,6 +94,11 @@ CASES: dict[str, tuple[OutputSpec, Array, Array]] = {
         OutputSpec("x", "detection", FIVE, "probabilities", boxes=Boxes(format="cxcywh")),
         rows(),
         rows(shift=30),
+    ),
+    "keypoints": (
+        OutputSpec("x", "keypoints", points=Points(count=9)),
+        MARKS,
+        MARKS + np.array([40.0, 0.0]),
     ),
     "tensor": (OutputSpec("x"), SCORES, SCORES * 0),
 }

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from edgekit.data import Dataset, SplitPlan, check_labels, is_dataset, open_dataset
+from edgekit.data.images import open_images
 from edgekit.data.masks import read_mask
 from edgekit.data.true_boxes import CUT, MISSING, NO_SIZE, OUTSIDE
+from edgekit.data.yolo_names import names_in
 from edgekit.errors import BadData
 from edgekit.spec import Boxes, OutputSpec
 
@@ -229,6 +231,78 @@ def test_yolo_is_read_with_and_without_names(tmp_path: Path) -> None:
     assert opened(tmp_path / "a", SPOTS).samples[0].boxes[0].index == 1
     (tmp_path / "a" / "classes.txt").write_text("dog\ncta\n")
     assert "the model has no label 'cta': did you mean cat?" in refused(tmp_path / "a", SPOTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: [dog, cat]",
+        "nc: 2\nnames: [\"dog\", 'cat']  # two\n",
+        "names: [dog,\n        cat]\ntrain: images",
+        "names:\n  0: dog\n  1: cat\nnc: 2",
+        "# mine\npath: ../x\nnames:\n  1: 'cat'  # c\n\n  0: dog # d\ndownload: |\n  names: no",
+        "names:\n- dog\n- cat\nval: images",
+        'names:\n  - dog\n  - "cat"',
+        "names: {0: dog, 1: cat}",
+    ],
+)
+def test_a_data_yaml_names_the_classes(tmp_path: Path, text: str) -> None:
+    folder = yolo(tmp_path / "a")
+    (folder / "data.yaml").write_text(text)
+    (folder / "classes.txt").write_text("cat\ndog\n")
+    (folder / "notes.yaml").write_text("names: [owl]")
+    for given in (folder, folder / "data.yaml"):
+        assert opened(given, SPOTS).samples[0].boxes[0].index == 1, given
+        assert is_dataset(str(given), [SPOTS])
+    (folder / "data.yaml").unlink()
+    assert "no label 'owl'" in refused(folder, SPOTS), "the only YAML on top"
+    (folder / "notes.yaml").write_text("note: 3")
+    assert opened(folder, SPOTS).samples[0].boxes[0].index == 2
+
+
+def test_a_data_yaml_stands_for_its_pictures(tmp_path: Path) -> None:
+    """For --calibration and --images, which need no labels."""
+    folder = yolo(tmp_path)
+    (folder / "data.yaml").write_text("names: [dog, cat]")
+    assert open_images(folder / "data.yaml").names == ("images/1.png", "images/2.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "data.yaml").write_text("names: [dog, cat]")
+    with pytest.raises(BadData, match=r"no images in .*empty: it needs files ending in"):
+        open_images(tmp_path / "empty" / "data.yaml")
+
+
+def test_names_are_read_as_they_are_written() -> None:
+    text = 'names: [\'it\'\'s\', "a \\"b\\"", hot dog, t#3, "x, y"]  # five'
+    assert names_in(text, "d") == ["it's", 'a "b"', "hot dog", "t#3", "x, y"]
+    assert names_in("names:\n  0: driver's seat  # no quotes\n", "d") == ["driver's seat"]
+    assert names_in("nc: 3\n", "d") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("names: dog", "names is no list and no mapping ('dog')"),
+        ("names: [dog, cat", "names is no list and no mapping"),
+        ("names: []", "line 1: names holds no names ('')"),
+        ("names:\n  dogs: dog", "names holds no names ('dogs: dog')"),
+        ("names: [&a dog, *a]", "names holds no names ('&a dog')"),
+        ("names:\n  0: dog\n  2: cat", "names counts 0, 2, not from 0 on"),
+        ("names:\n  0: dog\n  - cat", "names counts 0, -1, not from 0 on"),
+        ("names: [dog, cta]", "the model has no label 'cta': did you mean cat?"),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_meant_is_one_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    folder = yolo(tmp_path)
+    (folder / "data.yaml").write_text(text)
+    told = refused(folder, SPOTS)
+    assert told.startswith("data.yaml") and words in told
+    (folder / "data.yaml").write_text("nc: 2")
+    assert "data.yaml has no names: write names: [" in refused(folder / "data.yaml", SPOTS)
+    alone = tmp_path / "labels" / "set.yaml"
+    alone.write_text("names: [dog]")
+    assert "beside set.yaml are no images/ and labels/" in refused(alone, SPOTS)
 
 
 def test_yolo_by_sides(tmp_path: Path) -> None:

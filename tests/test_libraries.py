@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 from command_line import Cli, one_line_error
@@ -24,7 +27,8 @@ from edgekit.conversion.libraries import ultralytics as yolo
 from edgekit.conversion.sources import SourceRequest, load_module, source_kind
 from edgekit.errors import BadModel, BrokenPlugin, MissingPackage
 from edgekit.graph.contract import Flat
-from edgekit.spec import InputSpec, OutputSpec
+from edgekit.onboard import runner
+from edgekit.spec import InputSpec, OutputSpec, Points
 
 OURS = ["timm", "torchvision", "transformers", "ultralytics"]
 
@@ -205,7 +209,7 @@ def test_a_yolo_s_boxes_and_scores_leave_it_apart_and_say_the_same() -> None:
     torch.manual_seed(0)
     network, image = Yolo(Head()), torch.rand(1, 3, 16, 16)
     joined = network(image)
-    found = yolo._detector(network, ("cat", "dog"), {"imgsz": [16, 24]}, "given")
+    found = yolo.detector(network, ("cat", "dog"), {"imgsz": [16, 24]}, "given")
     boxes, scores = Flat(found.module, found.spec.outputs)(image)
     assert torch.equal(torch.cat([boxes, scores], 1), joined)
     frame, detection = found.spec.image, found.spec.outputs[1]
@@ -214,10 +218,72 @@ def test_a_yolo_s_boxes_and_scores_leave_it_apart_and_say_the_same() -> None:
     assert detection.boxes is not None and detection.boxes.output == "boxes"
 
 
+class PoseHead(Head):
+    """What the library's head of poses does beside: three numbers a point, decoded in place."""
+
+    kpt_shape = (2, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = nn.Conv2d(3, 6, 1)
+        self.anchors, self.strides = torch.rand(2, 16), torch.full((1, 16), 4.0)
+        self.nk = 6
+
+    @property
+    def one2many(self) -> dict[str, nn.Module]:
+        return {**super().one2many, "pose_head": self.points}
+
+    def forward_head(  # type: ignore[override]
+        self, features: list[Tensor], box_head: nn.Module, cls_head: nn.Module, pose_head: nn.Module
+    ) -> dict[str, Tensor]:
+        raw = super().forward_head(features, box_head, cls_head)
+        return raw | {"kpts": pose_head(features[0]).flatten(2)}
+
+    def kpts_decode(self, kpts: Tensor) -> Tensor:
+        assert self.export
+        y = kpts.view(1, *self.kpt_shape, -1)
+        a = (y[:, :, :2] * 2.0 + (self.anchors - 0.5)) * self.strides
+        if self.kpt_shape[1] == 3:
+            a = torch.cat((a, y[:, :, 2:3].sigmoid()), 2)
+        return a.view(1, self.nk, -1)
+
+    export = True
+
+
+def test_a_pose_s_points_leave_it_apart_and_say_the_same() -> None:
+    torch.manual_seed(0)
+    head, image = PoseHead(), torch.rand(1, 3, 16, 16)
+    network = Yolo(head)
+    features = [network.model[0](image)]
+    raw = head.forward_head(features, **head.one2many)
+    wanted = torch.cat([head.forward(features), head.kpts_decode(raw["kpts"])], 1)
+    found = yolo.detector(network, ("person",) * 2, {"imgsz": 16}, "given")
+    values = Flat(found.module, found.spec.outputs)(image)
+    output = found.spec.outputs[-1]
+    assert output.kind == "keypoints" and output.parts == ("boxes", "points", "shown")
+    assert output.boxes is not None and output.points is not None
+    assert output.points.sigmas == (0.5, 0.5)
+    names = [each.name for each in found.spec.outputs]
+    answers = dict(zip(names, (value.detach().numpy() for value in values), strict=True))
+    rows = runner.read_with(msgspec.to_builtins(output), answers)
+    joined = OutputSpec(
+        "x", "keypoints", ("a", "b"), "probabilities",
+        boxes=replace(output.boxes, output=None), points=Points(count=2, values=3),
+    )  # fmt: skip
+    told = msgspec.to_builtins(joined)
+    assert np.array_equal(rows, runner.read_with(told, {"x": wanted.detach().numpy()}))
+
+
+def test_a_person_has_coco_s_points() -> None:
+    head = SimpleNamespace(kpt_shape=(17, 3))
+    points = yolo._points(head)
+    assert points.sigmas[0] == 0.026 and len(points.lines) == 19
+
+
 def test_a_head_of_another_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ultralytics", SimpleNamespace(__version__="9"))
     with pytest.raises(BadModel, match="does not know the head of ultralytics 9"):
-        yolo._detector(Yolo(nn.Identity()), ("cat",), {}, "given")
+        yolo.detector(Yolo(nn.Identity()), ("cat",), {}, "given")
 
 
 # Other packages'

@@ -26,8 +26,9 @@ from edgekit.recommend.limits import (
     named_accuracy_limit,
     size_limit,
 )
-from edgekit.records import AccuracyRecord, Measurement, PredictionRecord
+from edgekit.records import AccuracyRecord, Confusion, Measurement, PredictionRecord, Rated
 from edgekit.report.records import Saved
+from edgekit.report.target_tables import target_tables
 from edgekit.results import save
 
 System = tuple[str, str, float, int, float]
@@ -225,3 +226,43 @@ def test_the_command(tmp_path: Path, cli: Cli) -> None:
     assert "--max-latency 10" in one_line_error(cli(*asked, "--max-latency", "10"))
     assert "unknown target" in one_line_error(cli("recommend", "--target", "rpi"))
     assert "no results at" in one_line_error(cli("recommend", "--results", tmp_path / "none"))
+
+
+def rated(sha: str, backend: str, percent: float, measure: str = "mAP50_95") -> AccuracyRecord:
+    ratings = tuple(
+        Rated(output="what", measure=name, percent=value, low=value - 3, high=value + 3)
+        for name, value in ((measure, percent), ("mAP50", percent + 20))
+    )
+    return an_accuracy(
+        backend=backend, artifact=sha * 64, ratings=ratings, dataset="street", images=40,
+        age_accuracy=None, age_accuracy_low=None, age_accuracy_high=None,
+    )  # fmt: skip
+
+
+def test_boxes_and_masks_are_held_to_the_measure_of_their_field() -> None:
+    detectors = saved(FAST, ACCURATE, accuracy=(rated("a", "tflite", 41), rated("b", "onnx", 47)))
+    candidate = collect(detectors, "rpi4")[1]
+    number = candidate.numbers["what accuracy"]
+    assert (number.value, number.low) == (41, 38)
+    assert number.source.startswith("mAP50-95 on street test, 40 images")
+    assert picked(recommend(detectors, "rpi4", [])) == "tflite"
+    assert picked(recommend(detectors, "rpi4", [named_accuracy_limit("what=40")])) == "onnx"
+    assert picked(recommend(detectors, "rpi4", [named_accuracy_limit("what=45")])) is None
+
+
+def test_any_output_s_accuracy_counts_not_only_age_and_gender() -> None:
+    matrix = Confusion(output="word", labels=("yes", "no"), counts=((45, 5), (5, 45)))
+    record = replace(rated("a", "tflite", 0), ratings=(), confusion=(matrix,))
+    (candidate,) = collect(saved(FAST, accuracy=(record,)), "rpi4")
+    number = candidate.numbers["word accuracy"]
+    assert number.value == 90 and 80 < number.low < 90 < number.high < 96
+
+
+def test_the_report_shows_them_beside_the_times() -> None:
+    boxes, masks = rated("a", "tflite", 41), rated("b", "onnx", 80, "mIoU")
+    detectors = saved(FAST, ACCURATE, accuracy=(boxes, masks))
+    (table, *_) = target_tables(detectors)
+    cells = {cell: value for row in table.rows for cell, value in row.items() if value}
+    assert cells["what mAP50-95, %"] == "41.0 [38.0, 44.0]"
+    assert cells["what mIoU, %"] == "80.0 [77.0, 83.0]"
+    assert any(note.startswith("what mAP50-95: a test's, test side, 40") for note in table.notes)

@@ -118,24 +118,22 @@ def _images(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from edgekit.annotation import save_annotated
     from edgekit.api import answer as run
     from edgekit.cli.output import progress, show
     from edgekit.cli.predict_rows import box_rows, notes_on, row, short_rows, write_csv
-    from edgekit.evaluation.answer import marks_of, save_pictures
+    from edgekit.evaluation.drawing import save_drawn, save_pictures
 
+    drawn = annotate is not None or save is not None
     with progress(quiet or as_json) as say:
-        answers = run(given, artifact, runtime=runtime, whole=whole, abstain=abstain, say=say)
+        answers = run(
+            given, artifact, runtime=runtime, whole=whole, abstain=abstain, maps=drawn, say=say
+        )
     notes = notes_on(answers, artifact.manifest)
     if annotate is not None:
-        save_annotated(
-            Path(answers[0].image).read_bytes(),
-            [mark for a in answers for mark in marks_of(a)],
-            annotate,
-        )
+        save_drawn(Path(answers[0].image).read_bytes(), answers, annotate, artifact.manifest)
         notes.append(f"{annotate} shows it")
     if save is not None:
-        saved = save_pictures(answers, save)
+        saved = save_pictures(answers, save, artifact.manifest)
         notes += [f"drawn: {path}" for path in saved[:SHOWN]]
         if len(saved) > SHOWN:
             notes.append(f"and {len(saved) - SHOWN:,} more in {save}")
@@ -145,9 +143,8 @@ def _images(
     answered = [answer for answer in answers if not answer.fault]
     rows, short = [], []
     for item, said in zip(answered, short_rows(answered), strict=True):
-        boxes = list(box_rows(item))
-        rows += boxes or [row(item)]
-        short += boxes or [said]
+        rows += list(box_rows(item)) or [row(item)]
+        short += list(box_rows(item, short=True)) or [said]
     then = f"edgekit evaluate {artifact.folder} --data FOLDER, a folder with labels.csv"
     show(artifact.label, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
     if any(answer.unreadable for answer in answers):

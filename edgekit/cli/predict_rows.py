@@ -16,8 +16,13 @@ LISTED = 5
 _SIDES = ("left", "top", "right", "bottom")
 
 
-def box_rows(answer: Answer) -> Iterator[dict[str, object]]:
-    """Yield a row a box, or one that says there is none; nothing where no output is a detection."""
+def box_rows(answer: Answer, *, short: bool = False) -> Iterator[dict[str, object]]:
+    """Yield a row a box, or one that says there is none; nothing where no output finds boxes.
+
+    Points are a list of x, y and probability, or `short`: how many show.
+    """
+    from edgekit.evaluation.answer import told_points
+
     for decision in answer.outputs.values():
         if decision is None or decision.boxes is None:
             continue
@@ -25,12 +30,21 @@ def box_rows(answer: Answer) -> Iterator[dict[str, object]]:
             yield {"image": answer.image, "label": "none"}
         for found in decision.boxes:
             corners = zip(_SIDES, found.box, strict=True)
+            points: dict[str, object] = {}
+            if found.points is not None:
+                listed = [_rounded(point) for point in found.points]
+                points = {"points": told_points(found.points) if short else listed}
             yield {
                 "image": answer.image,
                 "label": found.label,
                 "confidence": round(found.confidence, 4),
                 **{side: round(number, 1) for side, number in corners},
+                **points,
             }
+
+
+def _rounded(point: Sequence[float]) -> list[float]:
+    return [*(round(number, 1) for number in point[:2]), *(round(sure, 4) for sure in point[2:])]
 
 
 def row(answer: Answer) -> dict[str, Any]:

@@ -32,7 +32,11 @@ def recommend(
         float | None, typer.Option(help="Lowest gender accuracy, in per cent.")
     ] = None,
     min_accuracy: Annotated[
-        list[str] | None, typer.Option(help="Lowest accuracy of any output: OUTPUT=PERCENT.")
+        list[str] | None,
+        typer.Option(
+            help="Lowest accuracy of any output: OUTPUT=PERCENT; of boxes the mAP50-95, of masks "
+            "the mIoU."
+        ),
     ] = None,
     results: Annotated[Path, typer.Option(help="Folder of saved results.")] = RESULTS,
     shipped: Annotated[

@@ -23,7 +23,7 @@ from edgekit.conversion.calibration import (
 )
 from edgekit.conversion.guard_images import save_guard_samples, save_guard_set
 from edgekit.conversion.loading import Source, check_shapes, load_source
-from edgekit.conversion.reference import check_answers
+from edgekit.conversion.reference import check_answers, check_shown
 from edgekit.conversion.sources import SourceKind, SourceRequest, source_kind
 from edgekit.conversion.step_process import Report
 from edgekit.data.images import check_findable, content_hash, decode_image, open_images
@@ -170,6 +170,7 @@ def _graph(
     parity_names, calibration, reference, noise = found
     folder = Path(request.folder)
     say("exporting")
+    check_shown(source.spec.outputs, reference)
     spec = with_scores(source.spec, source.save(folder), reference)
     record = SourceRecord(
         kind=kind,

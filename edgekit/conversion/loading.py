@@ -20,7 +20,6 @@ from edgekit.conversion.spec_files import (
 from edgekit.errors import BadModel, UnsupportedModel, first_line
 from edgekit.graph import Noise
 from edgekit.kinds import kind_of
-from edgekit.kinds.detection import parts_fault
 from edgekit.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -142,9 +141,10 @@ def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]])
     named = dict(zip((output.name for output in spec.outputs), shapes, strict=True))
     for output in spec.outputs:
         shape = named[output.name]
-        fault = kind_of(output).shape_fault(output, shape)
+        kind = kind_of(output)
+        fault = kind.shape_fault(output, shape)
         if output.parts and not fault:
-            fault = parts_fault(output, named)
+            fault = kind.parts_fault(output, named)
         if fault:
             raise BadModel(f"output '{output.name}' of {model} has shape {shape}, {fault}")
 

@@ -389,7 +389,7 @@ def _doubts(reference: Outputs, outputs: Iterable[OutputSpec]) -> list[str]:
     for output in outputs:
         values = reference[output.name]
         decided = decisions(values, output)
-        if output.kind == "detection" and not _finds(reference, output):
+        if output.boxes is not None and not _finds(reference, output):
             lines.append(
                 f"'{output.name}' finds nothing on all {len(values)} images at threshold "
                 f"{output.threshold:g}, which proves little: give --images that show something"

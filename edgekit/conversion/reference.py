@@ -6,10 +6,12 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgekit.errors import BadModel
 from edgekit.graph import Noise
-from edgekit.onboard.runner import Distances
-from edgekit.spec import ModelSpec
+from edgekit.onboard.runner import Distances, points_of, read_with
+from edgekit.spec import ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,3 +116,24 @@ def broken_weights(tensors: Iterable[tuple[str, Any]]) -> list[str]:
             if bad:
                 lines.append(f"the weight '{name}' holds NaN or infinity ({bad} of {array.size})")
     return lines
+
+
+def check_shown(outputs: Iterable[OutputSpec], reference: dict[str, NDArray[np.generic]]) -> None:
+    """Raise BadModel where what should be the probabilities of points are none.
+
+    `reference` holds the model's answers, (N, …), by output.
+    """
+    for output in outputs:
+        points = output.points
+        if points is None or (points.values == 2 and points.shown is None):
+            continue
+        told = msgspec.to_builtins(output) | {"scores": "probabilities"}
+        rows = read_with(told, reference)
+        shown = (points_of(rows, told) if output.boxes else rows)[..., 2]
+        low, high = float(shown.min()), float(shown.max())
+        if low < -1e-3 or high > 1 + 1e-3:
+            where = f"'{points.shown}'" if points.shown else "the third value of its points"
+            raise BadModel(
+                f"output '{output.name}': {where} goes from {low:.3g} to {high:.3g}, no "
+                "probability: let forward apply a sigmoid to it, or leave it out"
+            )

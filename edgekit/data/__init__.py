@@ -12,6 +12,7 @@ from edgekit.data import class_folders, coco, labelled_arrays, masks, yolo
 from edgekit.data.adience import looks_like_adience, open_adience
 from edgekit.data.coco import open_coco
 from edgekit.data.dataset import UNLABELLED, Dataset, Decisions, Sample, Side, SplitName
+from edgekit.data.images import YAML
 from edgekit.data.labelled_arrays import ArrayStore, open_labelled_arrays
 from edgekit.data.labelled_folder import LABELS_FILE, looks_labelled, open_labelled_folder
 from edgekit.data.splits import Protocol, SplitPlan
@@ -80,6 +81,8 @@ def open_dataset(
         file = path.absolute().relative_to(_folder_of(path)).as_posix()
         return open_coco(path.stem, store, plan, outputs, side, file)
     names = store.names()
+    if path.suffix in YAML and path.is_file():
+        return yolo.open_yolo(path.stem, store, plan, outputs, path.name)
     if looks_like_adience(names):
         return open_adience(path.stem, store, plan, images, frontal)
     if looks_labelled(names):
@@ -111,6 +114,7 @@ def _needed(outputs: Sequence[OutputSpec]) -> str:
     kinds = {output.kind for output in outputs}
     forms = {
         "detection": "COCO's JSON, or YOLO's images/ and labels/",
+        "keypoints": "COCO's JSON with keypoints, or YOLO's images/ and labels/",
         "segmentation": "images/ and masks/",
         "classification": f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})",
     }
@@ -126,7 +130,7 @@ def _some_labels(outputs: Sequence[OutputSpec]) -> str:
 def is_dataset(text: str, outputs: Sequence[OutputSpec] = ()) -> bool:
     """Tell whether a path's files are named as some dataset's; `open_dataset` may still refuse."""
     path = Path(text).expanduser()
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix in {".json", *YAML} and path.is_file():
         return bool(outputs)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         return False
@@ -157,7 +161,11 @@ def plugin_readers() -> tuple[list[Reader], list[str]]:
 
 def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
     """Raise BadData unless some output is labelled, and by the model's own class names."""
-    kinds = {"classes": labelled_arrays.KINDS, "boxes": ("detection",), "masks": ("segmentation",)}
+    kinds = {
+        "classes": labelled_arrays.KINDS,
+        "boxes": ("detection", "keypoints"),
+        "masks": ("segmentation",),
+    }
     shared = [output for output in outputs if output.name in dataset.labels]
     judged = [output for output in shared if output.kind in kinds[dataset.holds]]
     if shared and not judged:
@@ -179,8 +187,8 @@ def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
 
 
 def open_store(path: Path) -> ImageStore:
-    """Return the files of a folder or zip archive, of the folder that a JSON file is of, or the
-    samples of an .npz file. Raises BadData where there is none of them."""
+    """Return the files of a folder or zip archive, of the folder that a JSON or YAML file is of, or
+    the samples of an .npz file. Raises BadData where there is none of them."""
     if not path.exists():
         raise BadData(f"{path}: no such folder or zip archive: check --data")
     if path.is_dir():
@@ -189,6 +197,8 @@ def open_store(path: Path) -> ImageStore:
         return ArrayStore(path)
     if path.suffix == ".json":
         return FolderStore(_folder_of(path))
+    if path.suffix in YAML:
+        return FolderStore(path.absolute().parent)
     return ZipStore(path)
 
 

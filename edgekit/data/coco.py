@@ -6,6 +6,7 @@ some folder there.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class _Annotation:
     bbox: tuple[float, float, float, float]
     area: float | None = None
     iscrowd: int = 0
+    keypoints: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class _Content:
 
 def looks_like(names: Sequence[str], outputs: Sequence[OutputSpec]) -> bool:
     """Tell whether a JSON file lies there, and the model finds boxes."""
-    return any(output.kind == "detection" for output in outputs) and bool(_files(names))
+    return any(output.boxes is not None for output in outputs) and bool(_files(names))
 
 
 def open_coco(
@@ -239,11 +241,32 @@ def _boxes(
         if isinstance(index, str):
             decisions.note(index, place)
             continue
+        points = _points(item, number, file, output)
         x, y, width, height = item.bbox
         found = true_box(
             place, picture.size, index, (x, y, x + width, y + height), decisions,
-            area=item.area, crowd=bool(item.iscrowd),
+            area=item.area, crowd=bool(item.iscrowd), points=points,
         )  # fmt: skip
         if found is not None:
             boxes[item.image_id].append(found)
     return boxes
+
+
+def _points(
+    item: _Annotation, number: int, file: str, output: OutputSpec
+) -> tuple[tuple[float, float, float], ...]:
+    """Return an annotation's points, none marked where it has none.
+
+    Raises BadData where they are of another number than the model's.
+    """
+    if output.points is None:
+        return ()
+    count, values = output.points.count, item.keypoints
+    if not values:
+        return ((0.0, 0.0, 0.0),) * count
+    if len(values) != 3 * count or not all(map(math.isfinite, values)):
+        raise BadData(
+            f"{file}, annotation {number} has {len(values)} numbers as keypoints; the model has "
+            f"{count} points: give {3 * count}, x, y and 0, 1 or 2 each"
+        )
+    return tuple((values[at], values[at + 1], values[at + 2]) for at in range(0, 3 * count, 3))

@@ -32,13 +32,15 @@ class TrueBox:
     """Where one thing is: its class and two corners, x and y of each, in pixels of the picture.
 
     `area` is that of what is in it, by which small and large things are told apart. `crowd`: many
-    things in one box; who finds one of them is neither right nor wrong.
+    things in one box; who finds one of them is neither right nor wrong. `points` are its keypoints,
+    x and y in pixels and COCO's mark (0 not marked, 1 hidden, 2 seen), where the model has some.
     """
 
     index: int
     box: tuple[float, float, float, float]
     area: float
     crowd: bool = False
+    points: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

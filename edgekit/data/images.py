@@ -34,15 +34,22 @@ class ImageSet:
             raise BadData(f"cannot read {name} in {self.path} ({error}): replace it") from None
 
 
+YAML = (".yaml", ".yml")
+"""How a YOLO data.yaml ends; its pictures lie beside it."""
+
+
 def open_images(path: Path) -> ImageSet:
     """Return the images of a folder, a zip, or a single image file.
 
-    Raises BadData, in one line with the remedy, where there are none.
+    A YOLO data.yaml stands for its folder. Raises BadData, in one line with the remedy, where
+    there are none.
     """
     if not path.exists():
         raise BadData(f"no images at {path}: it does not exist; give a folder, a zip or an image")
     if path.is_file() and is_image(path.name):
         return ImageSet(path.parent, (path.name,), FolderStore(path.parent))
+    if path.is_file() and path.suffix in YAML:
+        path = path.absolute().parent
     store: ImageStore = FolderStore(path) if path.is_dir() else ZipStore(path)
     names = tuple(name for name in store.names() if is_image(name))
     if not names:

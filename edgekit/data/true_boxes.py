@@ -34,8 +34,8 @@ class Picture:
 
 
 def boxed_output(outputs: Sequence[OutputSpec]) -> OutputSpec:
-    """Return the one detection among the outputs. Raises BadData for several."""
-    found = [output for output in outputs if output.kind == "detection"]
+    """Return the one output with boxes among all. Raises BadData for several."""
+    found = [output for output in outputs if output.boxes is not None]
     if len(found) != 1:
         told = ", ".join(output.name for output in outputs)
         raise BadData(f"labelled boxes need a model with one detection; its outputs are {told}")
@@ -92,6 +92,7 @@ def true_box(
     decisions: Decisions,
     area: float | None = None,
     crowd: bool = False,
+    points: tuple[tuple[float, float, float], ...] = (),
 ) -> TrueBox | None:
     """Return a box, cut off at the edges of its picture, or None, noted, where it cannot be."""
     if not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
@@ -106,6 +107,5 @@ def true_box(
     cut = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height))
     known = area is not None and math.isfinite(area) and area > 0
     filled = (cut[2] - cut[0]) * (cut[3] - cut[1])
-    return TrueBox(
-        index=index, box=cut, area=float(area) if known and area else filled, crowd=crowd
-    )
+    held = float(area) if known and area else filled
+    return TrueBox(index=index, box=cut, area=held, crowd=crowd, points=points)

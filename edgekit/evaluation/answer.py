@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from edgekit.annotation import FORMATS, Mark, save_annotated
 from edgekit.artifact import Artifact
 from edgekit.data.images import check_findable
 from edgekit.devices import open_device
 from edgekit.errors import BadData, EdgekitError
+from edgekit.onboard.runner import SHOWN
 from edgekit.progress import Say, silent
 from edgekit.session import entry, lay_out
 from edgekit.targets import HOST, load_target
@@ -34,12 +34,27 @@ class FoundBox:
     """One box of a detection: its class, how sure it is (0 to 1), and two corners, x and y of each.
 
     The corners are pixels of the upright picture, or the network's own numbers where it takes none.
+    `points`: those of keypoints, x, y and, where the network says it, the probability that it
+    shows.
     """
 
     label: str
     index: int
     confidence: float
     box: tuple[float, float, float, float]
+    points: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMap:
+    """A class index for each place that a segmentation answers.
+
+    `classes`: 16 bits a place, little-endian, row after row, compressed by zlib.
+    """
+
+    height: int
+    width: int
+    classes: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +64,12 @@ class Decision:
     `index` and `label`: the class of a classification, ordinal or regression. `confidence`, 0 to
     1: the softmax of its logits, or the network's own probability. `value`: a regression's, on the
     scale of the index, or a value's in `unit`. `labels`: a multilabel's, with probabilities.
-    `shares`: how much of the picture each class of a segmentation covers. `vector`: an embedding.
-    `boxes`: a detection's, the surest first. `shape` and `range`: an image's height, width and
-    channels, and its least and largest value. `abstained`: the label was withheld, because the
-    confidence was below what was asked for.
+    `shares`: how much of the picture each class of a segmentation covers; `map`: which class is
+    where, if it was asked for. `vector`: an embedding.
+    `boxes`: a detection's or a pose's, the surest first. `points`: landmarks of the whole picture,
+    as a FoundBox has them. `shape` and `range`: an image's height, width and channels, and its
+    least and largest value. `abstained`: the label was withheld, because the confidence was below
+    what was asked for.
     """
 
     index: int | None = None
@@ -62,8 +79,10 @@ class Decision:
     unit: str = ""
     labels: dict[str, float] | None = None
     shares: dict[str, float] | None = None
+    map: ClassMap | None = None
     vector: tuple[float, ...] | None = None
     boxes: tuple[FoundBox, ...] | None = None
+    points: tuple[tuple[float, ...], ...] | None = None
     shape: tuple[int, ...] | None = None
     range: tuple[float, float] | None = None
     abstained: bool = False
@@ -74,8 +93,9 @@ class Decision:
         if self.shape is not None:
             return {"shape": self.shape, "range": self.range}
         if self.boxes is not None:
-            return [asdict(box) for box in self.boxes]
-        found = (self.label, self.value, self.labels, self.shares, self.vector)
+            told = [asdict(box) for box in self.boxes]
+            return [{k: v for k, v in box.items() if v is not None} for box in told]
+        found = (self.label, self.value, self.labels, self.shares, self.vector, self.points)
         return next((value for value in found if value is not None), None)
 
     @property
@@ -94,10 +114,23 @@ class Decision:
             return ", ".join(self.labels) or "none"
         if self.shares is not None:
             return ", ".join(f"{label} {share:.0%}" for label, share in self.shares.items())
+        if self.points is not None:
+            return told_points(self.points)
         if self.vector is not None:
             return f"{len(self.vector)} numbers"
         low, high = self.range or (0.0, 0.0)
         return f"{'×'.join(map(str, self.shape or ()))}, {low:.3g} to {high:.3g}"
+
+
+def told_points(points: Sequence[Sequence[float]]) -> str:
+    """Return how many of some points show, in a few words."""
+    shown = sum(shows(point) for point in points)
+    return f"{shown} points" if shown == len(points) else f"{shown} of {len(points)} points"
+
+
+def shows(point: Sequence[float]) -> bool:
+    """Tell whether a point shows, as far as the network says it."""
+    return len(point) < 3 or point[2] >= SHOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +158,16 @@ def predict_images(
     *,
     whole: bool = False,
     abstain: float | None = None,
+    maps: bool = False,
     say: Say = silent,
 ) -> list[Answer]:
     """Return the runner's answers to the images, in order; one a face where faces are looked for.
 
-    With `whole` they are not. Decisions less sure than `abstain` come without their answer. An
-    image that is missing (these come last), cannot be decoded or has no face costs its own answer
-    alone: it has a `fault`. Raises BadData where no image at all is answered, MissingPackage where
-    the runtime or what finds faces is not installed.
+    With `whole` they are not. With `maps` a segmentation's answer holds its map. Decisions less
+    sure than `abstain` come without their answer. An image that is missing (these come last),
+    cannot be decoded or has no face costs its own answer alone: it has a `fault`. Raises BadData
+    where no image at all is answered, MissingPackage where the runtime or what finds faces is not
+    installed.
     """
     missing = [image for image in images if not image.is_file()]
     images = [image for image in images if image not in missing]
@@ -151,7 +186,9 @@ def predict_images(
             some = images[start : start + TOLD]
             # By their own paths, not copied: this device is this machine.
             paths = [str(image.absolute()) for image in some]
-            events = session.run("predict", timeout=_timeout(len(some)), images=paths, find=find)
+            events = session.run(
+                "predict", timeout=_timeout(len(some)), images=paths, find=find, maps=maps
+            )
             names = dict(zip(paths, map(str, some), strict=True))
             if set(names) != {event["image"] for event in events} or len(events) < len(names):
                 raise EdgekitError(f"{artifact.label}: {len(events)} answers to {len(some)} images")
@@ -226,19 +263,6 @@ def withheld(outputs: dict[str, Decision | None], abstain: float) -> dict[str, D
     }
 
 
-def marks_of(answer: Answer) -> list[Mark]:
-    """Return what is said of a face or of the whole picture, and every box that was found."""
-    marks = []
-    said = tuple(f"{name}: {words}" for name, words in in_words(answer).items())
-    if answer.box is not None or said:
-        marks.append(Mark(box=answer.box, lines=said))
-    for decision in answer.outputs.values():
-        for found in (decision and decision.boxes) or ():
-            line = f"{found.label} {found.confidence:.0%}"
-            marks.append(Mark(box=found.box, lines=(line,), colour=found.index))
-    return marks
-
-
 def in_words(answer: Answer) -> dict[str, str]:
     """Return each output's answer in few words, with its confidence where it has one."""
     return {
@@ -247,30 +271,6 @@ def in_words(answer: Answer) -> dict[str, str]:
         for name, decision in answer.outputs.items()
         if decision is not None and decision.boxes is None
     }
-
-
-def save_pictures(answers: Sequence[Answer], folder: Path) -> list[Path]:
-    """Write each picture with its answers into `folder`, as NAME-boxes.jpg (.png of other formats).
-
-    Returns the files, in order. One that could not be read is left out.
-    """
-    pictures: dict[str, list[Mark]] = {}
-    for answer in answers:
-        if not answer.unreadable:
-            pictures.setdefault(answer.image, []).extend(marks_of(answer))
-    saved: list[Path] = []
-    taken: set[Path] = set()
-    for image, marks in pictures.items():
-        source = Path(image)
-        suffix = source.suffix.lower() if source.suffix.lower() in FORMATS else ".png"
-        path, number = folder / f"{source.stem}-boxes{suffix}", 1
-        while path in taken:
-            number += 1
-            path = folder / f"{source.stem}-{number}-boxes{suffix}"
-        taken.add(path)
-        save_annotated(source.read_bytes(), marks, path)
-        saved.append(path)
-    return saved
 
 
 def _timeout(images: int) -> float:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.annotation import save_annotated
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, Manifest
 from edgekit.data.images import check_findable
 from edgekit.data.video import Frame
-from edgekit.evaluation.answer import Answer, marks_of, withheld
+from edgekit.evaluation.answer import Answer, withheld
+from edgekit.evaluation.drawing import save_drawn
 from edgekit.onboard import runner
 from edgekit.session import entry
 
@@ -44,6 +44,7 @@ def answer_frames(
         "artifact": str(artifact.folder),
         "runtime": entry(artifact, runtime).runtime,
         "threads": os.cpu_count() or 1,
+        "maps": save is not None,
     }
     loaded = runner.Loaded(job, runner.RUNTIMES)
     for frame in frames:
@@ -54,7 +55,7 @@ def answer_frames(
         if abstain is not None:
             answers = [replace(a, outputs=withheld(a.outputs, abstain)) for a in answers]
         if save is not None:
-            _draw(frame, answers, save / f"frame-{frame.seconds:09.2f}.jpg")
+            _draw(frame, answers, save / f"frame-{frame.seconds:09.2f}.jpg", artifact.manifest)
         yield frame, answers
 
 
@@ -63,9 +64,9 @@ def _answer(name: str, decided: dict[str, object], find: bool) -> Answer:
     return msgspec.convert({"image": name, "box": box, "outputs": decided}, Answer)
 
 
-def _draw(frame: Frame, answers: list[Answer], path: Path) -> None:
+def _draw(frame: Frame, answers: list[Answer], path: Path, manifest: Manifest) -> None:
     from PIL import Image
 
     encoded = io.BytesIO()
     Image.fromarray(frame.pixels).save(encoded, "BMP")
-    save_annotated(encoded.getvalue(), [m for a in answers for m in marks_of(a)], path)
+    save_drawn(encoded.getvalue(), answers, path, manifest)

@@ -11,6 +11,7 @@ from edgekit.data import Dataset
 from edgekit.errors import BadData
 from edgekit.evaluation.assessment import Assessment, Rating
 from edgekit.evaluation.scores import Share
+from edgekit.onboard.runner import SIGMA
 from edgekit.scoring import Measure, drawn, interval
 from edgekit.scoring.boxes import FoundBoxes, match
 from edgekit.scoring.masks import mean_iou
@@ -20,16 +21,26 @@ from edgekit.spec import OutputSpec
 def rate_boxes(
     dataset: Dataset, found: Sequence[FoundBoxes], output: OutputSpec
 ) -> tuple[Rating, ...]:
-    """Return mAP over the overlaps 0.5 to 0.95, and at 0.5. Raises BadData where nothing is there.
+    """Return mAP over the overlaps 0.5 to 0.95, and at 0.5; of keypoints first that of the points.
 
-    Raises MissingPackage without pycocotools.
+    Raises BadData where nothing is there, MissingPackage without pycocotools.
     """
     truths = [sample.boxes for sample in dataset.samples]
     if not any(not box.crowd for boxes in truths for box in boxes):
         raise BadData(f"{dataset.name} has no box in {len(truths)} images: nothing can be found")
-    matches = match(found, truths, len(output.labels))
-    names, values = ("mAP50_95", "mAP50"), (matches.map50_95, matches.map50)
-    return _ratings(output, names, values, matches.measure, len(truths))
+    ratings: tuple[Rating, ...] = ()
+    labels, names = len(output.labels), ("mAP50_95", "mAP50")
+    if output.points is not None:
+        if not any(point[2] for boxes in truths for box in boxes for point in box.points):
+            raise BadData(f"{dataset.name} has no point in {len(truths)} images: nothing to judge")
+        sigmas = output.points.sigmas or (SIGMA,) * output.points.count
+        by_points = match(found, truths, labels, sigmas)
+        values = by_points.map50_95, by_points.map50
+        told = tuple(f"points_{name}" for name in names)
+        ratings = _ratings(output, told, values, by_points.measure, len(truths))
+    matches = match(found, truths, labels)
+    values = matches.map50_95, matches.map50
+    return ratings + _ratings(output, names, values, matches.measure, len(truths))
 
 
 def rate_masks(tables: NDArray[np.int64], output: OutputSpec) -> tuple[Rating, ...]:

@@ -203,8 +203,9 @@ def _found(session: Session, given: Given, answer: ShardAnswer) -> ShardAnswer:
 
 def labelled_output(manifest: Manifest, holds: Literal["boxes", "masks"]) -> OutputSpec:
     """Return the one output that a dataset of boxes or masks labels."""
-    kind = {"boxes": "detection", "masks": "segmentation"}[holds]
-    return next(output for output in manifest.outputs if output.kind == kind)
+    if holds == "boxes":
+        return next(output for output in manifest.outputs if output.boxes is not None)
+    return next(output for output in manifest.outputs if output.kind == "segmentation")
 
 
 def run_shards(

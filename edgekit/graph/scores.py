@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadModel
-from edgekit.kinds.detection import score_part
+from edgekit.kinds import kind_of
 from edgekit.spec import ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_SCORED = {"classification", "ordinal", "multilabel", "segmentation", "detection"}
-"""The kinds whose values are logits or probabilities; others are what they are."""
+_SCORED = {"classification", "ordinal", "multilabel", "segmentation"}
+"""The kinds whose values are logits or probabilities, beside those with boxes; others are what they
+are."""
 _PROBABILITIES = {"softmax", "_softmax", "sigmoid", "hardsigmoid"}
 _SAME_VALUES = {
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
@@ -83,7 +84,7 @@ def with_scores(
 
     `endings` tells of each output whether it ends in a softmax or sigmoid, `reference` holds its
     values, (N, …). A classification whose values are never negative and sum to 1 on every image is
-    read as probabilities however they were made, and so are a detection's scores if none is outside
+    read as probabilities however they were made, and so are the scores of boxes if none is outside
     of 0 to 1. Raises BadModel where the spec says otherwise.
     """
     outputs = zip(spec.outputs, endings, strict=True)
@@ -93,12 +94,12 @@ def with_scores(
 
 
 def _with_scores(output: OutputSpec, ends: bool, values: NDArray[np.generic]) -> OutputSpec:
-    if output.kind not in {*_SCORED, "tensor"}:
+    if output.kind not in {*_SCORED, "tensor"} and output.boxes is None:
         return output
     if output.boxes is not None:
-        values = score_part(output, values)
+        values = kind_of(output).score_part(output, values)
     low, high = float(values.min()), float(values.max())
-    within = output.kind == "detection" and low >= 0 and high <= 1
+    within = output.boxes is not None and low >= 0 and high <= 1
     shares = output.kind in {"classification", "ordinal"} and low >= 0 and _sums_to_one(values)
     if output.scores == "logits" and (ends or shares):
         raise BadModel(
@@ -114,7 +115,7 @@ def _with_scores(output: OutputSpec, ends: bool, values: NDArray[np.generic]) ->
         return output
     if ends or shares or within:
         return replace(output, scores="probabilities")
-    return replace(output, scores="logits") if output.kind in _SCORED else output
+    return replace(output, scores="logits") if output.kind != "tensor" else output
 
 
 def _sums_to_one(values: NDArray[np.generic]) -> bool:

@@ -7,6 +7,7 @@ What a board needs of a kind, the answer it prints and the number it is judged b
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
@@ -38,6 +39,15 @@ class Kind(Protocol):
 
     def shape_fault(self, output: OutputSpec, shape: tuple[int, ...]) -> str:
         """Return what shape is needed, where `shape` (of one image, batch 1) is none; else ''."""
+
+    def parts_fault(self, output: OutputSpec, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        """Return why the outputs that this one is read with do not fit it, else ''.
+
+        `shapes` are all outputs', by name. Asked only of an output with `parts`.
+        """
+
+    def score_part(self, output: OutputSpec, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return the scores in an output's values, (N, …). Asked only of an output with `boxes`."""
 
     def decisions(self, values: NDArray[np.float32], output: OutputSpec) -> NDArray[np.int64]:
         """Return the class index of each of N images, (N,); asked only of JUDGED_BY decisions."""

@@ -18,6 +18,7 @@ from edgekit.records import (
     Provenance,
 )
 from edgekit.report.records import Saved
+from edgekit.report.scatter_points import shares
 from edgekit.runtimes.table import role_of
 
 
@@ -161,8 +162,9 @@ def _predicted(rows: Sequence[PredictionRecord]) -> Number | None:
 def _accuracies(records: Iterable[AccuracyRecord], artifact: ArtifactFacts) -> dict[str, Number]:
     """Return each output's accuracy: of this very artifact, or else of its namesakes, with doubt.
 
-    Of several the one on most images counts, and of equals the lowest; one without its interval
-    has no pessimistic end and does not count.
+    Of boxes it is the mAP50-95, of masks the mean IoU; `source` says so. Of several the one on most
+    images counts, and of equals the lowest; one without its interval has no pessimistic end and
+    does not count.
     """
     name = (artifact.model, artifact.backend, artifact.precision)
     same = [r for r in records if (r.model, r.backend, r.precision) == name and r.artifact]
@@ -170,24 +172,36 @@ def _accuracies(records: Iterable[AccuracyRecord], artifact: ArtifactFacts) -> d
     doubts = () if own else ("of another build of the same model, backend and precision",)
     found: dict[str, Number] = {}
     for record in sorted(own or same, key=lambda r: r.images):
-        told = msgspec.to_builtins(record)
         source = f"{record.dataset} {record.split}, {record.images} images ({record.protocol})"
-        for field, value in told.items():
-            output = field.removesuffix("_accuracy")
-            if output == field or value is None:
-                continue
-            low, high = told[f"{field}_low"], told[f"{field}_high"]
-            if low is None or high is None:
-                continue
+        for output, (measure, value, low, high) in _judged(record).items():
             number = Number(
                 value=value,
                 low=low,
                 high=high,
                 provenance=record.provenance,
-                source=source,
+                source=f"{measure} on {source}" if measure else source,
                 doubts=doubts,
             )
             before = found.get(accuracy_of(output))
-            if before is None or before.source != source or low < before.low:
+            if before is None or before.source != number.source or low < before.low:
                 found[accuracy_of(output)] = number
+    return found
+
+
+def _judged(record: AccuracyRecord) -> dict[str, tuple[str, float, float, float]]:
+    """Return for each output its measure ('' for the share of right answers), value and interval.
+
+    In per cent. Of an output with several ratings the first counts.
+    """
+    told = msgspec.to_builtins(record)
+    found: dict[str, tuple[str, float, float, float]] = {}
+    for rating in record.ratings:
+        measure = rating.measure.replace("_", "-")
+        found.setdefault(rating.output, (measure, rating.percent, rating.low, rating.high))
+    for name, (value, low, high) in shares(record).items():
+        output = name.removesuffix(" accuracy")
+        field = f"{output}_accuracy"
+        own = told.get(field) is not None
+        if output != name and not (own and None in (told[f"{field}_low"], told[f"{field}_high"])):
+            found[output] = ("", value, low, high)
     return found

@@ -145,7 +145,8 @@ def qualities(
 def shares(record: AccuracyRecord) -> dict[str, tuple[float, float, float]]:
     """Return the share of exact answers of each output with its 95 % interval, in per cent.
 
-    Age and gender are in the record; any other output's is counted from its confusion.
+    Age and gender are in the record; any other output's is counted from its confusion. Boxes and
+    masks have their own measures: `what mAP50-95`, `places mIoU`.
     """
     named = {
         "age accuracy": (record.age_accuracy, record.age_accuracy_low, record.age_accuracy_high),
@@ -164,6 +165,9 @@ def shares(record: AccuracyRecord) -> dict[str, tuple[float, float, float]]:
             right = sum(row[place] for place, row in enumerate(item.counts))
             low, high = wilson(right, total)
             found[f"{item.output} accuracy"] = (100 * right / total, 100 * low, 100 * high)
+    for rating in record.ratings:
+        name = f"{rating.output} {rating.measure.replace('_', '-')}"
+        found[name] = (rating.percent, rating.low, rating.high)
     return found
 
 

@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -26,16 +26,22 @@ FROM = 0.001
 """The score from which boxes count: precision is asked at every recall, so unsure boxes belong."""
 MOST = 100
 """Boxes of one class and picture that count, the surest: COCO's rule."""
+MOST_POSES = 20
+"""The same of things with points."""
 _MOST_AREA = 1e10
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundBoxes:
-    """What was found in one picture: boxes (B, 4) in its pixels, scores and class indices (B)."""
+    """What was found in one picture: boxes (B, 4) in its pixels, scores and class indices (B).
+
+    `points` (B, K, 3), of keypoints: x, y in its pixels and the probability.
+    """
 
     boxes: list[list[float]]
     scores: list[float]
     classes: list[int]
+    points: list[list[list[float]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +93,32 @@ def found_in(
 
     `rows` are those of `runner.read_with`.
     """
-    told = msgspec.to_builtins(output)
-    boxes, scores, classes = runner.detections(rows, told, FROM, every=True)
-    boxes = runner.place(boxes, told, msgspec.to_builtins(frame), size)
+    told, spec = msgspec.to_builtins(output), msgspec.to_builtins(frame)
+    places, scores, classes = runner.found_rows(rows, told, FROM, every=True)
+    boxes = runner.place(rows[places, :4], told, spec, size)
     kept = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+    points: list[list[list[float]]] = []
+    if output.points is not None:
+        three = runner.points_of(rows[places[kept]], told)
+        placed = runner.place(three[..., :2], told, spec, size)
+        points = np.concatenate([placed, three[..., 2:]], -1).tolist()
     return FoundBoxes(
-        boxes=boxes[kept].tolist(), scores=scores[kept].tolist(), classes=classes[kept].tolist()
+        boxes=boxes[kept].tolist(),
+        scores=scores[kept].tolist(),
+        classes=classes[kept].tolist(),
+        points=points,
     )
 
 
 def match(
-    found: Sequence[FoundBoxes], truths: Sequence[Sequence[TrueBox]], classes: int
+    found: Sequence[FoundBoxes],
+    truths: Sequence[Sequence[TrueBox]],
+    classes: int,
+    sigmas: Sequence[float] = (),
 ) -> Matches:
     """Return what was found in N pictures beside what is there, of so many classes.
 
+    With `sigmas`, one a point, things are matched by their points (COCO's OKS), not by their boxes.
     Raises MissingPackage without pycocotools.
     """
     check_scorer()
@@ -111,13 +129,21 @@ def match(
     categories = [{"id": index, "name": str(index)} for index in range(classes)]
     there = [
         _annotation(index, item.index, item.box, area=item.area, iscrowd=int(item.crowd))
+        | _pointed(item.points)
         for index, items in enumerate(truths)
         for item in items
     ]
+    none: list[list[list[float]]] = [[]]
     ours = [
-        _annotation(index, label, box, score=score, area=_area(box), iscrowd=0)
+        _annotation(index, label, box, score=score, area=_area(box), iscrowd=0) | _pointed(points)
         for index, item in enumerate(found)
-        for box, score, label in zip(item.boxes, item.scores, item.classes, strict=True)
+        for box, score, label, points in zip(
+            item.boxes,
+            item.scores,
+            item.classes,
+            item.points or none * len(item.boxes),
+            strict=True,
+        )
     ]
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints its progress
@@ -127,9 +153,10 @@ def match(
             side.dataset = {"images": images, "annotations": numbered, "categories": categories}
             side.createIndex()
             sides.append(side)
-        judged = COCOeval(*sides, "bbox")
+        judged = COCOeval(*sides, "keypoints" if sigmas else "bbox")
         judged.params.areaRng, judged.params.areaRngLbl = [[0, _MOST_AREA]], ["all"]
-        judged.params.maxDets = [MOST]
+        judged.params.maxDets = [MOST_POSES if sigmas else MOST]
+        judged.params.kpt_oks_sigmas = np.array(sigmas)
         judged.evaluate()
         judged.accumulate()
     precision = judged.eval["precision"]
@@ -145,6 +172,12 @@ def match(
 def _annotation(image: int, label: int, box: Sequence[float], **more: Any) -> dict[str, Any]:
     size = [box[2] - box[0], box[3] - box[1]]
     return {"image_id": image, "category_id": label, "bbox": [box[0], box[1], *size], **more}
+
+
+def _pointed(points: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Return a thing's points as COCO has them; one without a mark is not judged by them."""
+    flat = [float(number) for point in points for number in point]
+    return {"keypoints": flat, "num_keypoints": sum(mark > 0 for mark in flat[2::3])}
 
 
 def _area(box: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""`ultralytics:FILE.pt` or `NAME.yaml`: a YOLO detector or classifier of ultralytics.
+"""`ultralytics:FILE.pt` or `NAME.yaml`: a YOLO of ultralytics that detects, poses or classifies.
 
 The library is AGPL-3.0: it is imported where the user has installed it, and never a dependency.
 """
@@ -6,12 +6,12 @@ The library is AGPL-3.0: it is imported where the user has installed it, and nev
 from __future__ import annotations
 
 from pathlib import Path
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from edgekit.conversion.libraries import Found, Wanted, place_weights
 from edgekit.errors import BadModel, first_line
-from edgekit.spec import Boxes, InputSpec, ModelSpec, OutputSpec
+from edgekit.spec import Boxes, InputSpec, ModelSpec, OutputSpec, Points
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,16 @@ PACKAGES = ("ultralytics",)
 THRESHOLD = 0.25
 OVERLAP = 0.7
 """What the library's own `predict` takes by default."""
+PERSON_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
+    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""COCO's, of a person's nose, eyes, ears, shoulders, elbows, wrists, hips, knees and ankles, left
+before right."""
+PERSON_LINES = (
+    *((0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8)),
+    *((8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16)),
+)
 _HEAD = ("forward_head", "_get_decode_boxes", "one2many", "end2end")
 """What is asked of the library's head, so that boxes and scores leave the network apart."""
 
@@ -39,16 +49,17 @@ def load(wanted: Wanted) -> Found:
     labels = tuple(str(model.names[index]) for index in range(len(model.names)))
     if task_of(model) == "classify":
         return _classifier(model, labels, options, weights)
-    return _detector(model, labels, options, weights)
+    return detector(model, labels, options, weights)
 
 
 def task_of(model: Any) -> str:
-    """Return `detect` or `classify`. Raises BadModel for the library's other tasks."""
+    """Return `detect`, `pose` or `classify`. Raises BadModel for the library's other tasks."""
     from ultralytics.nn.tasks import guess_model_task
 
     task = str(guess_model_task(model))
-    if task not in {"detect", "classify"}:
-        raise BadModel(f"it is a YOLO of task '{task}': edgekit takes those that detect, classify")
+    if task not in {"detect", "pose", "classify"}:
+        told = "edgekit takes those that detect, pose or classify"
+        raise BadModel(f"it is a YOLO of task '{task}': {told}")
     return task
 
 
@@ -92,7 +103,8 @@ def _size(options: dict[str, Any], usual: int) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _detector(model: Any, labels: tuple[str, ...], options: dict[str, Any], weights: str) -> Found:
+def detector(model: Any, labels: tuple[str, ...], options: dict[str, Any], weights: str) -> Found:
+    """Return a YOLO that finds boxes, and of a pose their points."""
     head = model.model[-1]
     if not all(hasattr(head, name) for name in _HEAD):
         from ultralytics import __version__
@@ -104,18 +116,19 @@ def _detector(model: Any, labels: tuple[str, ...], options: dict[str, Any], weig
     boxes = Boxes(
         format="xyxy" if final else "cxcywh", output="boxes", overlap=1.0 if final else OVERLAP
     )
-    outputs = (
-        OutputSpec("boxes", path="boxes"),
-        OutputSpec(
-            "scores",
-            "detection",
-            labels,
-            "probabilities",
-            "scores",
-            threshold=THRESHOLD,
-            boxes=boxes,
-        ),
+    points = _points(head) if hasattr(head, "kpt_shape") else None
+    scores = OutputSpec(
+        "scores",
+        "keypoints" if points else "detection",
+        labels,
+        "probabilities",
+        "scores",
+        threshold=THRESHOLD,
+        boxes=boxes,
+        points=points,
     )
+    parts = tuple(OutputSpec(part, path=part) for part in scores.parts)
+    outputs = (*parts, scores)
     frame = InputSpec(height, width, fit="letterbox")
     return Found(
         module=model, spec=ModelSpec(frame, outputs), weights=cast(Literal["given"], weights)
@@ -125,7 +138,39 @@ def _detector(model: Any, labels: tuple[str, ...], options: dict[str, Any], weig
 def _apart(head: Any, features: list[Tensor]) -> dict[str, Tensor]:
     """Do what the head's forward does, and leave out the joining and sorting at its end."""
     raw = head.forward_head(features, **(head.one2one if head.end2end else head.one2many))
-    return {"boxes": head._get_decode_boxes(raw), "scores": raw["scores"].sigmoid()}
+    found = {"boxes": head._get_decode_boxes(raw), "scores": raw["scores"].sigmoid()}
+    if hasattr(head, "kpt_shape"):
+        found |= _points_apart(head, raw["kpts"])
+    return found
+
+
+def _points(head: Any) -> Points:
+    """Return how the points of a pose are read; its sigmas are those the library validates by."""
+    count, values = (int(number) for number in head.kpt_shape)
+    person = (count, values) == (17, 3)
+    return Points(
+        count=count,
+        output="points",
+        shown="shown" if values == 3 else None,
+        lines=PERSON_LINES if person else (),
+        sigmas=PERSON_SIGMAS if person else (1 / count,) * count,
+    )
+
+
+def _points_apart(head: Any, raw: Tensor) -> dict[str, Tensor]:
+    """Return x and y of the points, and how surely they show, as outputs of their own.
+
+    The library's own formula is run on x and y alone: what it joins would share one int8 scale.
+    """
+    count, values = head.kpt_shape
+    parts = raw.view(1, count, values, -1)
+    xy = SimpleNamespace(
+        kpt_shape=(count, 2), nk=2 * count, export=True, anchors=head.anchors, strides=head.strides
+    )
+    found = {"points": type(head).kpts_decode(xy, parts[:, :, :2].reshape(1, 2 * count, -1))}
+    if values == 3:
+        found["shown"] = parts[:, :, 2].sigmoid()
+    return found
 
 
 def _classifier(
