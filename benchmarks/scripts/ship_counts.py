@@ -37,7 +37,10 @@ def main(board: str, places: list[str]) -> None:
             continue
         runtime = runtime_for(manifest.backend, None)
         start = time.monotonic()
-        work = {name: round(value) for name, value in asdict(executed(target, artifact, runtime)).items()}
+        work = {
+            name: round(value)
+            for name, value in asdict(executed(target, artifact, runtime)).items()
+        }
         name = f"{manifest.model} {manifest.backend} {manifest.precision}"
         name += f"{', gentler' * (NOTE in manifest.notes)} on {board}"
         add(shipped_key(target, artifact, runtime), name, work)
