@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from arm_programs import MARK, program, run_program
+from command_line import Cli
 
 from edgekit.artifact import load_artifact
 from edgekit.devices.emulator import counting
@@ -36,6 +37,7 @@ from edgekit.latency_model.executed.issue_table import classes_of, core
 from edgekit.latency_model.executed.model import FORMS, TERMS, columns, terms
 from edgekit.latency_model.executed.predictor import open_predictor
 from edgekit.latency_model.executed.run import Work, caches_of, work_of
+from edgekit.latency_model.operators import workload_of
 from edgekit.targets import load_target
 
 # Words as an assembler writes them.
@@ -357,6 +359,29 @@ def test_counts_that_ship_need_no_emulator(monkeypatch: pytest.MonkeyPatch, tmp_
     assert executed.known(target, wider, "onnxruntime") is None
     assert executed.known(load_target("rpi5"), same, "onnxruntime") is None
     assert executed.known(load_target("rpi4-trixie"), same, "onnxruntime") == work
+    # int8 that keeps more in float executes something else, and its work is the same.
+    rounded = onnx_artifact(tmp_path / "d", "four", (8, 16), last="QuantizeLinear")
+    plain = onnx_artifact(tmp_path / "e", "five", (8, 16), last="Identity")
+    assert workload_of(rounded) == workload_of(plain) == workload_of(first)
+    assert executed.shipped_key(target, plain, "onnxruntime") == key
+    assert executed.known(target, rounded, "onnxruntime") is None
+
+
+def test_common_networks_are_predicted_without_an_emulator(
+    cli: Cli, converted: Path, tmp_path: Path
+) -> None:
+    """By the counts that ship: these artifacts have other files than those that were counted."""
+    files = [converted / name for name in ("onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8")]
+    for board in ("rpi4", "rpi5"):
+        ask = ("predict-latency", *files, "--target", board, "--threads", "1", "--json")
+        done = cli(*ask, "--method", "executed", XDG_CACHE_HOME=str(tmp_path / "empty"))
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["rows"]
+        assert [row["method"] for row in rows] == ["executed"] * len(files)
+        assert not (tmp_path / "empty" / "edgekit" / "virtual").exists()
+        # Without the option too, since nothing has to be run.
+        told = json.loads(cli(*ask, XDG_CACHE_HOME=str(tmp_path / "empty")).stdout)["rows"]
+        assert told == rows
 
 
 # On the emulated board
@@ -404,6 +429,23 @@ def test_the_caches_see_a_sweep_as_reasoning_says(
     for level in range(2):
         assert sum(block.fetched[level] for block in found) == fetched[level]
         assert sum(block.written_back[level] for block in found) == written_back[level]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "rounds"), [(True, 1), (False, 0)])
+def test_one_inference_is_counted_from_empty_caches_where_that_is_asked(
+    rpi4: Sysroot, tmp_path: Path, first: bool, rounds: int
+) -> None:
+    elf, blocks = tmp_path / "sweep", tmp_path / "blocks"
+    elf.write_bytes(program(*MARK, *SWEEP["load"], *MARK))
+    elf.chmod(0o755)
+    plugin = counting.plugin(rpi4.qemu, home() / "plugin")
+    caches = (Cache(3 * 32 * 1024, 2), BIG)  # sets that are no power of two
+    options = counting.options(plugin, tmp_path / "counts", blocks, caches, first=first)
+    assert run_program(rpi4, "cortex-a72", elf, *options) == 0
+    found = counting.read_blocks(blocks, 1)
+    assert max((block.executions for block in found), default=0) == rounds * (LINES - 1)
+    assert sum(block.fetched[0] for block in found) == rounds * LINES
 
 
 @pytest.mark.slow

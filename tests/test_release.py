@@ -34,6 +34,7 @@ SHIPPED = (
     "edgekit/_shelf/benchmarks/records/accuracy/multitask-cnn.classification/onnx-int8.local.json",
     "edgekit/_shelf/benchmarks/evidence/analytic.json",
     "edgekit/_shelf/benchmarks/evidence/executed/rpi4.json",
+    "edgekit/_shelf/benchmarks/evidence/executed/shipped.json",
 )
 
 

@@ -23,7 +23,7 @@ from ncnn_param import read_param
 from yolo11 import yolo11
 
 from edgekit.latency_model.operators import tflite
-from edgekit.latency_model.workload import Workload
+from edgekit.latency_model.workload import UNCOUNTED, Workload
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
 TOLERANCE = 0.02
@@ -198,7 +198,7 @@ and ultraface, MLPerf's one ssd row) are not counted: their rows are evidence wi
 NCNN_SIZES = {("resnet50", "ncnn"): RESNET_50_V1}
 """Names that mean another network in one runtime's table."""
 
-COUNTS = tuple(f.name for f in fields(Workload) if f.name != "unseen")
+COUNTS = tuple(f.name for f in fields(Workload) if f.name not in UNCOUNTED)
 COLUMNS = (
     "model", "runtime", "family", *COUNTS, "published_macs_m", "published_in", "made_from",
 )  # fmt: skip

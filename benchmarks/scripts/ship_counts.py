@@ -4,18 +4,21 @@
 
 Writes benchmarks/evidence/executed/shipped.json. A count is of a network's operators in a
 precision, whatever its weights are, of a board's locked runtime and of its core's issue table: it
-is looked up by these (run.shipped_key), and one that none of them asks for any more is never found.
+is looked up by these (run.shipped_key). A new count takes the place of the one of the same name,
+which nobody finds any more. `common_artifacts.py` makes the artifacts.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 from edgekit.artifact import find_artifacts
 from edgekit.backends import runtime_for
+from edgekit.conversion.gentler import NOTE
 from edgekit.files import write_whole
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.run import SHIPPED, executed, shipped_key
@@ -28,18 +31,34 @@ PATH = folder() / SHIPPED
 def main(board: str, places: list[str]) -> None:
     """Count every artifact that a board runs, and write after each."""
     target = load_target(board)
-    counts = json.loads(PATH.read_text())["counts"] if PATH.is_file() else {}
     for artifact in find_artifacts([Path(place) for place in places]):
         manifest = artifact.manifest
         if manifest.backend not in readers():
             continue
         runtime = runtime_for(manifest.backend, None)
-        work = executed(target, artifact, runtime)
-        name = f"{manifest.model} {manifest.backend} {manifest.precision} on {board}"
-        counts[shipped_key(target, artifact, runtime)] = {"of": name, "work": asdict(work)}
-        content = {"command": "benchmarks/scripts/ship_counts.py", "counts": counts}
-        write_whole(PATH, json.dumps(content, indent=1) + "\n")
-        print(f"{name}: {work.instructions / 1e6:.1f} M instructions", flush=True)
+        start = time.monotonic()
+        work = {
+            name: round(value)
+            for name, value in asdict(executed(target, artifact, runtime)).items()
+        }
+        name = f"{manifest.model} {manifest.backend} {manifest.precision}"
+        name += f"{', gentler' * (NOTE in manifest.notes)} on {board}"
+        add(shipped_key(target, artifact, runtime), name, work)
+        took, millions = time.monotonic() - start, work["instructions"] / 1e6
+        print(f"{name}: {millions:.1f} M instructions, {took:.0f} s", flush=True)
+
+
+def add(key: str, name: str, work: dict[str, int]) -> None:
+    """Write the counts with one more: one a line, by what they are of."""
+    counts = json.loads(PATH.read_text())["counts"] if PATH.is_file() else {}
+    kept = {other: each for other, each in counts.items() if each["of"] != name}
+    kept[key] = {"of": name, "work": work}
+    lines = [
+        f"  {json.dumps(each)}: {json.dumps(kept[each])}"
+        for each in sorted(kept, key=lambda each: kept[each]["of"])
+    ]
+    told = json.dumps("benchmarks/scripts/ship_counts.py")
+    write_whole(PATH, f'{{\n "command": {told},\n "counts": {{\n' + ",\n".join(lines) + "\n }\n}\n")
 
 
 if __name__ == "__main__":

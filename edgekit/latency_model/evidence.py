@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgekit.errors import BadResults
 from edgekit.files import sha256
-from edgekit.latency_model.workload import NUMBER_BYTES, Workload
+from edgekit.latency_model.workload import NUMBER_BYTES, UNCOUNTED, Workload
 from edgekit.paths import shelf
 
 ALL_CORES = 4
@@ -104,7 +104,7 @@ def load_networks(place: Path | None = None) -> dict[tuple[str, str], Network]:
     Raises BadResults for a line that is no count.
     """
     path = (place or folder()) / "features.csv"
-    counts = [item.name for item in fields(Workload) if item.name != "unseen"]
+    counts = [item.name for item in fields(Workload) if item.name not in UNCOUNTED]
     networks = {}
     for number, record in _records(path):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["conv", "pointwise", "depthwise", "dense", "other"]
@@ -32,6 +32,10 @@ class Operator:
     winograd: bool = False
 
 
+UNCOUNTED = ("unseen", "roundings")
+"""The fields of a workload that are no counts of work: the evidence does not have them."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
     """The sums over a network's operators that the analytic predictor knows. Counts, no bytes.
@@ -41,6 +45,9 @@ class Workload:
     operators. `dense_weights` are those used once an inference (fully connected, or a convolution
     of one position), `weights` all the others. `operators` leaves out what a runtime fuses into
     its neighbour or does by pointer. `unseen` names operators that no network of the evidence has.
+    `roundings` tells an int8 network from one that keeps more in float: the operators of the file
+    that round numbers to integers or back, or that compute in integers, whichever a format has. No
+    price depends on it, and two formats of a network may differ in it.
     """
 
     conv_macs: int
@@ -55,6 +62,7 @@ class Workload:
     operators: int
     winograd_macs: int = 0
     unseen: tuple[str, ...] = ()
+    roundings: int = field(default=0, compare=False)
 
     @property
     def macs(self) -> int:
@@ -67,7 +75,9 @@ class Workload:
         return self.conv_macs / self.macs if self.macs else 0.0
 
 
-def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload:
+def total(
+    operators: Iterable[Operator], unseen: Iterable[str] = (), roundings: int = 0
+) -> Workload:
     """Return the sums over `operators`."""
     by_kind: dict[Kind, list[Operator]] = {}
     for item in operators:
@@ -94,6 +104,7 @@ def total(operators: Iterable[Operator], unseen: Iterable[str] = ()) -> Workload
         operators=len(items),
         winograd_macs=sum(item.macs for item in items if item.winograd),
         unseen=tuple(sorted(set(unseen))),
+        roundings=roundings,
     )
 
 

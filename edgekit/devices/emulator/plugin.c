@@ -1,13 +1,15 @@
 /*
  * Counts the aarch64 instructions of each inference, in QEMU's user mode.
  *
- *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE][,caches=LEVELS][,clock=FILE] PROGRAM
+ *     qemu-aarch64 -plugin plugin.so,out=FILE[,blocks=FILE][,caches=LEVELS][,clock=FILE][,first=1]
+ *         PROGRAM
  *
  * The program marks the beginning and the end of an inference by the system call getppid, which
  * does nothing and which nothing else of a runtime makes. Each pair of marks becomes one line of
  * `out`: instructions, vector multiply-accumulates, loads and stores, translated blocks run.
  * `blocks` gets one line per block that ran between the marks, after the first pair: how often,
- * its address, its code in hexadecimal.
+ * its address, its code in hexadecimal. With `first=1` the first pair is counted too: what it sets
+ * up, and caches that are empty when it begins, are then in the count.
  *
  * `caches` simulates data caches fed by the addresses the program loads and stores, between the
  * marks: LEVELS is BYTES:WAYS of each level, nearest first, joined by '/': 32768:2/1048576:16.
@@ -87,13 +89,14 @@ static struct block *blocks;
 static FILE *out, *blocks_out, *clock_out;
 static struct totals at_begin;
 static uint64_t marks;
+static uint64_t warming_marks = 2; /* the first inference is not counted in blocks and caches */
 static uint64_t running, running_at_begin; /* instructions, where looks at the clock are asked for:
                                               summing all blocks at each would be milliseconds */
 
 /* A set holds its lines most recently used first: address in lines, and a bit for "written to". */
 struct cache {
     uint64_t *lines;
-    uint64_t sets;
+    uint64_t sets, mask; /* mask: sets - 1 where that is all ones, else 0 */
     unsigned int ways;
 };
 
@@ -140,10 +143,17 @@ static int is_load_or_store(uint32_t word)
     return (word & 0x0a000000) == 0x08000000;
 }
 
+static uint64_t *set_of(const struct cache *cache, uint64_t line)
+{
+    uint64_t set = cache->mask ? line & cache->mask : line % cache->sets; /* a division is slow */
+
+    return cache->lines + set * cache->ways;
+}
+
 /* Puts a line first in its set; tells whether it was there, and the line that left for it. */
 static int touch(struct cache *cache, uint64_t line, unsigned int written, uint64_t *left)
 {
-    uint64_t *set = cache->lines + (line % cache->sets) * cache->ways;
+    uint64_t *set = set_of(cache, line);
     uint64_t entry = (line + 1) << 1; /* 0 is an empty place */
     unsigned int way = 0;
 
@@ -154,7 +164,9 @@ static int touch(struct cache *cache, uint64_t line, unsigned int written, uint6
     way -= !found;
     *left = found ? 0 : set[way];
     entry = found ? set[way] | written : entry | written;
-    memmove(set + 1, set, way * sizeof *set);
+    for (; way; way--) {
+        set[way] = set[way - 1];
+    }
     set[0] = entry;
     return found;
 }
@@ -181,10 +193,16 @@ static void pass(unsigned int level, uint64_t line, struct traffic *traffic, uns
 static void accessed(unsigned int vcpu, uint32_t access, uint64_t address, void *userdata)
 {
     (void)vcpu;
-    if (marks % 2) { /* the first inference warms the caches and is not counted */
+    if (marks % 2) {
+        uint64_t line = address >> LINE_BITS, *first = set_of(&caches[0], line);
+        unsigned int written = qemu_plugin_mem_is_store(access);
+
+        if (*first >> 1 == line + 1) { /* most accesses: the line that was used last */
+            *first |= written;
+            return;
+        }
         struct block *block = userdata;
-        struct traffic *traffic = marks > 1 ? &block->traffic : &warming;
-        pass(0, address >> LINE_BITS, traffic, qemu_plugin_mem_is_store(access));
+        pass(0, line, marks > warming_marks ? &block->traffic : &warming, written);
     }
 }
 
@@ -274,7 +292,7 @@ static void marked(plugin_id id, unsigned int vcpu, int64_t number, uint64_t a1,
     for (struct block *block = blocks; blocks_out && block; block = block->next) {
         if (marks % 2 == 0) {
             block->count_at_begin = block->count;
-        } else if (marks > 1) {
+        } else if (marks > warming_marks) {
             block->counted += block->count - block->count_at_begin;
         }
     }
@@ -318,6 +336,7 @@ static int make_caches(const char *text)
         if (!cache->sets || !cache->lines) {
             return 0;
         }
+        cache->mask = cache->sets & (cache->sets - 1) ? 0 : cache->sets - 1;
         text += read + (text[read] == '/');
     }
     return levels && !*text;
@@ -333,6 +352,8 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **
             blocks_out = fopen(argv[index] + 7, "w");
         } else if (!strncmp(argv[index], "clock=", 6)) {
             clock_out = fopen(argv[index] + 6, "w");
+        } else if (!strcmp(argv[index], "first=1")) {
+            warming_marks = 0;
         } else if (!strncmp(argv[index], "caches=", 7) && !make_caches(argv[index] + 7)) {
             fputs("edgekit plugin: caches=BYTES:WAYS/... cannot be made\n", stderr);
             return 1;

@@ -16,9 +16,13 @@ EXTRA = "ncnn"
 FREE = {"Dropout", "Flatten", "Input", "MemoryData", "Noop", "ReLU", "Reshape", "Split", "Squeeze",
         "ExpandDims"}  # fmt: skip
 """A view, a constant, a copy by pointer, or fused into the layer before."""
+INT8 = 8
+"""The option of a layer that computes in int8; other kinds have others under that number."""
 CONVOLUTIONS = {
     "Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise",
 }  # fmt: skip
+INTEGERS = {"Convolution", "ConvolutionDepthWise", "InnerProduct"}
+"""What may compute in int8."""
 SEEN = {
     "BatchNorm", "BinaryOp", "Clip", "Concat", "Crop", "Eltwise", "GELU", "HardSigmoid",
     "HardSwish", "Interp", "LRN", "LayerNorm", "Padding", "Permute", "Pooling", "PReLU",
@@ -43,7 +47,8 @@ def read(path: Path) -> Workload:
         operators.append(_operator(layer, shapes))
         if operators[-1].kind == "other" and layer.kind not in SEEN:
             unseen.append(layer.kind)
-    return total(operators, unseen)
+    roundings = sum(layer.whole(INT8) > 0 for layer in layers if layer.kind in INTEGERS)
+    return total(operators, unseen, roundings)
 
 
 def _operator(layer: Layer, shapes: dict[str, Shape]) -> Operator:

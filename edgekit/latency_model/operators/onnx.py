@@ -26,6 +26,7 @@ SEEN = {
 
 ALIASES = {"DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"}
 """The same numbers, rounded or not."""
+ROUNDINGS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 Shape = tuple[int, ...]
 
@@ -64,7 +65,8 @@ def read(path: Path) -> Workload:
         operators.append(_operator(node, moving[: gates.get(at)], shapes))
         if operators[-1].kind == "other" and node.op_type not in SEEN:
             unseen.append(node.op_type)
-    return total(operators, unseen)
+    roundings = sum(node.op_type in ROUNDINGS for node in nodes)
+    return total(operators, unseen, roundings)
 
 
 def _fix_batch(model: Any) -> None:

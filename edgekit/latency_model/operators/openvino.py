@@ -69,7 +69,7 @@ def read(path: Path) -> Workload:
         operators.append(_operator(node, kind, [False, True] if at in gates else held))
         if operators[-1].kind == "other" and kind not in SEEN:
             unseen.append(kind)
-    return total(operators, unseen)
+    return total(operators, unseen, len(aliases))
 
 
 def _fix_batch(model: Any) -> None:

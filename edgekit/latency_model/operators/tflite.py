@@ -21,6 +21,7 @@ SEEN = {
     "TFLite_Detection_PostProcess", "TRANSPOSE",
 }  # fmt: skip
 """Operators that only move numbers or touch each once, as those of the evidence's networks do."""
+ROUNDINGS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def read(path: Path) -> Workload:
@@ -58,7 +59,8 @@ def read(path: Path) -> Workload:
         operators.append(found)
         if found.kind == "other" and name not in SEEN:
             unseen.append(name)
-    return total(operators, unseen)
+    roundings = sum(name in ROUNDINGS for name, _, _ in kept)
+    return total(operators, unseen, roundings)
 
 
 def _check_inputs(graph: Any) -> None:
