@@ -51,7 +51,7 @@ class ExportedGraph:
     `noise` is by output name; empty where the model cannot be run in float64. `wide_int8`: the
     target adds int8 products in 32 bits, so that weights of 8 bits overflow nowhere there.
     `gentle`: int8 is for what has weights alone, or what else the backend holds back for networks
-    that int8 takes too far.
+    that int8 takes too far. `held_back`: so many samples of calibration, the last, are not seen.
     """
 
     folder: Path
@@ -65,6 +65,7 @@ class ExportedGraph:
     noise: dict[str, Noise] = field(default_factory=dict)
     wide_int8: bool = False
     gentle: bool = False
+    held_back: int = 0
 
     @property
     def path(self) -> Path:
@@ -92,7 +93,8 @@ class ExportedGraph:
 
     def calibration_samples(self) -> Sequence[Any]:
         """Return the calibration samples, as parity_samples; BuildFailed where there are none."""
-        return self._samples("calibration")
+        samples = self._samples("calibration")
+        return samples[: len(samples) - self.held_back]
 
     def parity_pixels(self) -> NDArray[np.uint8]:
         """Return the parity images, uint8 N×H×W×C."""
@@ -100,7 +102,8 @@ class ExportedGraph:
 
     def calibration_pixels(self) -> NDArray[np.uint8]:
         """Return the calibration images, uint8 N×H×W×C; BuildFailed where there are none."""
-        return self._array("calibration.npy")
+        pixels = self._array("calibration.npy")
+        return pixels[: len(pixels) - self.held_back]
 
     def reference(self) -> dict[str, NDArray[np.float32]]:
         """Return the source model's outputs on the parity images, by output name."""
