@@ -7,7 +7,8 @@ It needs torchvision, timm and ultralytics beside edgekit (benchmarks/ecosystem/
 `edgekit convert` builds int8 in the usual way or in a gentler one, whichever suits the weights: so
 both are built here. PICTURES are any: what is executed does not depend on them. Batch norms get
 their statistics, since without them the values of a deep network vanish, and LiteRT refuses to
-compute in int8 what differs by more than it can shift.
+compute in int8 what differs by more than it can shift. A converter that aborts (TFLite's int8 of
+YOLO11n) ends the script: name the other networks then.
 """
 
 from __future__ import annotations
