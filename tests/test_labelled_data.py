@@ -275,19 +275,22 @@ def test_names_are_read_as_they_are_written() -> None:
     text = 'names: [\'it\'\'s\', "a \\"b\\"", hot dog, t#3, "x, y"]  # five'
     assert names_in(text, "d") == ["it's", 'a "b"', "hot dog", "t#3", "x, y"]
     assert names_in("names:\n  0: driver's seat  # no quotes\n", "d") == ["driver's seat"]
+    assert names_in("names: [no, 1, ~]", "d") == ["no", "1", "~"], "not what YAML makes of them"
     assert names_in("nc: 3\n", "d") is None
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("names: dog", "names is no list and no mapping ('dog')"),
-        ("names: [dog, cat", "names is no list and no mapping"),
-        ("names: []", "line 1: names holds no names ('')"),
-        ("names:\n  dogs: dog", "names holds no names ('dogs: dog')"),
-        ("names: [&a dog, *a]", "names holds no names ('&a dog')"),
+        ("names: dog", "names is no list of names, and no mapping"),
+        ("names: [dog, cat", "is no YAML"),
+        ("names: []", "names is no list of names, and no mapping"),
+        ("names: [[dog], cat]", "names is no list of names, and no mapping"),
+        ("names: [" + 4000 * "[", "is no YAML"),
+        ("names: !!python/object/apply:os.getcwd []", "names is no list of names, and no mapping"),
+        ("names:\n  dogs: dog", "names counts dogs, not from 0 on"),
         ("names:\n  0: dog\n  2: cat", "names counts 0, 2, not from 0 on"),
-        ("names:\n  0: dog\n  - cat", "names counts 0, -1, not from 0 on"),
+        ("names:\n  0: dog\n  - cat", "is no YAML"),
         ("names: [dog, cta]", "the model has no label 'cta': did you mean cat?"),
     ],
 )
