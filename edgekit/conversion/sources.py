@@ -251,8 +251,8 @@ def _pt2(request: SourceRequest) -> LoadedModule:
                 f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec "
                 f"(`edgekit spec {path}` drafts it)"
             )
-        sizes = [size if isinstance(size, int) else str(size) for size in inputs[0].shape]
-        shape = fix_sizes(sizes, spec.input if spec else None, str(path))
+        given = [size if isinstance(size, int) else str(size) for size in inputs[0].shape]
+        shape = fix_sizes(given, spec.input if spec else None, str(path))
         spec = complete_spec(spec, shape, output_paths(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
