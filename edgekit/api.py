@@ -343,7 +343,6 @@ def answer(
     runtime: str | None = None,
     whole: bool = False,
     abstain: float | None = None,
-    maps: bool = False,
     say: Say = silent,
 ) -> list[Answer]:
     """Return an artifact's answer to each image file: a decision for every output.
@@ -352,7 +351,7 @@ def answer(
     answers each face that is found in an image. An image that is missing, cannot be decoded or has
     no face has an answer without outputs, and `fault` says why. With `whole` every image is one
     face, cut out before, and nothing is looked for. Decisions less sure than `abstain`, 0 to 1, are
-    withheld. With `maps` a segmentation's answer says which class is where. Raises BadData where
+    withheld. A segmentation's answer says, as `map`, which class is where. Raises BadData where
     none of the images can be answered, MissingPackage without what finds faces.
     """
     from edgekit.artifact import load_artifact
@@ -361,7 +360,7 @@ def answer(
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
     files = files_of(_paths(images), samples=bool(loaded.manifest.tensors))
-    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, maps=maps, say=say)
+    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, maps=True, say=say)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

@@ -123,11 +123,8 @@ def _images(
     from edgekit.cli.predict_rows import box_rows, notes_on, row, short_rows, write_csv
     from edgekit.evaluation.drawing import save_drawn, save_pictures
 
-    drawn = annotate is not None or save is not None
     with progress(quiet or as_json) as say:
-        answers = run(
-            given, artifact, runtime=runtime, whole=whole, abstain=abstain, maps=drawn, say=say
-        )
+        answers = run(given, artifact, runtime=runtime, whole=whole, abstain=abstain, say=say)
     notes = notes_on(answers, artifact.manifest)
     if annotate is not None:
         save_drawn(Path(answers[0].image).read_bytes(), answers, annotate, artifact.manifest)
