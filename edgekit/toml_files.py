@@ -62,7 +62,7 @@ def read_toml(
     `given` are fields that do not come from the file, and must not be in it. `prepare` may change
     the table, of which nothing is checked yet, from how people write it to `shape`. Raises
     `error` in one line, with the file, the line where it can be told, what is wrong and then
-    `remedy`: for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
+    `remedy` (what a dataclass itself refuses says what it needs): for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
     is larger or nested deeper than any that a person writes (the limits above).
     """
     try:
@@ -77,17 +77,25 @@ def read_toml(
             return msgspec.convert({**table, **(given or {})}, shape)
         except msgspec.ValidationError as invalid:
             problem, place = _plain(str(invalid))
+            if isinstance(invalid.__cause__, ValueError):  # our own words, which say what to give
+                where = _place_in(path, _line(text, place))
+                raise error(f"{where}: {_printable(str(invalid.__cause__))}") from None
             if wrong_word := re.match(r"Invalid enum value '(.*)' at field", problem):
                 choices = _choices(inspect.type_info(shape), place)
                 problem = did_you_mean(_written(place), wrong_word[1], choices)
             raise _Wrong(problem, _line(text, place)) from None
     except _Wrong as wrong:
-        where = f"{path}, line {wrong.line}" if wrong.line else str(path)
+        where = _place_in(path, wrong.line)
         raise error(f"{where}: {_printable(str(wrong))}; {remedy}") from None
     except OSError as unread:
         raise error(f"{path} cannot be read ({unread.strerror}): {remedy}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as bad:
         raise error(f"{path}: not valid TOML: {first_line(bad)}; {remedy}") from None
+
+
+def _place_in(path: Path, line: int) -> str:
+    """Return a file and the line in it; the file alone where the line cannot be told."""
+    return f"{path}, line {line}" if line else str(path)
 
 
 class _Wrong(Exception):

@@ -119,8 +119,6 @@ def test_every_toml_file_that_ships_is_read() -> None:
         ("[input]\nh", "[inputs]\nh", ", line 2: unknown field 'inputs': did you mean input"),
         ("height = 64", "height = '64'", ", line 3: Expected `int`, got `str` at field 'input.hei"),
         ("height = 64", "", ", line 2: field 'input.height' is missing"),
-        ("height = 64", "height = 0", ", line 2: height and width must be positive, not 0×48"),
-        ("std = [255.0]", "std = [nan]", ", line 2: mean and std must be finite numbers"),
         (
             '"classification"',
             '"box"',
@@ -137,6 +135,19 @@ def test_what_is_wrong_is_named_with_its_line(
     message = complaint(written(tmp_path, SPEC.replace(old, new, 1).replace("\x1b", "\\u001b")))
     assert message.startswith(said)
     assert message.endswith("; a spec needs [input] height, width, mean, std and [[outputs]] name")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("height = 64", "height = 0", ", line 2: height and width must be positive, not 0×48"),
+        ("std = [255.0]", "std = [nan]", ", line 2: mean and std must be finite numbers"),
+    ],
+)
+def test_what_a_dataclass_refuses_says_itself_what_it_needs(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert complaint(written(tmp_path, SPEC.replace(old, new, 1))) == said
 
 
 def test_a_field_in_an_inline_table_is_on_the_line_of_its_key(tmp_path: Path) -> None:
