@@ -62,8 +62,9 @@ def read_toml(
     `given` are fields that do not come from the file, and must not be in it. `prepare` may change
     the table, of which nothing is checked yet, from how people write it to `shape`. Raises
     `error` in one line, with the file, the line where it can be told, what is wrong and then
-    `remedy` (what a dataclass itself refuses says what it needs): for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
-    is larger or nested deeper than any that a person writes (the limits above).
+    `remedy`, for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
+    is larger or nested deeper than any that a person writes (the limits above). What a dataclass
+    itself refuses comes without `remedy`: it says what it needs.
     """
     try:
         text = _text(path)

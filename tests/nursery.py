@@ -26,6 +26,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -90,20 +91,22 @@ def borrowed(preload: tuple[str, ...]) -> Borrowed | ForkServer:
 def open_nursery() -> Iterator[None]:
     """Have a nursery, which ends with this process. It imports nothing before it is asked."""
     with tempfile.TemporaryDirectory(prefix="nursery-") as folder:
-        os.environ[PLACE] = f"{folder}/socket"
-        with socket.socket(*_KIND) as listener:
+        os.environ[PLACE], log = f"{folder}/socket", Path(folder) / "log"
+        with socket.socket(*_KIND) as listener, log.open("w") as errors:
             listener.bind(os.environ[PLACE])
             listener.listen(64)
             process = subprocess.Popen(
                 leashed([sys.executable, __file__]),
                 stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=errors,
                 env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | ENVIRONMENT,
                 start_new_session=True,
             )
         yield
         del os.environ[PLACE]
+        if process.poll() is not None:
+            print(f"the nursery ended early:\n{log.read_text()}")
         process.kill()
         process.wait()
 
@@ -116,21 +119,39 @@ def nursery() -> NoReturn:
     while True:
         connection, _ = listener.accept()
         fork_server.preload(_READY)
-        request = connection.recv(_LARGEST)
         with connection:
-            ahead = tuple(json.loads(request)["ahead"])
-            if not ahead:
-                _give(request, connection)
-                continue
-            if ahead not in wards:
-                wards[ahead], theirs = socket.socketpair(*_KIND)
-                with theirs:
-                    parent = os.getpid()
-                    if os.fork() == 0:
-                        die_with(parent)
-                        connection.close()
-                        _ward(ahead, theirs)
-            socket.send_fds(wards[ahead], [request], [connection.fileno()])
+            try:
+                _take(connection, wards)
+            except (
+                OSError,
+                ValueError,
+            ):  # one that was ended before it had asked, a ward that died
+                traceback.print_exc()
+
+
+def _take(connection: socket.socket, wards: dict[tuple[str, ...], socket.socket]) -> None:
+    """Give one conversion what it asks for."""
+    request = connection.recv(_LARGEST)
+    ahead = tuple(json.loads(request)["ahead"])
+    if not ahead:
+        _give(request, connection)
+        return
+    if ahead not in wards:
+        wards[ahead], theirs = socket.socketpair(*_KIND)
+        with theirs:
+            parent = os.getpid()
+            if os.fork() == 0:
+                try:
+                    die_with(parent)
+                    connection.close()
+                    _ward(ahead, theirs)
+                finally:
+                    os._exit(1)
+    try:
+        socket.send_fds(wards[ahead], [request], [connection.fileno()])
+    except OSError:  # the next one that asks has a new ward
+        wards.pop(ahead).close()
+        raise
 
 
 def _ward(ahead: tuple[str, ...], connections: socket.socket) -> NoReturn:

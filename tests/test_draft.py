@@ -73,6 +73,18 @@ def test_a_free_size_is_named_and_left_to_be_said(tmp_path: Path) -> None:
         read_spec(str(tmp_path / "spec.toml"))
 
 
+def test_no_name_in_a_file_writes_a_line_of_its_own(tmp_path: Path) -> None:
+    bad = 'x"\n[input]\nheight = 1\x1b[31m\x7f'
+    sizes: list[int | str] = [1, "n\n[[outputs]]", 5]
+    path = network(tmp_path / "net.onnx", {bad: (FLOAT, sizes)}, ["y\n"])
+    text = draft(path)
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    (tmp_path / "spec.toml").write_text(text.replace("[1, 0, 5]", "[1, 4, 5]"))
+    spec = read_spec(str(tmp_path / "spec.toml"))
+    assert spec.tensors == (TensorSpec(bad, (1, 4, 5)),)
+    assert [(o.name, o.path) for o in spec.outputs] == [("y", "y\n")]
+
+
 def test_an_exported_program_is_drafted_too(tmp_path: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
     path = tmp_path / "net.pt2"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from nursery import Borrowed, borrowed
+from nursery import PLACE, Borrowed, borrowed
 from waiting import appears, wait_gone
 
 from edgekit.backends import imports_of, load_backend
@@ -53,6 +55,21 @@ def test_a_step_has_what_its_conversion_has_and_no_other_converter(
         assert seen == {
             "folder": str(tmp_path), "word": word, "threads": 1, "converters": [converter],
         }  # fmt: skip
+
+
+def test_one_that_leaves_before_it_asks_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as gone:
+            gone.connect(os.environ[PLACE])
+    (tmp_path / "fine.py").write_text("def run(request, report):\n    return {'fine': True}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("edgekit.conversion.steps.ForkServer", borrowed)
+    with Children(TORCH) as children:
+        assert run_step(Wanted(module="fine"), lambda: {}, tmp_path / "log", print, children) == {
+            "fine": True
+        }
 
 
 def test_a_step_ends_with_a_conversion_that_was_killed(tmp_path: Path) -> None:

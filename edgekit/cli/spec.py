@@ -22,17 +22,18 @@ def spec(
 
     Example: edgekit spec model.onnx -o spec.toml
     """
+    from edgekit.cli.output import tell
     from edgekit.conversion.draft import draft
     from edgekit.errors import UserError
     from edgekit.files import write_whole
 
     text = draft(file, trust=trust)
     if output is None:
-        print(text, end="")
+        tell(*text.splitlines())
         return
     if output.exists() and not force:
         raise UserError(
             f"{output} exists and is kept: add --force to replace it, or choose another"
         )
     write_whole(output, text)
-    print(f"{output} is written: check its lines. next: edgekit convert {file} --spec {output}")
+    tell(f"{output} is written: check its lines. next: edgekit convert {file} --spec {output}")

@@ -56,7 +56,7 @@ def draft(path: Path, *, trust: bool = False) -> str:
         replace(port, sizes=tuple(1 if size in batches else size for size in port.sizes))
         for port in inputs
     ]
-    head = f"# Drafted by `edgekit spec {path.name}` from the file alone. Check every line.\n"
+    head = f"# Drafted by `edgekit spec {_escaped(path.name)}` from the file. Check every line.\n"
     return head + "\n".join(
         [*_inputs(inputs, path), KINDS + "\n".join(map(_output, outputs, _names(outputs)))]
     )
@@ -102,7 +102,7 @@ def _tensor(port: Port, path: Path) -> str:
 
 
 def _output(port: Port, name: str) -> str:
-    sizes = ", ".join(map(str, port.sizes))
+    sizes = _escaped(", ".join(map(str, port.sizes)))
     taken = f"from = {_quoted(port.name)}\n" if name != port.name else ""
     return f"[[outputs]]\nname = {_quoted(name)}\n{taken}# its shape: [{sizes}]\n"
 
@@ -120,12 +120,17 @@ def _size(size: int | str) -> int:
 
 
 def _free(sizes: Sequence[int | str]) -> str:
-    names = [f"'{size}'" for size in sizes if isinstance(size, str)]
+    names = [f"'{_escaped(size)}'" for size in sizes if isinstance(size, str)]
     return f"   # 0: the file leaves {', '.join(names)} free: say the size" if names else ""
 
 
 def _quoted(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + _escaped(name.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _escaped(text: str) -> str:
+    """Return text in which TOML's own escapes stand for what does not print, line ends too."""
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
 def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:

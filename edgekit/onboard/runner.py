@@ -1678,6 +1678,9 @@ AVERAGED = ("classification", "ordinal", "multilabel", "regression", "value")
 class Loaded:
     """One artifact, loaded: its manifest, its invoke function and how long loading took."""
 
+    maps = False
+    """Whether a segmentation's answer holds its whole map."""
+
     def __init__(self, job: Dict[str, Any], runtimes: Dict[str, Loader]) -> None:
         import numpy  # noqa: F401  (where it is missing, this says so)
 
@@ -1694,7 +1697,7 @@ class Loaded:
         start = time.perf_counter()
         self.invoke = runtimes[self.runtime](model, self.manifest, int(job.get("threads", 1)))
         self.load_s = time.perf_counter() - start
-        self.maps = bool(job.get("maps"))  # whether a segmentation's answer holds its whole map
+        self.maps = bool(job.get("maps"))
 
     def sample(self, data: bytes) -> Any:
         """Return an encoded image's pixels at this artifact's size, or a file's one sample."""
