@@ -26,6 +26,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,11 +55,14 @@ class Borrowed:
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, ...], socket.socket] = {}
+        self._lock = threading.Lock()
+        self._killed = False
 
     def start(self, wanted: Wanted, talk: int, log: int) -> Step:
         """Start a step whose modules are imported already."""
-        if wanted.ahead not in self._servers:
-            self._servers[wanted.ahead] = server = socket.socket(*_KIND)
+        server = self._servers.get(wanted.ahead)
+        if server is None:
+            server = socket.socket(*_KIND)
             server.connect(os.environ[PLACE])
             asked = {
                 "ahead": wanted.ahead,
@@ -66,14 +70,21 @@ class Borrowed:
                 "path": sys.path,
                 "folder": str(Path.cwd()),
             }
-            server.send(json.dumps(asked).encode())
-        return fork_server.ask(self._servers[wanted.ahead], wanted, talk, log)
+            with self._lock:  # another thread may end all of them now
+                self._servers[wanted.ahead] = server
+                if self._killed:
+                    server.shutdown(socket.SHUT_RDWR)
+                else:
+                    server.send(json.dumps(asked).encode())
+        return fork_server.ask(server, wanted, talk, log)
 
     def kill(self) -> None:
         """End the servers, and with them every step that still runs."""
-        for server in self._servers.values():
-            with contextlib.suppress(OSError):
-                server.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._killed = True
+            for server in self._servers.values():
+                with contextlib.suppress(OSError):
+                    server.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the servers and let go of them."""

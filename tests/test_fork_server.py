@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from waiting import appears, wait_gone
 
-from edgekit.conversion.fork_server import Wanted
+from edgekit.conversion.fork_server import Step, Wanted
 from edgekit.conversion.steps import Children, run_step
 from edgekit.errors import BuildFailed
 
@@ -131,3 +132,16 @@ def test_no_step_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     parent.wait()
     assert wait_gone(step)
     os.kill(its_child, signal.SIGKILL)  # a step's own children are its own to put on a leash
+
+
+def test_a_step_is_ended_before_it_has_a_group_of_its_own() -> None:
+    """Between its fork and its setsid: a conversion whose export failed would wait for ever."""
+    process = subprocess.Popen(["sleep", "60"])
+    assert os.getpgid(process.pid) != process.pid
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        theirs.send(str(process.pid).encode())
+        step = Step(ours)
+        step.kill()
+        assert process.wait(10) == -signal.SIGKILL
+    step.end()

@@ -65,7 +65,10 @@ class Step:
         """End it with its group, if it still runs."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+                try:
+                    os.killpg(self.pid, signal.SIGKILL)
+                except ProcessLookupError:  # it was forked just now, and has no group yet
+                    os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """End it, if it still runs, and let go of its process number."""
