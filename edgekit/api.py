@@ -360,7 +360,7 @@ def answer(
 
     loaded = artifact if isinstance(artifact, Artifact) else load_artifact(Path(artifact))
     files = files_of(_paths(images), samples=bool(loaded.manifest.tensors))
-    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, maps=True, say=say)
+    return predict_images(loaded, files, runtime, whole=whole, abstain=abstain, say=say)
 
 
 def _artifacts(given: Artifacts) -> list[Artifact]:

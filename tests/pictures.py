@@ -38,6 +38,16 @@ def face_pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+def centred_square(path: Path, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Write a black picture with a white square around its centre, and return the square's box."""
+    width, height = size
+    box = (width // 2 - 20, height // 2 - 20, width // 2 + 24, height // 2 + 20)
+    picture = Image.new("RGB", size)
+    picture.paste((255, 255, 255), box)
+    picture.save(path)
+    return box
+
+
 def few(pictures: Path) -> ImageSet:
     """Two images: decoding is not what is tested here."""
     return replace(open_images(pictures), names=open_images(pictures).names[:2])

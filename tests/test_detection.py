@@ -13,6 +13,7 @@ import pytest
 import torch
 from command_line import Cli, one_line_error
 from numpy.typing import NDArray
+from pictures import centred_square
 from PIL import Image
 
 from edgekit.annotation import COLOURS, Mark, annotated
@@ -159,11 +160,7 @@ def test_what_is_found_in_the_input_is_at_its_place_in_the_picture(
     tmp_path: Path, frame: InputSpec, size: tuple[int, int]
 ) -> None:
     """A white square around the picture's centre, found again in the pixels the network sees."""
-    width, height = size
-    box = (width // 2 - 20, height // 2 - 20, width // 2 + 24, height // 2 + 20)
-    picture = Image.new("RGB", size)
-    picture.paste((255, 255, 255), box)
-    picture.save(tmp_path / "a.png")
+    box = centred_square(tmp_path / "a.png", size)
     data = (tmp_path / "a.png").read_bytes()
     assert runner.picture_size(data) == size
     pixels = runner.decode_for(data, msgspec.to_builtins(frame))

@@ -42,7 +42,9 @@ def network(path: Path, inputs: dict[str, tuple[int, list[int | str]]], outputs:
 )
 def test_a_picture_is_one(tmp_path: Path, sizes: list[int | str], spec: InputSpec) -> None:
     path = network(tmp_path / "net.onnx", {"x": (FLOAT, sizes)}, ["scores"])
-    (tmp_path / "spec.toml").write_text(draft(path))
+    text = draft(path)
+    assert max(map(len, text.splitlines())) <= 80
+    (tmp_path / "spec.toml").write_text(text)
     read = read_spec(str(tmp_path / "spec.toml"))
     full = (255.0,) * spec.channels
     wanted = InputSpec(20, 30, (0.0,) * spec.channels, full, spec.colour, spec.layout)
@@ -93,6 +95,27 @@ def test_an_exported_program_is_drafted_too(tmp_path: Path) -> None:
     spec = read_spec(str(tmp_path / "spec.toml"))
     assert (spec.image.height, spec.image.width) == (20, 30)
     assert [output.name for output in spec.outputs] == ["output_0"]
+
+
+class Scaled(torch.nn.Module):
+    """A number goes in beside the tensor, and one of the answers is no tensor."""
+
+    def __init__(self, answers: bool) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, x: torch.Tensor, by: int) -> object:
+        return x * by if self.answers else (x * by, None)
+
+
+def test_what_is_no_tensor_is_fixed_in_a_program_or_refused(cli: Cli, tmp_path: Path) -> None:
+    for answers in (True, False):
+        program = torch.export.export(Scaled(answers), (torch.zeros(1, 4), 3))
+        torch.export.save(program, tmp_path / f"{answers}.pt2")
+    (tmp_path / "spec.toml").write_text(draft(tmp_path / "True.pt2"))
+    assert read_spec(str(tmp_path / "spec.toml")).tensors == (TensorSpec("x", (1, 4)),)
+    refused = cli("spec", tmp_path / "False.pt2", cwd=tmp_path)
+    assert "answers what is no tensor ('output_1')" in one_line_error(refused)
 
 
 def test_what_is_asked_for_in_vain_is_one_line(cli: Cli, tmp_path: Path) -> None:

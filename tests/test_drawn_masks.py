@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from command_line import Cli
 from numpy.typing import NDArray
+from pictures import centred_square
 from PIL import Image
 
 from edgekit.annotation import COLOURS, Mask, annotated, colour_of
@@ -44,15 +45,12 @@ def test_a_class_lies_where_it_is_in_the_picture(
 ) -> None:
     """A white square around the centre is found by the pixels the network sees, and put back."""
     width, height = size
-    box = (width // 2 - 20, height // 2 - 20, width // 2 + 24, height // 2 + 20)
-    picture = Image.new("RGB", size)
-    picture.paste((255, 255, 255), box)
-    picture.save(tmp_path / "a.png")
+    centred_square(tmp_path / "a.png", size)
     data = (tmp_path / "a.png").read_bytes()
     pixels = runner.decode_for(data, msgspec.to_builtins(frame))
     found = over_picture(packed(pixels[..., 0] > 127), frame, size)
     assert found.shape == (height, width)
-    white = np.asarray(picture)[..., 0] > 0
+    white = np.asarray(Image.open(tmp_path / "a.png"))[..., 0] > 0
     scales, _ = runner.framing(msgspec.to_builtins(frame), size)
     border = sum((44 if axis else 40) / scales[axis] for axis in (0, 1)) + 8
     wrong = (found == 1) != white

@@ -36,4 +36,7 @@ def spec(
             f"{output} exists and is kept: add --force to replace it, or choose another"
         )
     write_whole(output, text)
-    tell(f"{output} is written: check its lines. next: edgekit convert {file} --spec {output}")
+    tell(
+        f"{output} is written: check its lines",
+        f"next: edgekit convert {file} --spec {output}",
+    )

@@ -6,23 +6,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from edgekit.errors import BadModel
+from edgekit.spec import TensorSpec
 
 FREE = 0
 """What stands for a size that the file leaves free: no spec is read with it."""
-DTYPES = {"float": "float32", "float32": "float32", "int32": "int32", "int64": "int64",
-          "uint8": "uint8", "bool": "bool"}  # fmt: skip
-"""ONNX's and torch's own names of what a TensorSpec can be."""
+DTYPES: tuple[str, ...] = get_args(get_type_hints(TensorSpec)["dtype"])
 PIXELS = """\
-# A pixel, 0 to 255, becomes (pixel - mean) / std. These give 0 to 1: write what the training used.
-# RGB or BGR (OpenCV reads BGR) and how other sizes are fitted: colour, fit, resize_to.
+# A pixel, 0 to 255, becomes (pixel - mean) / std. These give 0 to 1: write what
+# the training used. `colour` says RGB or BGR (OpenCV reads BGR), `fit` and
+# `resize_to` how pictures of other sizes are fitted.
 """
 KINDS = """\
-# Give an output its kind, and int8 is judged by what it decides: classification, ordinal or
-# multilabel (with labels, a list or a text file), detection, segmentation, value, embedding, image.
-# Without one it is a plain tensor.
+# Give an output its kind, and int8 is judged by what it decides:
+# classification, ordinal or multilabel (with labels, a list or a text file),
+# detection, keypoints, segmentation, value, embedding, image. Without one it is
+# a plain tensor.
 """
 
 
@@ -56,7 +57,7 @@ def draft(path: Path, *, trust: bool = False) -> str:
         replace(port, sizes=tuple(1 if size in batches else size for size in port.sizes))
         for port in inputs
     ]
-    head = f"# Drafted by `edgekit spec {_escaped(path.name)}` from the file. Check every line.\n"
+    head = f"# Drafted from {_escaped(path.name)} by `edgekit spec`. Check every line.\n"
     return head + "\n".join(
         [*_inputs(inputs, path), KINDS + "\n".join(map(_output, outputs, _names(outputs)))]
     )
@@ -86,14 +87,13 @@ def _picture(layout: str, channels: int, height: int | str, width: int | str) ->
 
 
 def _tensor(port: Port, path: Path) -> str:
-    dtype = DTYPES.get(port.dtype)
-    if dtype is None:
+    if port.dtype not in DTYPES:
         raise BadModel(
             f"the input '{port.name}' of {path} is {port.dtype}, and edgekit takes "
-            f"{', '.join(sorted(set(DTYPES.values())))}: export the network with one of them"
+            f"{', '.join(DTYPES)}: export the network with one of them"
         )
     shape = ", ".join(str(_size(size)) for size in port.sizes)
-    kind = "" if dtype == "float32" else f'dtype = "{dtype}"\n'
+    kind = "" if port.dtype == "float32" else f'dtype = "{port.dtype}"\n'
     return (
         f'[[inputs]]\nname = {_quoted(port.name)}\nkind = "tensor"\n'
         f"shape = [{shape}]{_free(port.sizes)}\n{kind}"
@@ -136,19 +136,16 @@ def _escaped(text: str) -> str:
 def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
     import onnx
 
-    from edgekit.conversion.onnx_source import load, sizes_of
+    from edgekit.conversion.onnx_source import inputs_of, load, sizes_of
 
     model = load(path)
-    stored = {tensor.name for tensor in model.graph.initializer}
 
     def port(value: Any) -> Port:
         kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=DTYPES.get(kind, kind))
+        dtype = "float32" if kind == "float" else kind
+        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=dtype)
 
-    return (
-        [port(value) for value in model.graph.input if value.name not in stored],
-        [port(value) for value in model.graph.output],
-    )
+    return [*map(port, inputs_of(model))], [*map(port, model.graph.output)]
 
 
 def _pt2_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
@@ -158,13 +155,16 @@ def _pt2_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
     signature = program.graph_signature
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
 
-    def port(name: str, held: str) -> Port:
-        value = values[held]
+    def port(name: str, held: Any) -> Port:
+        value = values.get(held)
+        if not hasattr(value, "shape"):
+            raise BadModel(f"{path} answers what is no tensor ('{name}'): export it without that")
         sizes = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
         return Port(name=name, sizes=sizes, dtype=str(value.dtype).removeprefix("torch."))
 
     paths = output_paths(program)
     return (
-        [port(name, name) for name in signature.user_inputs],
+        # A number or None that was given when it was exported is fixed in the program.
+        [port(name, name) for name in signature.user_inputs if isinstance(name, str)],
         [port(path, held) for path, held in zip(paths, signature.user_outputs, strict=True)],
     )

@@ -62,8 +62,7 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
     """
     import onnx
 
-    initialised = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initialised]
+    inputs = inputs_of(model)
     if len(inputs) != 1:
         raise BadModel(
             f"{path} takes {len(inputs)} inputs: describe each with [[inputs]] in --spec "
@@ -83,6 +82,12 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
     return shape, len(model.graph.output)
 
 
+def inputs_of(model: Any) -> list[Any]:
+    """Return the inputs that must be given: old files list their weights among the inputs too."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
+
+
 def sizes_of(value: Any) -> list[int | str]:
     """Return a ValueInfoProto's sizes; a free one by its name."""
     dimensions = value.type.tensor_type.shape.dim
@@ -98,8 +103,7 @@ def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
         raise BadModel(
             f"{path} takes an image and more: say its inputs as tensors, or give the PyTorch model"
         )
-    initialised = {tensor.name for tensor in model.graph.initializer}
-    found = {value.name: value for value in model.graph.input if value.name not in initialised}
+    found = {value.name: value for value in inputs_of(model)}
     if set(found) != set(spec.names):
         raise BadModel(
             f"the spec names the inputs {', '.join(spec.names)}, {path} has {', '.join(found)}: "

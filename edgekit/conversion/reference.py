@@ -10,7 +10,7 @@ import msgspec
 
 from edgekit.errors import BadModel
 from edgekit.graph import Noise
-from edgekit.onboard.runner import Distances, points_of, read_with
+from edgekit.onboard.runner import Distances, of_one, points_of, read_with
 from edgekit.spec import ModelSpec, OutputSpec
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def torch_answers(
     kind = torch.float64 if double else torch.float32
     with torch.inference_mode():
         rows = [network(*reference_inputs(spec, sample, kind)) for sample in samples]
-    columns = (
-        torch.stack([v[0] if v.shape[0] == 1 else v for v in column])
-        for column in zip(*rows, strict=True)
-    )
+    columns = (torch.stack([*map(of_one, column)]) for column in zip(*rows, strict=True))
     arrays = (column.to(kind) if column.is_floating_point() else column for column in columns)
     names = (output.name for output in spec.outputs)
     return {name: array.numpy() for name, array in zip(names, arrays, strict=True)}

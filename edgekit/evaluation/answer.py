@@ -158,16 +158,14 @@ def predict_images(
     *,
     whole: bool = False,
     abstain: float | None = None,
-    maps: bool = False,
     say: Say = silent,
 ) -> list[Answer]:
     """Return the runner's answers to the images, in order; one a face where faces are looked for.
 
-    With `whole` they are not. With `maps` a segmentation's answer holds its map. Decisions less
-    sure than `abstain` come without their answer. An image that is missing (these come last),
-    cannot be decoded or has no face costs its own answer alone: it has a `fault`. Raises BadData
-    where no image at all is answered, MissingPackage where the runtime or what finds faces is not
-    installed.
+    With `whole` they are not. A segmentation's answer holds its map. Decisions less sure than
+    `abstain` come without their answer. An image that is missing (these come last), cannot be
+    decoded or has no face costs its own answer alone: it has a `fault`. Raises BadData where no
+    image at all is answered, MissingPackage where the runtime or what finds faces is not installed.
     """
     missing = [image for image in images if not image.is_file()]
     images = [image for image in images if image not in missing]
@@ -187,7 +185,7 @@ def predict_images(
             # By their own paths, not copied: this device is this machine.
             paths = [str(image.absolute()) for image in some]
             events = session.run(
-                "predict", timeout=_timeout(len(some)), images=paths, find=find, maps=maps
+                "predict", timeout=_timeout(len(some)), images=paths, find=find, maps=True
             )
             names = dict(zip(paths, map(str, some), strict=True))
             if set(names) != {event["image"] for event in events} or len(events) < len(names):
