@@ -157,7 +157,7 @@ def _pt2_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
 
     def port(name: str, held: Any) -> Port:
         value = values.get(held)
-        if not hasattr(value, "shape"):
+        if value is None or not hasattr(value, "shape"):
             raise BadModel(f"{path} answers what is no tensor ('{name}'): export it without that")
         sizes = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
         return Port(name=name, sizes=sizes, dtype=str(value.dtype).removeprefix("torch."))
