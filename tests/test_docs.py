@@ -10,16 +10,21 @@ cannot run here is marked in the page, with the reason, and counted below.
 from __future__ import annotations
 
 import ast
+import atexit
 import os
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import nursery
 import pytest
 from pictures import face_pictures
 from records import a_measurement, an_emulation
@@ -117,8 +122,23 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
         yield "\n".join(lines[: end + 1]), lines[end + 1 :]
 
 
+@cache
+def programs() -> str:
+    """A folder with the `edgekit` command, whose conversions import nothing again (nursery.py)."""
+    folder = Path(tempfile.mkdtemp(prefix="programs-"))
+    atexit.register(shutil.rmtree, folder)
+    command = folder / "edgekit"
+    python, warm = shlex.quote(sys.executable), shlex.quote(nursery.__file__)
+    command.write_text(
+        f'#!/bin/sh\n[ "$1" = convert ] && exec {python} {warm} "$@"\n'
+        f'exec {python} -m edgekit "$@"\n'
+    )
+    command.chmod(0o755)
+    return str(folder)
+
+
 def run(command: str | list[str], desk: Path) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{programs()}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
         shell=isinstance(command, str),
