@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from user_models import Small
 
 from edgekit.artifact import find_artifacts, load_artifact
-from edgekit.graph.contract import Baked, Flat, reference_input, uniform_zero_point
+from edgekit.graph.contract import Baked, Flat, reference_input
 from edgekit.spec import InputSpec
 from edgekit.zoo.checkpoint import save_weights
 
@@ -64,7 +64,7 @@ def test_int8_tflite_takes_pixel_minus_128(converted: Path) -> None:
     scale, zero_point = details["quantization"]
     spec = artifact.manifest.image
     for pixel in (0, 1, 128, 254, 255):
-        exact = (pixel - spec.mean[0]) / spec.std[0]
+        exact = pixel - spec.mean[0]  # the first layer's weights divide by the std
         assert scale * ((pixel - 128) - zero_point) == pytest.approx(exact, abs=1e-6)
 
 
@@ -387,21 +387,8 @@ def test_the_baked_contract_equals_preprocessing_outside(
 ) -> None:
     spec = InputSpec(height, width, mean, std, colour, layout)
     pixels = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)
-    baked = Baked(Flat(torch.nn.Identity()), spec, normalise=True)
+    baked = Baked(Flat(torch.nn.Identity()), spec)
     assert torch.allclose(baked(pixels)[0], reference_input(pixels, spec), rtol=1e-5, atol=1e-5)
-
-
-@given(mean=st.integers(0, 255), std=st.floats(1, 255), pixel=st.integers(0, 255))
-def test_the_input_zero_point_normalises_exactly(mean: int, std: float, pixel: int) -> None:
-    spec = InputSpec(4, 4, (float(mean),) * 3, (std,) * 3)
-    zero_point = uniform_zero_point(spec)
-    assert zero_point is not None
-    assert (pixel - 128 - zero_point) / std == pytest.approx((pixel - mean) / std)
-
-
-def test_uneven_normalisation_has_no_zero_point() -> None:
-    assert uniform_zero_point(InputSpec(4, 4, (1.0, 2.0, 3.0))) is None
-    assert uniform_zero_point(InputSpec(4, 4, (0.5,) * 3)) is None
 
 
 def test_a_spec_that_cannot_be_meant_is_refused() -> None:

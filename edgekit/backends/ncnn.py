@@ -202,8 +202,8 @@ def _module(graph: ExportedGraph) -> tuple[Any, Any]:
     spec = graph.spec.image
     example = torch.full((1, spec.channels, spec.height, spec.width), 128.0)
     if graph.raw_input:
-        example = reference_input(example_input(graph.spec, "uint8"), spec)
-    return graph.baked_module(feed="float32", planes=True), example
+        example = reference_input(example_input(graph.spec), spec)
+    return graph.baked_module(planes=True), example
 
 
 def _trace(graph: ExportedGraph, scratch: Path) -> tuple[str, tuple[int, ...], Any]:

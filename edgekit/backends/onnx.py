@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import Feed, Precision
+from edgekit.artifact import Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel, first_line
 from edgekit.graph.operator_errors import unsupported
@@ -84,7 +84,7 @@ def _from_torch(graph: ExportedGraph) -> Any:
 
     # Private names: the user's may be those of inner values. The real ones come at the end.
     names = [f"edgekit_output_{index}" for index in range(len(graph.spec.outputs))]
-    module = graph.baked_module(feed=graph.feed)
+    module = graph.baked_module()
     try:
         program = torch.onnx.export(
             module,
@@ -101,17 +101,10 @@ def _from_torch(graph: ExportedGraph) -> Any:
     return program.model_proto
 
 
-def from_onnx(
-    graph: ExportedGraph,
-    *,
-    planes: bool = False,
-    feed: Feed = "uint8",
-    normalise: bool = True,
-) -> Any:
+def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
     """Return an ONNX source behind the contract: pixels are cast, transposed and normalised.
 
-    With the feed `float32` they come as floats, and without `normalise` they stay as they are. With
-    `planes` they come as floats, N×C×H×W, in the network's own order of colours.
+    With `planes` they come as floats, N×C×H×W, in the network's own order of colours.
     """
     import numpy as np
     import onnx
@@ -130,10 +123,9 @@ def from_onnx(
         for place, name in enumerate(node.input):
             if name == source.name:
                 node.input[place] = network_input
-    floats = planes or feed == "float32"
     nodes = [
         helper.make_node("Identity", [INPUT], ["edgekit_float"])
-        if floats
+        if planes
         else helper.make_node("Cast", [INPUT], ["edgekit_float"], to=TensorProto.FLOAT)
     ]
     last, channel_axis = "edgekit_float", 1 if spec.layout == "NCHW" else 3
@@ -148,19 +140,16 @@ def from_onnx(
             helper.make_node("Gather", [last, swap.name], ["edgekit_bgr"], axis=channel_axis)
         )
         last = "edgekit_bgr"
-    if normalise:
-        shape = (1, -1, 1, 1) if channel_axis == 1 else (1, 1, 1, -1)
-        for name, values in (("edgekit_mean", spec.mean), ("edgekit_std", spec.std)):
-            array = np.array(values, np.float32).reshape(shape)
-            net.initializer.append(numpy_helper.from_array(array, name))
-        nodes.append(helper.make_node("Sub", [last, "edgekit_mean"], ["edgekit_centred"]))
-        nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [network_input]))
-    else:
-        nodes.append(helper.make_node("Identity", [last], [network_input]))
+    shape = (1, -1, 1, 1) if channel_axis == 1 else (1, 1, 1, -1)
+    for name, values in (("edgekit_mean", spec.mean), ("edgekit_std", spec.std)):
+        array = np.array(values, np.float32).reshape(shape)
+        net.initializer.append(numpy_helper.from_array(array, name))
+    nodes.append(helper.make_node("Sub", [last, "edgekit_mean"], ["edgekit_centred"]))
+    nodes.append(helper.make_node("Div", ["edgekit_centred", "edgekit_std"], [network_input]))
     for index, node in enumerate(nodes):
         net.node.insert(index, node)
     sizes = [1, spec.height, spec.width, spec.channels]
-    kind = TensorProto.FLOAT if floats else TensorProto.UINT8
+    kind = TensorProto.FLOAT if planes else TensorProto.UINT8
     if planes:
         sizes = [1, spec.channels, spec.height, spec.width]
     pixels = helper.make_tensor_value_info(INPUT, kind, sizes)

@@ -38,9 +38,7 @@ def build(
     """Write model.xml and model.bin, taking uint8 pixels 1×H×W×C (float32 for a raw input)."""
     import openvino as ov
 
-    model = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format](graph)
-    for port, output in zip(model.outputs, graph.spec.outputs, strict=True):
-        port.get_tensor().set_names({output.name})
+    model = _float(graph)
     layers: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     if precision == "int8":
@@ -54,13 +52,26 @@ def build(
     return Built(files, graph.feed, notes, int8_layers=tuple(layers), gentler=True)
 
 
+def _float(graph: ExportedGraph) -> Any:
+    """Return the network in float32 as an ov.Model, converted once for every precision."""
+    import openvino as ov
+
+    shared = graph.folder / "openvino-fp32.xml"
+    if not shared.is_file():
+        model = {"pt2": _from_torch, "onnx": _from_onnx}[graph.format](graph)
+        for port, output in zip(model.outputs, graph.spec.outputs, strict=True):
+            port.get_tensor().set_names({output.name})
+        ov.save_model(model, shared, compress_to_fp16=False)
+    return ov.Core().read_model(shared)
+
+
 def _from_torch(graph: ExportedGraph) -> Any:
     """Return the baked network as an ov.Model of static shape."""
     import openvino as ov
     import torch
 
     examples = graph.examples()
-    module = graph.baked_module(feed=graph.feed)
+    module = graph.baked_module()
     program = torch.export.export(module, examples)
     kept, places = _distinct_outputs(program)
     if len(kept) < len(places):

@@ -1,19 +1,25 @@
 """TFLite: litert-torch, or onnx2tf from .onnx; int8, int8-dynamic and fp16 by ai-edge-quantizer.
 
-The int8 artifact takes int8 pixels, pixel − 128. Where the normalisation is one whole-numbered
-mean and one std for all channels, the input's scale and zero point are the normalisation, and
-the graph does none.
+The int8 artifact takes int8 pixels, pixel − 128. It is made from the fp32 artifact's graph behind
+its cast, so that both are one conversion. Where the normalisation is one whole-numbered mean and
+one std for all channels, the graph does none: the mean is the input's zero point, the std its scale
+or in the first layer's weights.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Feed, Precision
 from edgekit.backends import Built
+from edgekit.backends._tflite_files import (
+    WEIGHTED,
+    Pixels,
+    behind_pixels,
+    with_quantizable_shapes,
+)
 from edgekit.files import write_whole
 from edgekit.graph.operator_errors import unsupported
 
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgekit.graph import ExportedGraph
-    from edgekit.spec import InputSpec
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "fp16-compute", "int8", "int8-dynamic")
 RUNTIME = "ai_edge_litert"
@@ -35,13 +40,6 @@ the model. LiteRT has, and takes more instructions by them: benchmarks/records/R
 SILENT = 1e-6
 """A tensor whose values reach less of what it is computed from says nothing on the samples."""
 
-_WEIGHTED = {
-    "CONV_2D": (0, 1, 2, 0),
-    "DEPTHWISE_CONV_2D": (0, 1, 2, 3),
-    "FULLY_CONNECTED": (0, 1, 2, 0),
-    "TRANSPOSE_CONV": (2, 1, 3, 0),
-}
-"""Which inputs of an operator are activations, weights and bias, and the weights' channel axis."""
 _GENTLE = ("*", "INPUT", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE")
 """What a gentle int8 quantizes, by the quantizer's names: `*` is all, before the exceptions."""
 
@@ -61,11 +59,16 @@ def build(
 
 
 def _fp32(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
+    write_whole(out, _float(graph).read_bytes())
+    return Built((out.name,), graph.feed)
+
+
+def _float(graph: ExportedGraph) -> Path:
+    """Return the network in float32, converted once for every precision."""
     shared = graph.folder / "tflite-fp32.tflite"
     if not shared.is_file():
-        _convert(graph, shared, graph.feed)
-    write_whole(out, shared.read_bytes())
-    return Built((out.name,), graph.feed)
+        _convert(graph, shared)
+    return shared
 
 
 def _fp16(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built:
@@ -111,19 +114,14 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from ai_edge_quantizer.utils import qsv_utils
 
-    from edgekit.graph.contract import uniform_zero_point
     from edgekit.onboard.runner import narrowed
 
     # Where the image's own bytes are the input, its range is known; other inputs stay as they are.
-    spec = None if graph.raw_input or graph.spec.tensors else graph.spec.image
-    folded = spec is not None and uniform_zero_point(spec) is not None
+    alone = not graph.raw_input and not graph.spec.tensors
+    content = _float(graph).read_bytes()
+    content, pixels = behind_pixels(content) if alone else (content, None)
     source = graph.folder / "tflite-float.tflite"
-    if not source.is_file():
-        if spec is None:
-            _convert(graph, source, graph.feed)
-        else:
-            _convert(graph, source, "float32", normalise=not folded)
-        write_whole(source, with_quantizable_shapes(source.read_bytes()))
+    write_whole(source, with_quantizable_shapes(content))
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
@@ -136,7 +134,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
             qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
-    if spec is None:
+    if pixels is None:
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     (signature, told), *_ = reader.get_signature_list().items()
@@ -146,7 +144,7 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     samples = [
         [
             narrowed(value, kinds[name]["dtype"])
-            for name, value in zip(names, _sample(sample, graph, spec, folded), strict=True)
+            for name, value in zip(names, _sample(sample, graph, pixels), strict=True)
         ]
         for sample in graph.calibration_samples()
     ]
@@ -161,22 +159,22 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
         recipes,
     )
     ranges = calibrator.get_model_qsvs()
-    if spec is not None:
+    if pixels is not None:
         # The input's range is known, not sampled: then int8 is pixel − 128 to the bit.
         tensor = reader.get_input_details()[0]["name"]
-        mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
         shape = np.shape(ranges[tensor]["min"])
-        ranges[tensor]["min"] = np.full(shape, (0 - mean) / std, np.float32)
-        ranges[tensor]["max"] = np.full(shape, (255 - mean) / std, np.float32)
+        for end, pixel in (("min", 0), ("max", 255)):
+            value = (pixel - pixels.shift) * pixels.factor
+            ranges[tensor][end] = np.full(shape, value, np.float32)
     _widen_silent(reader, ranges)
     _keep_biases_in_int32(reader, ranges)
     write_whole(out, bytes(maker.quantize(ranges).quantized_model))
-    feed: Feed = graph.feed if spec is None else "int8"
+    feed: Feed = graph.feed if pixels is None else "int8"
     quantized = (
         name
         for name in layers
         if (kind := name.partition("#")[0]) not in FLOAT_ONLY
-        and (not graph.gentle or kind in _WEIGHTED)
+        and (not graph.gentle or kind in WEIGHTED)
     )
     return Built((out.name,), feed, int8_layers=tuple(quantized), gentler=True)
 
@@ -217,9 +215,9 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
 
     names = _tensor_names(reader)
     for op in reader._get_ops_details():
-        if op["op_name"] not in _WEIGHTED:
+        if op["op_name"] not in WEIGHTED:
             continue
-        *places, axis = _WEIGHTED[op["op_name"]]
+        *places, axis = WEIGHTED[op["op_name"]]
         if len(op["inputs"]) <= max(places):
             continue
         source, weight, bias = (op["inputs"][place] for place in places)
@@ -238,53 +236,16 @@ def _keep_biases_in_int32(reader: Any, ranges: dict[str, Any]) -> None:
             ranges[names[weight]] = {"min": -ends, "max": ends}
 
 
-def with_quantizable_shapes(content: bytes) -> bytes:
-    """Return a .tflite with the shapes that the quantizer takes: biases [n], a padding's value [].
-
-    litert-torch folds a factor of shape [1, n] into a layer and leaves its bias in that shape,
-    which the quantizer takes for a tensor of n scales. onnx2tf gives a padding's value as [1].
-    """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    biased = {
-        getattr(schema.BuiltinOperator, name): places[2] for name, places in _WEIGHTED.items()
-    }
-    changed = False
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            kind = model.operatorCodes[operator.opcodeIndex].builtinCode
-            if kind == schema.BuiltinOperator.PADV2 and len(operator.inputs) > 2:
-                value = graph.tensors[operator.inputs[2]]
-                if list(value.shape) == [1]:
-                    value.shape, changed = [], True
-            place = biased.get(kind)
-            if place is None or place >= len(operator.inputs) or operator.inputs[place] < 0:
-                continue
-            bias = graph.tensors[operator.inputs[place]]
-            if len(bias.shape) > 1 and max(bias.shape) == math.prod(bias.shape):
-                bias.shape, changed = [math.prod(bias.shape)], True
-    if not changed:
-        return content
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _sample(
-    sample: Any, graph: ExportedGraph, spec: InputSpec | None, folded: bool
-) -> list[NDArray[np.generic]]:
+def _sample(sample: Any, graph: ExportedGraph, pixels: Pixels | None) -> list[NDArray[np.generic]]:
     """Return one calibration sample as the float graph takes it, an array an input."""
     import numpy as np
 
     from edgekit.onboard.runner import feed
 
-    if spec is None:
+    if pixels is None:
         fed = feed(sample, graph.contract())
         return fed if isinstance(fed, list) else [fed]
-    mean, std = (spec.mean[0], spec.std[0]) if folded else (0.0, 1.0)
-    return [((sample[None].astype(np.float32) - mean) / std).astype(np.float32)]
+    return [(sample[None].astype(np.float32) - pixels.shift) * np.float32(pixels.factor)]
 
 
 def _layers(interpreter: Any) -> dict[str, str]:
@@ -306,8 +267,8 @@ def _tensor_names(interpreter: Any) -> dict[int, str]:
     return {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
 
 
-def _convert(graph: ExportedGraph, path: Path, feed: Feed, *, normalise: bool = True) -> None:
-    """Write the network behind its contract as .tflite in float32, taking that feed.
+def _convert(graph: ExportedGraph, path: Path) -> None:
+    """Write the network behind its contract as .tflite in float32.
 
     Raises UnsupportedModel naming the operator.
     """
@@ -315,17 +276,13 @@ def _convert(graph: ExportedGraph, path: Path, feed: Feed, *, normalise: bool = 
         from edgekit.backends._onnx2tf import convert
         from edgekit.backends.onnx import from_onnx
 
-        convert(from_onnx(graph, feed=feed, normalise=normalise), path, graph.folder / "onnx2tf")
+        convert(from_onnx(graph), path, graph.folder / "onnx2tf")
         return
     import litert_torch
 
-    from edgekit.graph.contract import example_input
-
-    module = graph.baked_module(feed=feed, normalise=normalise)
-    own = feed == graph.feed
-    examples = graph.examples() if own else (example_input(graph.spec, "float32"),)
+    module = graph.baked_module()
     try:
-        edge_model = litert_torch.convert(module, examples)
+        edge_model = litert_torch.convert(module, graph.examples())
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise unsupported("tflite", error, module) from None
     edge_model.export(str(path))

@@ -31,6 +31,6 @@ def build(
 
     if graph.format == "onnx":
         raise UnsupportedModel("torch cannot run an .onnx source: leave out --backend torch")
-    program = torch.export.export(graph.baked_module(feed=graph.feed), graph.examples())
+    program = torch.export.export(graph.baked_module(), graph.examples())
     torch.export.save(program, folder / "model.pt2")
     return Built(("model.pt2",), graph.feed)

@@ -141,13 +141,11 @@ class ExportedGraph:
             **known,
         )
 
-    def baked_module(
-        self, *, feed: Feed, normalise: bool = True, planes: bool = False
-    ) -> nn.Module:
-        """Return the network behind the contract as a torch module taking that feed.
+    def baked_module(self, *, planes: bool = False) -> nn.Module:
+        """Return the network behind the contract as a torch module taking `feed`.
 
         `planes`: the pixels come as floats, N×C×H×W, in the network's order of colours.
-        `float32` with `raw_input` is the bare network. Only for graphs of format `pt2`.
+        With `raw_input` it is the bare network. Only for graphs of format `pt2`.
         """
         import torch
 
@@ -159,7 +157,7 @@ class ExportedGraph:
         if self.raw_input or self.spec.input is None:
             return network
         place = self.spec.names.index(self.spec.input.name)
-        return Baked(network, self.spec.input, normalise=normalise, planes=planes, place=place)
+        return Baked(network, self.spec.input, planes=planes, place=place)
 
     def _samples(self, name: str) -> Sequence[Any]:
         if not self.spec.tensors:

@@ -9,21 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgekit.artifact import Feed
 from edgekit.errors import BadModel
 from edgekit.spec import InputSpec, ModelSpec, OutputSpec
-
-
-def uniform_zero_point(spec: InputSpec) -> int | None:
-    """Return z such that the normalised value is (int8 − z) / std with int8 = pixel − 128.
-
-    Exists where all channels share one whole-numbered mean and one std; then an int8 graph needs
-    no arithmetic for normalisation: its input has scale 1 / std and zero point z = mean − 128.
-    """
-    mean = spec.mean[0]
-    same = set(spec.mean) == {mean} and set(spec.std) == {spec.std[0]}
-    whole = float(mean).is_integer() and 0 <= mean <= 255
-    return int(mean) - 128 if same and whole and spec.colour != "BGR" else None
 
 
 class Flat(nn.Module):
@@ -135,9 +122,7 @@ def _called(value: object) -> str:
 class Baked(nn.Module):
     """A network behind the contract: takes N×H×W×C pixels of 0 to 255, RGB or grey.
 
-    With feed `uint8` they arrive as uint8. With `float32` the pixels are already normalised but
-    still N×H×W×C: the form an int8 graph is made from where its input scale normalises. With
-    `planes` they arrive as floats of 0 to 255, N×C×H×W, in the network's own order of colours.
+    With `planes` they arrive as floats of 0 to 255, N×C×H×W, in the network's own order of colours.
     Inputs that are no image pass as they are; `place` says which one is the image.
     """
 
@@ -149,7 +134,6 @@ class Baked(nn.Module):
         network: nn.Module,
         spec: InputSpec,
         *,
-        normalise: bool,
         planes: bool = False,
         place: int = 0,
     ) -> None:
@@ -159,7 +143,6 @@ class Baked(nn.Module):
         self.planes = planes
         self.flip = spec.colour == "BGR" and not planes
         self.nchw = spec.layout == "NCHW"
-        self.normalise = normalise
         # One number for all channels where they agree: a scalar folds into the first layer.
         shape = (1, -1, 1, 1) if self.nchw else (1, 1, 1, -1)
         same = len(set(spec.mean)) == 1 and len(set(spec.std)) == 1
@@ -176,10 +159,9 @@ class Baked(nn.Module):
             value = value.flip(-1)
         if self.nchw != self.planes:
             value = value.permute(0, 3, 1, 2) if self.nchw else value.permute(0, 2, 3, 1)
-        if self.normalise:
-            if self.centred:
-                value = value - self.mean
-            value = value / self.std
+        if self.centred:
+            value = value - self.mean
+        value = value / self.std
         inputs[self.place] = value
         outputs: tuple[Tensor, ...] = self.network(*inputs)
         return outputs
@@ -194,14 +176,10 @@ def reference_input(pixels: Tensor, spec: InputSpec, dtype: torch.dtype = torch.
     return value.permute(0, 3, 1, 2).contiguous() if spec.layout == "NCHW" else value
 
 
-def example_input(spec: ModelSpec, feed: Feed, *, batch: int = 1) -> Tensor:
-    """Return a mid-grey input of the shape and dtype an artifact of that feed takes."""
+def example_input(spec: ModelSpec) -> Tensor:
+    """Return a mid-grey uint8 image of the shape an artifact takes."""
     image = spec.image
-    if feed == "uint8":
-        return torch.full(
-            (batch, image.height, image.width, image.channels), 128, dtype=torch.uint8
-        )
-    return torch.zeros((batch, image.height, image.width, image.channels))
+    return torch.full((1, image.height, image.width, image.channels), 128, dtype=torch.uint8)
 
 
 def example_inputs(spec: ModelSpec, *, raw: bool) -> tuple[Tensor, ...]:
@@ -214,7 +192,7 @@ def _example(spec: ModelSpec, name: str, raw: bool) -> Tensor:
         if tensor.name == name:
             middle = sum(tensor.range) / 2 if tensor.range else 0
             return torch.full(tensor.shape, middle, dtype=getattr(torch, tensor.dtype))
-    pixels = example_input(spec, "uint8")
+    pixels = example_input(spec)
     return reference_input(pixels, spec.image) if raw else pixels
 
 

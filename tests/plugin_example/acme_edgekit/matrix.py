@@ -25,7 +25,7 @@ def build(
     import torch
 
     spec = graph.spec.image
-    module = graph.baked_module(feed=graph.feed)
+    module = graph.baked_module()
     count = spec.height * spec.width * spec.channels
 
     def answers(pixels: np.ndarray) -> list[np.ndarray]:
