@@ -20,6 +20,7 @@ from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.coefficients import Constants, in_order, load
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed, why_not
+from edgekit.latency_model.executed.sharing import EVEN, Sharing, of_ncnn
 from edgekit.latency_model.operators import workload_of
 from edgekit.targets import load_target
 
@@ -54,7 +55,13 @@ class ExecutedPredictor:
         board = self._board(setting)
         operators = workload_of(artifact).operators
         work = executed(setting.target, artifact, setting.runtime)
-        cost = terms(work, operators, setting.threads, setting.clock_mhz)
+        cost = terms(
+            work,
+            operators,
+            setting.threads,
+            setting.clock_mhz,
+            sharing=sharing_of(artifact, setting.threads),
+        )
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if grain(artifact.manifest.precision) == "int8" else "float"
         kernels = KERNELS.get(setting.runtime, setting.runtime)
@@ -124,6 +131,17 @@ class ExecutedPredictor:
         raise UserError(
             f"{setting.target.name}: the executed predictor knows only {cores}; use analytic"
         )
+
+
+def sharing_of(artifact: Artifact, threads: int) -> Sharing:
+    """Return how a runtime's threads share an artifact's work; evenly where nothing is known."""
+    if artifact.manifest.backend != "ncnn" or threads == 1:
+        return EVEN
+    from edgekit.latency_model.operators.ncnn import operators_of
+
+    held = grain(artifact.manifest.precision)
+    dtype = {"int8": "int8", "half": "fp16"}.get(held, "fp32")
+    return of_ncnn(operators_of(artifact.path)[0], dtype, threads)
 
 
 def _another_chip(board: str, setting: Setting) -> str:
