@@ -20,7 +20,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,29 +115,28 @@ def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path
     """Return what one inference of a network executes on the board."""
     if run.kernels == "ncnn":
         return _executed(target, sysroot, run, params / f"{run.model}.param", ncnn)
-    build = tflite_detectors.build if _detects(run) else tflite_models.build
-    return _of_content(target, sysroot, run, build(run.model)[0], ncnn)
+    if not run.model.startswith(("EfficientDet", "YOLOX")):
+        return _of_content(target, sysroot, run, tflite_models.build(run.model)[0], ncnn)
+    content = tflite_detectors.build(run.model, end=False)[0]
+    return _of_content(target, sysroot, run, content, ncnn)
 
 
 def with_end(
     target: Target, sysroot: Sysroot, run: Run, work: Work, ncnn: Path
 ) -> tuple[Work, float]:
-    """Return a detector's work with its last operator in no tuned loop, and that one's issue cycles.
+    """Return a network's work with its last operator's, and the issue cycles of that one.
 
-    One thread executes it, one number at a time. Of other networks the work is as it was, and 0.
+    One thread executes an EfficientDet's, one number at a time: in no tuned loop. No other network
+    has such an end.
     """
     title = run.model.rpartition("-")[0]
     if run.kernels == "ncnn" or title not in tflite_detectors.EFFICIENTDET:
         return work, 0.0
     end = _of_content(target, sysroot, run, tflite_detectors.build_end(title), ncnn)
-    tuned = end.float_cycles + end.integer_cycles
-    moved = replace(
-        work,
-        float_cycles=work.float_cycles - end.float_cycles,
-        integer_cycles=work.integer_cycles - end.integer_cycles,
-        other_cycles=work.other_cycles + tuned,
-    )
-    return moved, tuned + end.other_cycles
+    alone = end.float_cycles + end.integer_cycles + end.other_cycles
+    end = replace(end, float_cycles=0.0, integer_cycles=0.0, other_cycles=alone)
+    sums = {each.name: getattr(work, each.name) + getattr(end, each.name) for each in fields(Work)}
+    return Work(**sums), alone
 
 
 def shared(target: Target, run: Run, params: Path) -> dict[str, object]:
@@ -150,10 +149,6 @@ def shared(target: Target, run: Run, params: Path) -> dict[str, object]:
     found = {threads: of_ncnn(layers, dtype, threads) for threads in (2, 3, 4)}
     uneven = {str(threads): round(each.uneven, 4) for threads, each in found.items()}
     return {"uneven": uneven, "alone": found[4].alone}
-
-
-def _detects(run: Run) -> bool:
-    return run.model.startswith(("EfficientDet", "YOLOX"))
 
 
 def _of_content(target: Target, sysroot: Sysroot, run: Run, content: bytes, ncnn: Path) -> Work:

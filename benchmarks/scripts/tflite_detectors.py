@@ -5,8 +5,9 @@
 Names are those of latency.csv with `-float` or `-int8`: EfficientDet-Lite 0 to 4 and 3x
 (arXiv 1911.09070; sizes and repeats as google/automl published them, sums unweighted, ReLU6), and
 YOLOX (arXiv 2107.08430) as a converter writes it: SiLU as a sigmoid and a product, which TFLite
-does not fuse. Detection's last operator (decoding and suppression) is TFLite's own custom one, and
-runs on one thread: `build_end` writes it alone.
+does not fuse. EfficientDet's last operator (decoding and suppression) is TFLite's own custom one. It
+runs on one thread, and how long depends on the boxes, which random weights may put in one place:
+`build_end` writes it alone, and `build` leaves it out where it is told so.
 """
 
 from __future__ import annotations
@@ -204,8 +205,8 @@ def backbone(graph: Detector, source: int, number: int) -> list[int]:
     return ends
 
 
-def efficientdet(graph: Detector, source: int, name: str) -> list[int]:
-    """Add EfficientDet-Lite and return its answers."""
+def efficientdet(graph: Detector, source: int, name: str, end: bool) -> list[int]:
+    """Add EfficientDet-Lite and return its answers, without its `end` boxes and scores."""
     number, _, channels, cells, repeats, _ = EFFICIENTDET[name]
     levels = backbone(graph, source, number)
     coarser = graph.max_pool(graph.conv(levels[-1], channels, 1, act=0), 3, 2)
@@ -226,6 +227,8 @@ def efficientdet(graph: Detector, source: int, name: str) -> list[int]:
         graph.held = graph.held if place == 0 else counted
     chances = graph.floats(graph.sigmoid(graph.join(scores, 1)))
     places = graph.floats(graph.join(boxes, 1))
+    if not end:
+        return [places, chances]
     return graph.detections(places, chances, anchors_of(EFFICIENTDET[name][1]))
 
 
@@ -253,7 +256,7 @@ def _cell(graph: Detector, levels: list[int], channels: int) -> list[int]:
     return found
 
 
-def yolox(graph: Detector, source: int, name: str) -> list[int]:
+def yolox(graph: Detector, source: int, name: str, end: bool) -> list[int]:
     """Add YOLOX and return its answer, not decoded."""
     depth, width, _, slim, _, _ = YOLOX[name]
     base, repeats = int(64 * width), max(round(3 * depth), 1)
@@ -315,14 +318,15 @@ def yolox(graph: Detector, source: int, name: str) -> list[int]:
     return [graph.join(found, 1)]
 
 
-def build(name: str) -> tuple[bytes, int, int]:
+def build(name: str, end: bool = True) -> tuple[bytes, int, int]:
     """Return a model's file, its multiply-accumulates and its parameters.
 
-    `name` is a detector's with `-float` or `-int8`.
+    `name` is a detector's with `-float` or `-int8`. Without its `end` an EfficientDet answers boxes
+    and scores; a YOLOX never answers more.
     """
     title, _, kind = name.rpartition("-")
     size = (EFFICIENTDET.get(title) or (0, YOLOX[title][2]))[1]
-    make = partial(efficientdet if title in EFFICIENTDET else yolox, name=title)
+    make = partial(efficientdet if title in EFFICIENTDET else yolox, name=title, end=end)
     graph = Detector(kind)
     source = graph.activation((1, size, size, 3))
     outputs = make(graph, source)

@@ -203,6 +203,7 @@ def anchored(items: Sequence[LeftOut]) -> tuple[Anchoring, ...]:
                 family=sample.family,
                 residual=residual,
                 half=half,
+                kernels=sample.kernels,
             )
 
         left = [sample for sample in known if sample.family == family]

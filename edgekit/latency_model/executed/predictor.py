@@ -74,7 +74,7 @@ class ExecutedPredictor:
         elif abs(off) > half:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
         elif not HELD[0] <= board.covered[key] <= HELD[1]:
-            held = f"{board.covered[key]:.1%}"
+            held = f"{100 * board.covered[key]:.0f} %"
             doubts.append(f"such intervals held {held} of its families left out, not 85 to 95 %")
         half = max(half, abs(off or 0))
         if setting.runtime in OURS:
@@ -88,7 +88,7 @@ class ExecutedPredictor:
             half *= THREADS_FACTOR
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
         if foreign := _another_chip(board.board, setting):
-            known += f"; what memory costs is {foreign}'s"
+            known += f"; they were measured on another chip of that core, {foreign}"
         if off is not None:
             known += f"; left out, {key} rows were missed by {board.mape[key]:.0%}"
         return Prediction(

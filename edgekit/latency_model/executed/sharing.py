@@ -62,9 +62,8 @@ def _slowest(layer: Operator, dtype: str, threads: int) -> float:
     elif layer.winograd:
         tile = _rows(layer.channels, WINOGRAD_TILE, threads)
     else:
-        most = TILE[dtype]
-        parts = _up(layer.channels, most)
-        tile = _rows(layer.channels, max(ROWS, _up(_up(layer.channels, parts), ROWS) * ROWS), threads)
+        even = _up(layer.channels, _up(layer.channels, TILE[dtype]))
+        tile = _rows(layer.channels, _up(even, ROWS) * ROWS, threads)
     tiles = _up(layer.channels, tile)
     return min(_up(tiles, threads) * tile, layer.channels) * threads / layer.channels
 
