@@ -47,9 +47,7 @@ def layer(channels: int, area: int = 1, groups: int = 1, inputs: int = 64) -> Op
         (128, 1.0),
     ],
 )
-def test_four_threads_of_ncnn_share_a_matrix_product_in_tiles(
-    channels: int, uneven: float
-) -> None:
+def test_four_threads_of_ncnn_share_a_matrix_product_in_tiles(channels: int, uneven: float) -> None:
     assert of_ncnn([layer(channels)], "fp32", 4).uneven == pytest.approx(uneven)
     assert of_ncnn([layer(channels)], "fp32", 1) == EVEN
 

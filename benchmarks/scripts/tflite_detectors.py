@@ -5,8 +5,8 @@
 Names are those of latency.csv with `-float` or `-int8`: EfficientDet-Lite 0 to 4 and 3x
 (arXiv 1911.09070; sizes and repeats as google/automl published them, sums unweighted, ReLU6), and
 YOLOX (arXiv 2107.08430) as a converter writes it: SiLU as a sigmoid and a product, which TFLite
-does not fuse. EfficientDet's last operator (decoding and suppression) is TFLite's own custom one. It
-runs on one thread, and how long depends on the boxes, which random weights may put in one place:
+does not fuse. EfficientDet's last operator (decoding and suppression) is TFLite's own custom one.
+It runs on one thread, and how long depends on the boxes, which random weights may put in one place:
 `build_end` writes it alone, and `build` leaves it out where it is told so.
 """
 

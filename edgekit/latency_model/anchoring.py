@@ -56,9 +56,9 @@ class Anchoring:
     """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
 
     `shares` is how far they are believed by kernels, `share` those of others; `narrower` is the
-    half-width of the log interval as a share of that without them. `mape` is the mean error and `unanchored` that of the same rows without
-    anchors; `covered` is the share of them that the interval held. Share and interval were found
-    without the row's family for these.
+    half-width of the log interval as a share of that without them. `mape` is the mean error and
+    `unanchored` that of the same rows without anchors; `covered` is the share of them that the
+    interval held. Shares and interval were found without the row's family for these.
     """
 
     kind: str
