@@ -273,6 +273,8 @@ def test_a_board_outside_the_evidence_is_refused(
         analytic.price(
             mobilenet, "fp32", Setting(target=other, runtime="ncnn", threads=1, clock_mhz=1500.0)
         )
+    with pytest.raises(UserError, match="0 threads compute nothing: ask for 1 to 4"):
+        predict(rpi4, [artifact], analytic, threads=(0,))
     with pytest.raises(UserError, match="5 threads, but rpi4 has 4 cores"):
         predict(rpi4, [artifact], analytic, threads=(5,))
     with pytest.raises(UserError, match="did you mean ncnn"):

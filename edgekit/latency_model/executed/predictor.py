@@ -77,7 +77,7 @@ class ExecutedPredictor:
             held = f"{100 * board.covered[key]:.0f} %"
             doubts.append(f"such intervals held {held} of its families left out, not 85 to 95 %")
         half = max(half, abs(off or 0))
-        if setting.runtime in OURS:
+        if off is not None and setting.runtime in OURS:
             doubts.append("its rows are of an older release")
         if artifact.manifest.precision == "fp16-compute":
             doubts.append(
