@@ -116,7 +116,7 @@ def notes(records: Sequence[PredictionRecord]) -> list[str]:
     return [
         *lines,
         *(
-            f"{where}, {', '.join(map(str, sorted(counts)))} threads: {why}"
+            f"{where}, {', '.join(map(str, sorted(counts)))} thread{'s' * (counts != {1})}: {why}"
             for (where, why), counts in seen.items()
         ),
     ]

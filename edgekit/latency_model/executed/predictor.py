@@ -84,7 +84,7 @@ class ExecutedPredictor:
                 "what it executes in half precision is counted, and timed by rows of float32"
             )
         if off is not None and setting.threads not in board.threads[key]:
-            doubts.append(f"no such row has {setting.threads} threads")
+            doubts.append("no such row has that many threads")
             half *= THREADS_FACTOR
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
         if foreign := _another_chip(board.board, setting):
