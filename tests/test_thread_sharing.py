@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from edgekit.latency_model.executed.issue_table import core
 from edgekit.latency_model.executed.model import TERMS, terms
 from edgekit.latency_model.executed.run import Work
 from edgekit.latency_model.executed.sharing import EVEN, Sharing, of_ncnn
 from edgekit.latency_model.workload import Operator, convolution
 
+A72 = core("cortex-a72")
 WORK = Work(
     instructions=0,
     float_cycles=8e6,
@@ -48,41 +50,44 @@ def layer(channels: int, area: int = 1, groups: int = 1, inputs: int = 64) -> Op
     ],
 )
 def test_four_threads_of_ncnn_share_a_matrix_product_in_tiles(channels: int, uneven: float) -> None:
-    assert of_ncnn([layer(channels)], "fp32", 4).uneven == pytest.approx(uneven)
-    assert of_ncnn([layer(channels)], "fp32", 1) == EVEN
+    assert of_ncnn([layer(channels)], "fp32", 4, A72).uneven == pytest.approx(uneven)
+    assert of_ncnn([layer(channels)], "fp32", 1, A72) == EVEN
 
 
 def test_depthwise_layers_are_shared_in_packs_and_winograds_in_smaller_tiles() -> None:
     depthwise = layer(24, area=9, groups=24, inputs=24)
     assert depthwise.kind == "depthwise"
-    assert of_ncnn([depthwise], "fp32", 4).uneven == pytest.approx(4 / 3), "six packs of four"
-    assert of_ncnn([depthwise], "int8", 4).uneven == pytest.approx(4 / 3), "three packs of eight"
-    assert of_ncnn([depthwise], "fp32", 2).uneven == 1.0
+    assert of_ncnn([depthwise], "fp32", 4, A72).uneven == pytest.approx(4 / 3), "six packs of four"
+    assert of_ncnn([depthwise], "int8", 4, A72).uneven == pytest.approx(4 / 3), (
+        "three packs of eight"
+    )
+    assert of_ncnn([depthwise], "fp32", 2, A72).uneven == 1.0
     winograd = layer(40, area=9)
     assert winograd.winograd
-    assert of_ncnn([winograd], "fp32", 4).uneven == pytest.approx(1.6), "five tiles of eight"
+    assert of_ncnn([winograd], "fp32", 4, A72).uneven == pytest.approx(1.6), "five tiles of eight"
 
 
 def test_each_group_of_a_convolution_is_shared_by_itself() -> None:
     grouped = layer(64, groups=4)
     assert grouped.channels == 16
-    assert of_ncnn([grouped], "fp32", 4).uneven == pytest.approx(2.0)
+    assert of_ncnn([grouped], "fp32", 4, A72).uneven == pytest.approx(2.0)
 
 
 def test_layers_count_by_their_cost() -> None:
     even, uneven = layer(64), layer(16)
-    both = of_ncnn([even, uneven], "fp32", 4).uneven
+    both = of_ncnn([even, uneven], "fp32", 4, A72).uneven
     assert both == pytest.approx((even.macs + 2 * uneven.macs) / (even.macs + uneven.macs))
     pooling = Operator(kind="other", macs=0, inputs=100, outputs=100)
-    assert of_ncnn([pooling], "fp32", 4) == EVEN
+    assert of_ncnn([pooling], "fp32", 4, A72) == EVEN
 
 
 def test_joining_maps_takes_one_thread() -> None:
     joined = Operator(kind="other", macs=0, inputs=1600, outputs=1600, joins=True)
-    in_float = of_ncnn([joined], "fp32", 4)
+    in_float = of_ncnn([joined], "fp32", 4, A72)
     assert in_float.alone == pytest.approx(800), "two cycles to store 16 bytes"
-    assert of_ncnn([joined], "int8", 4).alone == pytest.approx(in_float.alone / 4)
-    assert of_ncnn([replace(joined, joins=False)], "fp32", 4) == EVEN
+    assert of_ncnn([joined], "int8", 4, A72).alone == pytest.approx(in_float.alone / 4)
+    assert of_ncnn([joined], "fp32", 4, core("cortex-a76")).alone == in_float.alone / 2
+    assert of_ncnn([replace(joined, joins=False)], "fp32", 4, A72) == EVEN
 
 
 def test_the_slowest_thread_is_waited_for() -> None:

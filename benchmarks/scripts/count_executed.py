@@ -139,14 +139,15 @@ def with_end(
     return Work(**sums), alone
 
 
-def shared(target: Target, run: Run, params: Path) -> dict[str, object]:
+def shared(target: Target, sysroot: Sysroot, run: Run, params: Path) -> dict[str, object]:
     """Return how ncnn's threads share a network, by the number of threads; of others nothing."""
     if run.kernels != "ncnn":
         return {"uneven": {}}
     half = target.hardware.core is not None and target.hardware.core.value == "Cortex-A76"
     dtype = "int8" if run.model.endswith("_int8") else "fp16" if half else "fp32"
     layers = operators_of(params / f"{run.model}.param")
-    found = {threads: of_ncnn(layers, dtype, threads) for threads in (2, 3, 4)}
+    of_core = core(sysroot.board.qemu_cpu)
+    found = {threads: of_ncnn(layers, dtype, threads, of_core) for threads in (2, 3, 4)}
     uneven = {str(threads): round(each.uneven, 4) for threads, each in found.items()}
     return {"uneven": uneven, "alone": found[4].alone}
 
@@ -192,7 +193,7 @@ def main() -> None:
     path.parent.mkdir(exist_ok=True)
     kept = json.loads(path.read_text())["runs"] if path.is_file() else []
     params = options.ncnn_params
-    found = [{**each, **shared(target, run_of(each), params)} for each in kept]
+    found = [{**each, **shared(target, sysroot, run_of(each), params)} for each in kept]
     write(path, target, wheels_of(sysroot, options.ncnn), found)
     done = {(run["kernels"], run["model"]) for run in found}
     for run in runs(options.board):
@@ -201,7 +202,7 @@ def main() -> None:
         done.add((run.kernels, run.model))
         work = counted(target, sysroot, run, params, options.ncnn)
         work, alone = with_end(target, sysroot, run, work, options.ncnn)
-        parts = {"alone": alone, **shared(target, run, params)}
+        parts = {"alone": alone, **shared(target, sysroot, run, params)}
         found.append({**asdict(run), "work": asdict(work), **parts})
         write(path, target, wheels_of(sysroot, options.ncnn), found)
         print(run.kernels, run.model, f"{work.instructions / 1e6:.1f} M instructions", flush=True)

@@ -18,6 +18,7 @@ from edgekit.latency_model import Accuracy, Method, Prediction, Setting
 from edgekit.latency_model.analytic.predictor import HELD, OURS
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.coefficients import Constants, in_order, load
+from edgekit.latency_model.executed.issue_table import core
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed, why_not
 from edgekit.latency_model.executed.sharing import EVEN, Sharing, of_ncnn
@@ -60,7 +61,7 @@ class ExecutedPredictor:
             operators,
             setting.threads,
             setting.clock_mhz,
-            sharing=sharing_of(artifact, setting.threads),
+            sharing=sharing_of(artifact, setting),
         )
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if grain(artifact.manifest.precision) == "int8" else "float"
@@ -133,15 +134,17 @@ class ExecutedPredictor:
         )
 
 
-def sharing_of(artifact: Artifact, threads: int) -> Sharing:
+def sharing_of(artifact: Artifact, setting: Setting) -> Sharing:
     """Return how a runtime's threads share an artifact's work; evenly where nothing is known."""
-    if artifact.manifest.backend != "ncnn" or threads == 1:
+    emulation = setting.target.emulation
+    if artifact.manifest.backend != "ncnn" or setting.threads == 1 or emulation is None:
         return EVEN
     from edgekit.latency_model.operators.ncnn import operators_of
 
     held = grain(artifact.manifest.precision)
     dtype = {"int8": "int8", "half": "fp16"}.get(held, "fp32")
-    return of_ncnn(operators_of(artifact.path)[0], dtype, threads)
+    layers = operators_of(artifact.path)[0]
+    return of_ncnn(layers, dtype, setting.threads, core(emulation.qemu_cpu))
 
 
 def _another_chip(board: str, setting: Setting) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekit.latency_model.executed.issue_table import Core
 from edgekit.latency_model.workload import NUMBER_BYTES, Operator
 
 TILE, WINOGRAD_TILE, ROWS = {"fp32": 32, "fp16": 64, "int8": 32}, 8, 8
@@ -22,8 +23,8 @@ PACK = {"fp32": 4, "fp16": 8, "int8": 8}
 COST = {"conv": 1.0, "pointwise": 1.0, "depthwise": 4.0}
 """How long a multiply-accumulate takes, in those of a matrix product; WINOGRAD of Winograd's."""
 WINOGRAD = 0.5
-COPIED = 2 / 16
-"""Issue cycles a byte that is copied: a store of 16 bytes holds a Cortex-A72's port for two."""
+COPY = {"load_1q": 1, "store_1q": 1}
+"""What copies 16 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class Sharing:
 EVEN = Sharing()
 
 
-def of_ncnn(operators: Sequence[Operator], dtype: str, threads: int) -> Sharing:
+def of_ncnn(operators: Sequence[Operator], dtype: str, threads: int, of_core: Core) -> Sharing:
     """Return how ncnn's `threads` share a network computed in `dtype` (fp32, fp16 or int8)."""
     even = slowest = copied = 0.0
     for each in operators:
@@ -52,7 +53,8 @@ def of_ncnn(operators: Sequence[Operator], dtype: str, threads: int) -> Sharing:
         cost = each.macs * (WINOGRAD if each.winograd else COST[each.kind])
         even += cost
         slowest += cost * _slowest(each, dtype, threads)
-    return Sharing(uneven=slowest / even if even else 1.0, alone=copied * COPIED)
+    alone = copied / 16 * of_core.cycles(COPY)
+    return Sharing(uneven=slowest / even if even else 1.0, alone=alone)
 
 
 def _slowest(layer: Operator, dtype: str, threads: int) -> float:
