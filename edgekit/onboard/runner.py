@@ -1465,8 +1465,8 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin.
 
     Raises ValueError for int8 weights that overflow on this CPU: its answers would be wrong. And
-    for a layer in int8 that OpenVINO has no kernel for on an Arm CPU: it takes one of half
-    precision then (seen in 2026.4 on MobileNet v2), which not every such CPU has.
+    where OpenVINO takes a kernel of half precision that this CPU does not have: 2026.4 does on Arm
+    after an int8 convolution that has signs in its input or its output, but not in both.
     """
     import openvino
 
