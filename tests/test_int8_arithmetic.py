@@ -15,6 +15,7 @@ import platform
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def test_openvino_int8_weights_overflow_16_bits_nowhere(artifacts: Path, pixels:
 
 BUILD = """
 import sys
+import types
 from pathlib import Path
 from importlib import import_module
 from edgekit.conversion.calibration import load_recipe
@@ -183,6 +185,25 @@ def test_openvino_int8_has_8_bits_where_both_cpus_add_in_32(
     assert (runner.WIDE_INT8 in notes) is runner.adds_in_32_bits()
 
 
+def test_a_layer_that_openvino_has_no_kernel_for_is_named_by_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a Cortex-A72 it died of MobileNet v2 in int8: `object is not initialized`."""
+
+    class Core:
+        def compile_model(self, *_: object) -> None:
+            raise RuntimeError("core.cpp:132:\nplugin.cpp:59:\nobject is not initialized\n")
+
+    monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(runner, "_read", lambda path: "Features : fp asimd evtstrm crc32 cpuid")
+    with pytest.raises(ValueError, match="half precision on Arm, and this CPU has none: take its"):
+        runner.load_openvino("model.xml", {"precision": "int8"}, 1)
+    monkeypatch.setattr(runner, "_read", lambda path: "Features : fp asimd asimdhp asimddp")
+    with pytest.raises(RuntimeError, match="object is not initialized"):
+        runner.load_openvino("model.xml", {"precision": "int8"}, 1)
+
+
 def test_the_runner_refuses_8_bits_on_a_cpu_that_they_overflow_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -196,6 +217,7 @@ def test_the_runner_refuses_8_bits_on_a_cpu_that_they_overflow_on(
 
 ONNX = """
 import sys
+import types
 import numpy as np
 from edgekit.onboard import runner
 path, images, out, careful = sys.argv[1:]

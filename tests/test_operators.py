@@ -70,7 +70,7 @@ def tflite_network(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     b = silu(graph.conv(source, 16, 3, 2, act=0))
     middle = graph.depthwise(b, 3, 1)
     e = silu(graph.conv(middle, 16, 1, act=0))
-    path.write_bytes(graph.written(source, [graph.max_pool(graph.plus(b, e), 2, 2)]))
+    path.write_bytes(graph.written([source], [graph.max_pool(graph.plus(b, e), 2, 2)]))
     return path
 
 

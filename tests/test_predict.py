@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +17,7 @@ from priced_models import onnx_artifact
 from records import measured_on_pi4
 
 from edgekit.artifact import Artifact
-from edgekit.errors import BadArtifact, BadTarget, UserError
+from edgekit.errors import BadArtifact, BadTarget, JobFailed, UserError
 from edgekit.latency_model import METHODS, Accuracy, Prediction, Setting, open_predictor
 from edgekit.latency_model.analytic import coefficients as files
 from edgekit.latency_model.analytic.accuracy import Rebuilt, rebuild
@@ -34,7 +36,7 @@ from edgekit.latency_model.workload import Workload
 from edgekit.records import PredictionRecord
 from edgekit.report import build_tables
 from edgekit.results import load_files, save
-from edgekit.targets import load_target
+from edgekit.targets import Target, load_target
 
 MOBILENET = "mobilenet-v1-1.0-224-quantized"
 
@@ -271,6 +273,8 @@ def test_a_board_outside_the_evidence_is_refused(
         analytic.price(
             mobilenet, "fp32", Setting(target=other, runtime="ncnn", threads=1, clock_mhz=1500.0)
         )
+    with pytest.raises(UserError, match="0 threads compute nothing: ask for 1 to 4"):
+        predict(rpi4, [artifact], analytic, threads=(0,))
     with pytest.raises(UserError, match="5 threads, but rpi4 has 4 cores"):
         predict(rpi4, [artifact], analytic, threads=(5,))
     with pytest.raises(UserError, match="did you mean ncnn"):
@@ -477,6 +481,29 @@ def test_what_anchors_are_worth_is_found_without_the_family_they_are_held_to() -
     assert (one.anchors, two.anchors) == (1, 2)
     assert (one.share, one.mape, one.covered) == (1.0, 0.0, 1.0)
     assert one.unanchored == pytest.approx((0.3 + (1 - 1 / 1.3)) / 2, abs=1e-3)
+
+
+def test_an_artifact_that_dies_on_the_board_leaves_the_others_their_predictions(
+    chains: list[Artifact], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgekit.cli.predict_latency import predict_latency
+    from edgekit.latency_model import records
+
+    plain = records.predict
+
+    def predict(target: Target, several: Sequence[Artifact], *args: Any, **named: Any) -> Any:
+        if several[0].manifest.model == chains[1].manifest.model:
+            raise JobFailed("virtual:rpi4: it died")
+        return plain(target, several, *args, **named)
+
+    monkeypatch.setattr(records, "predict", predict)
+    folders = [artifact.folder for artifact in chains[:2]]
+    predict_latency(folders, threads=["1"], method="analytic", as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in said["rows"]] == [chains[0].manifest.model]
+    assert any("has no prediction: virtual:rpi4: it died" in note for note in said["notes"])
+    with pytest.raises(JobFailed, match="it died"):
+        predict_latency(folders[1:], threads=["1"], method="analytic")
 
 
 def test_the_command_anchors(cli: Cli, tmp_path: Path, chains: list[Artifact]) -> None:

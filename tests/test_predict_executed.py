@@ -198,6 +198,38 @@ def test_a_fit_finds_the_constants_that_made_its_rows_and_none_below_zero(form: 
     assert (fit(slower, form) >= 0).all()
 
 
+def test_a_slow_runtime_does_not_bend_what_the_others_cost() -> None:
+    """It is 1.3 times as slow. Without a level of its own it would have lines cost 1.5 times as
+    much, other blocks 0.8 times and idling a third."""
+    made = columns("own and rest") @ np.array([1.2, 1.3, 2.2, 13.0, 0.1, 0.3, 30.0])
+    rows = [
+        exact(s, float(s.terms @ made) * (1.3 if s.kernels == "ncnn" else 1.0))
+        for s in load_samples("rpi4")
+    ]
+    found = by_term(fit(rows, "own and rest"))
+    for name, value in by_term(made).items():
+        if value and name != "packed":
+            assert 1.0 < found[name] / value < 1.25, name
+
+
+def test_two_submissions_of_a_release_are_two_places() -> None:
+    known = [s for s in load_samples("rpi4") if s.row.runtime_version == "v2.7.1"]
+    repositories = {sample.row.source_repo for sample in known}
+    assert len(repositories) == 2
+    for sample in known:
+        mine = {other.row.source_repo for other in known if other.place == sample.place}
+        assert mine == {sample.row.source_repo}
+
+
+def test_only_ruy_packs_weights_in_each_inference() -> None:
+    at = list(TERMS).index("packed")
+    known = load_samples("rpi4")
+    packing = {(s.kernels, s.row.dtype) for s in known if s.terms[at] > 0}
+    assert packing == {("ruy", "fp32")}
+    one = next(s for s in known if s.row.model == "mobilenet-v1-1.0-224-non-quantized")
+    assert one.terms[at] == pytest.approx(3.2e6 * 4 * 3 / 4 * 1e-9, rel=0.05), "four threads"
+
+
 def test_blocks_of_other_arithmetic_are_a_network_s_minor_ones() -> None:
     floats, integers = (
         dict(

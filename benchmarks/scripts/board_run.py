@@ -36,10 +36,12 @@ def litert(model, shape, threads):
 
 
 def filled(interpreter):
-    """Return the interpreter's invoke, its input set."""
+    """Return the interpreter's invoke, its input set to ones; several are random."""
     interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]
-    interpreter.set_tensor(source["index"], np.full(source["shape"], 1, source["dtype"]))
+    sources, rng = interpreter.get_input_details(), np.random.default_rng(0)
+    for source in sources:
+        values = np.ones(source["shape"]) if len(sources) == 1 else rng.random(source["shape"])
+        interpreter.set_tensor(source["index"], values.astype(source["dtype"]))
     return interpreter.invoke
 
 

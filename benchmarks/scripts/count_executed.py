@@ -10,7 +10,8 @@ ncnn`, then unzip). TFLite's networks are written by tflite_models.py and run in
 wheels: for ruy's rows ai-edge-litert without its delegate, for XNNPACK's of 2022 the oldest that
 can be had, tflite-runtime 2.14: today's XNNPACK fetches a third as many lines from memory for the
 same network. Takes half a minute a network; the numbers are the same again but for
-a hundred instructions of Python's own.
+a hundred instructions of Python's own. How threads share a run's work is written anew each time:
+`uneven` by the number of threads, and `alone`, see edgekit/latency_model/executed/sharing.py.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import tflite_detectors
 import tflite_models
+from ncnn_param import operators_of
 
 from edgekit.devices.emulator import counting, guest
 from edgekit.devices.emulator.profile import board_of
@@ -33,6 +36,7 @@ from edgekit.latency_model.evidence import load_rows
 from edgekit.latency_model.executed.fit import counts_of
 from edgekit.latency_model.executed.issue_table import core
 from edgekit.latency_model.executed.run import Work, caches_of, work_of
+from edgekit.latency_model.executed.sharing import of_ncnn
 from edgekit.paths import PACKAGE
 from edgekit.targets import Target, load_target
 
@@ -109,22 +113,64 @@ def detectors(place: Mapping[str, str]) -> Iterator[Run]:
 
 def counted(target: Target, sysroot: Sysroot, run: Run, params: Path, ncnn: Path) -> Work:
     """Return what one inference of a network executes on the board."""
+    if run.kernels == "ncnn":
+        return _executed(target, sysroot, run, params / f"{run.model}.param", ncnn)
+    if not run.model.startswith(("EfficientDet", "YOLOX")):
+        return _of_content(target, sysroot, run, tflite_models.build(run.model)[0], ncnn)
+    content = tflite_detectors.build(run.model, end=False)[0]
+    return _of_content(target, sysroot, run, content, ncnn)
+
+
+def with_end(
+    target: Target, sysroot: Sysroot, run: Run, work: Work, ncnn: Path
+) -> tuple[Work, float]:
+    """Return a network's work with its last operator's, and the issue cycles of that one.
+
+    One thread executes an EfficientDet's, one number at a time: in no tuned loop. No other network
+    has such an end.
+    """
+    title = run.model.rpartition("-")[0]
+    if run.kernels == "ncnn" or title not in tflite_detectors.EFFICIENTDET:
+        return work, 0.0
+    end = _of_content(target, sysroot, run, tflite_detectors.build_end(title), ncnn)
+    alone = end.float_cycles + end.integer_cycles + end.other_cycles
+    end = replace(end, float_cycles=0.0, integer_cycles=0.0, other_cycles=alone)
+    sums = {each.name: getattr(work, each.name) + getattr(end, each.name) for each in fields(Work)}
+    return Work(**sums), alone
+
+
+def shared(target: Target, sysroot: Sysroot, run: Run, params: Path) -> dict[str, object]:
+    """Return how ncnn's threads share a network, by the number of threads; of others nothing."""
+    if run.kernels != "ncnn":
+        return {"uneven": {}}
+    half = target.hardware.core is not None and target.hardware.core.value == "Cortex-A76"
+    dtype = "int8" if run.model.endswith("_int8") else "fp16" if half else "fp32"
+    layers = operators_of(params / f"{run.model}.param")
+    of_core = core(sysroot.board.qemu_cpu)
+    found = {threads: of_ncnn(layers, dtype, threads, of_core) for threads in (2, 3, 4)}
+    uneven = {str(threads): round(each.uneven, 4) for threads, each in found.items()}
+    return {"uneven": uneven, "alone": found[4].alone}
+
+
+def _of_content(target: Target, sysroot: Sysroot, run: Run, content: bytes, ncnn: Path) -> Work:
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "model.tflite"
+        model.write_bytes(content)
+        return _executed(target, sysroot, run, model, ncnn)
+
+
+def _executed(target: Target, sysroot: Sysroot, run: Run, model: Path, ncnn: Path) -> Work:
     plugin = counting.plugin(sysroot.qemu, home() / "plugin")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        counts, blocks, model = folder / "counts", folder / "blocks", params / f"{run.model}.param"
-        if run.kernels != "ncnn":
-            model = folder / "model.tflite"
-            detector = run.model.startswith(("EfficientDet", "YOLOX"))
-            build = tflite_detectors.build if detector else tflite_models.build
-            model.write_bytes(build(run.model)[0])
+        counts, blocks = folder / "counts", folder / "blocks"
         arguments = [str(BOARD_RUN), run.kernels, str(model), run.input, "1", str(INFERENCES)]
         ended = guest.run(
             sysroot,
             [*arguments, str(ncnn.resolve())],
             folder,
             timeout=3600,
-            place="numpy1" if run.kernels == "xnnpack" else "main",
+            environment="numpy1" if run.kernels == "xnnpack" else "main",
             options=counting.options(plugin, counts, blocks, caches_of(target)),
         )
         if died := guest.why_it_died(ended):
@@ -145,16 +191,26 @@ def main() -> None:
     sysroot = installed(board_of(target))
     path = counts_of(options.board)
     path.parent.mkdir(exist_ok=True)
-    found = json.loads(path.read_text())["runs"] if path.is_file() else []
+    kept = json.loads(path.read_text())["runs"] if path.is_file() else []
+    params = options.ncnn_params
+    found = [{**each, **shared(target, sysroot, run_of(each), params)} for each in kept]
+    write(path, target, wheels_of(sysroot, options.ncnn), found)
     done = {(run["kernels"], run["model"]) for run in found}
     for run in runs(options.board):
         if (run.kernels, run.model) in done or options.only not in f"{run.kernels} {run.model}":
             continue
         done.add((run.kernels, run.model))
-        work = counted(target, sysroot, run, options.ncnn_params, options.ncnn)
-        found.append({**asdict(run), "work": asdict(work)})
+        work = counted(target, sysroot, run, params, options.ncnn)
+        work, alone = with_end(target, sysroot, run, work, options.ncnn)
+        parts = {"alone": alone, **shared(target, sysroot, run, params)}
+        found.append({**asdict(run), "work": asdict(work), **parts})
         write(path, target, wheels_of(sysroot, options.ncnn), found)
         print(run.kernels, run.model, f"{work.instructions / 1e6:.1f} M instructions", flush=True)
+
+
+def run_of(each: Mapping[str, Any]) -> Run:
+    """Return the run that was counted before."""
+    return Run(each["kernels"], each["model"], each["input"], each["rows"])
 
 
 def wheels_of(sysroot: Sysroot, ncnn: Path) -> list[str]:

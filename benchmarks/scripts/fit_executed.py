@@ -33,6 +33,7 @@ from edgekit.latency_model.executed.coefficients import (
 from edgekit.latency_model.executed.fit import choose, counts_of, fit, load_samples
 from edgekit.latency_model.executed.model import TERMS
 from edgekit.latency_model.executed.predictor import FILE
+from edgekit.latency_model.executed.run import SHIPPED
 from edgekit.latency_model.quantiles import COVERAGE
 from edgekit.targets import load_target
 
@@ -55,22 +56,22 @@ def board_constants(board: str, items: Sequence[LeftOut], widest: Mapping[str, f
         counts = threads.setdefault(f"{sample.kernels} {sample.kind}", set())
         counts.add(sample.row.threads or 0)
     return Constants(
-        board,
-        target.hardware.core.value,
-        sha256(counts_of(board)),
-        tuple(sorted({sample.kernels for sample in known})),
-        len(known),
-        len({(sample.kernels, sample.row.model) for sample in known}),
-        tuple(sorted({sample.family for sample in known})),
-        by_term(fit(known, form)),
-        form,
-        rounded(medians(items)),
-        rounded(own),
-        rounded({kind: max(own[kind], widest[kind]) for kind in KINDS}),
-        rounded({key: mape for key, (mape, _) in told.items()}),
-        rounded({key: covered for key, (_, covered) in told.items()}),
-        {key: tuple(sorted(counts)) for key, counts in sorted(threads.items())},
-        anchored(items),
+        board=board,
+        core=target.hardware.core.value,
+        counts=sha256(counts_of(board)),
+        kernels=tuple(sorted({sample.kernels for sample in known})),
+        rows=len(known),
+        models=len({(sample.kernels, sample.row.model) for sample in known}),
+        families=tuple(sorted({sample.family for sample in known})),
+        constants=by_term(fit(known, form)),
+        form=form,
+        off=rounded(medians(items)),
+        half=rounded(own),
+        half_foreign=rounded({kind: max(own[kind], widest[kind]) for kind in KINDS}),
+        mape=rounded({key: mape for key, (mape, _) in told.items()}),
+        covered=rounded({key: covered for key, (_, covered) in told.items()}),
+        threads={key: tuple(sorted(counts)) for key, counts in sorted(threads.items())},
+        anchored=anchored(items),
     )
 
 
@@ -81,7 +82,8 @@ def rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 def main() -> None:
     """Fit and write."""
-    boards = sorted(path.stem for path in (folder() / "executed").glob("*.json"))
+    counted = (folder() / "executed").glob("*.json")
+    boards = sorted(path.stem for path in counted if path.name != SHIPPED.name)
     left = {board: leave_out(board) for board in boards}
     tried = [foreign_halves(items) for items in left.values()]
     widest = {kind: max(half[kind] for half in tried if isfinite(half[kind])) for kind in KINDS}

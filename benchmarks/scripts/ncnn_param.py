@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+from edgekit.latency_model.operators.ncnn import JOINS
 from edgekit.latency_model.workload import Operator, Workload, convolution, total
 
 Shape = tuple[int, ...]  # width, height, channels
@@ -18,7 +19,12 @@ CONVOLUTIONS = {"Convolution", "ConvolutionDepthWise", "DeconvolutionDepthWise"}
 
 
 def read_param(path: Path) -> Workload:
-    """Return the workload of the network in `path`, batch 1.
+    """Return the workload of the network in `path`, batch 1. Raises KeyError as `operators_of`."""
+    return total(operators_of(path))
+
+
+def operators_of(path: Path) -> list[Operator]:
+    """Return the operators of the network in `path`, batch 1.
 
     The shapes are those the file's hints give, elsewhere they follow from the layers. Raises
     KeyError for a blob of unknown shape.
@@ -56,8 +62,11 @@ def read_param(path: Path) -> Workload:
                 Operator(kind="dense", macs=weights, inputs=read, outputs=written, weights=weights)
             )
         elif kind not in FREE:
-            operators.append(Operator(kind="other", macs=0, inputs=read, outputs=written))
-    return total(operators)
+            joins = kind in JOINS
+            operators.append(
+                Operator(kind="other", macs=0, inputs=read, outputs=written, joins=joins)
+            )
+    return operators
 
 
 def _follow(kind: str, given: dict[str, str], inputs: list[Shape]) -> Shape:

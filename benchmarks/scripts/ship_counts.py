@@ -19,6 +19,7 @@ from pathlib import Path
 from edgekit.artifact import find_artifacts
 from edgekit.backends import runtime_for
 from edgekit.conversion.gentler import NOTE
+from edgekit.errors import EdgekitError
 from edgekit.files import write_whole
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.run import SHIPPED, executed, shipped_key
@@ -37,12 +38,14 @@ def main(board: str, places: list[str]) -> None:
             continue
         runtime = runtime_for(manifest.backend, None)
         start = time.monotonic()
-        work = {
-            name: round(value)
-            for name, value in asdict(executed(target, artifact, runtime)).items()
-        }
         name = f"{manifest.model} {manifest.backend} {manifest.precision}"
         name += f"{', gentler' * (NOTE in manifest.notes)} on {board}"
+        try:
+            counted = executed(target, artifact, runtime)
+        except EdgekitError as error:  # it dies there: the others are counted all the same
+            print(f"{name}: {error}", flush=True)
+            continue
+        work = {each: round(value) for each, value in asdict(counted).items()}
         add(shipped_key(target, artifact, runtime), name, work)
         took, millions = time.monotonic() - start, work["instructions"] / 1e6
         print(f"{name}: {millions:.1f} M instructions, {took:.0f} s", flush=True)

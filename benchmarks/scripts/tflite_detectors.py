@@ -5,7 +5,9 @@
 Names are those of latency.csv with `-float` or `-int8`: EfficientDet-Lite 0 to 4 and 3x
 (arXiv 1911.09070; sizes and repeats as google/automl published them, sums unweighted, ReLU6), and
 YOLOX (arXiv 2107.08430) as a converter writes it: SiLU as a sigmoid and a product, which TFLite
-does not fuse. Detection's last operator (decoding and suppression) is TFLite's own custom one.
+does not fuse. EfficientDet's last operator (decoding and suppression) is TFLite's own custom one.
+It runs on one thread, and how long depends on the boxes, which random weights may put in one place:
+`build_end` writes it alone, and `build` leaves it out where it is told so.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from tflite_models import LITE, RELU6, SAME, Graph, bottleneck, rounded
 
 ANCHORS, CLASSES = 9, 90
 """EfficientDet's: three scales of three shapes a position, COCO's 90 classes."""
+LEVELS, ANCHOR_SCALE = 5, 3.0
+"""Maps from 1/8 of the image on, and how many steps of a map its smallest anchor is wide."""
 
 # Number of the backbone, input size, channels and repeats of the pyramid, repeats of the heads;
 # then the parameters in millions that google/automl's README gives.
@@ -131,13 +135,12 @@ class Detector(Graph):
         self.operators[-1].builtinOptions.fusedActivationFunction = 0
         return self.conv(middle, channels, 1, act=act)
 
-    def detections(self, boxes: int, scores: int, positions: int) -> list[int]:
+    def detections(self, boxes: int, scores: int, anchors: np.ndarray) -> list[int]:
         """Add TFLite's own decoding and suppression, and return its four outputs."""
-        anchors = np.tile(np.array([0.5, 0.5, 0.1, 0.1], np.float32), (positions, 1))
         most = 25
         kind, self.kind = self.kind, "float"
         parameters = self.held
-        held = self.tensor((positions, 4), "float32", 1, anchors)
+        held = self.tensor(anchors.shape, "float32", 1, anchors)
         self.held = parameters
         outputs = [self.activation(shape) for shape in ((1, most, 4), (1, most), (1, most), (1,))]
         self.kind = kind
@@ -148,6 +151,29 @@ class Detector(Graph):
         made.customOptions = np.frombuffer(_options(most), np.uint8)
         self.operators.append(made)
         return outputs
+
+
+def anchors_of(size: int) -> np.ndarray:
+    """Return the anchors (y, x, height and width in shares of an image of `size` pixels).
+
+    They lie over the whole image, as published. Were they in one place, the first box found would
+    suppress all others, and suppression would take a twentieth of its time.
+    """
+    found = []
+    for level in range(LEVELS):
+        step = 8 << level
+        many = -(-size // step)
+        centres = (np.arange(many) + 0.5) * step
+        y, x = np.meshgrid(centres, centres, indexing="ij")
+        shapes = [
+            (ANCHOR_SCALE * step * 2 ** (octave / 3) / aspect**0.5,
+             ANCHOR_SCALE * step * 2 ** (octave / 3) * aspect**0.5)
+            for octave in range(3)
+            for aspect in (1.0, 2.0, 0.5)
+        ]  # fmt: skip
+        each = [np.stack([y, x, np.full_like(y, h), np.full_like(x, w)], -1) for h, w in shapes]
+        found.append(np.stack(each, 2).reshape(-1, 4))
+    return (np.concatenate(found) / size).astype(np.float32)
 
 
 def _options(most: int) -> bytes:
@@ -179,8 +205,8 @@ def backbone(graph: Detector, source: int, number: int) -> list[int]:
     return ends
 
 
-def efficientdet(graph: Detector, source: int, name: str) -> list[int]:
-    """Add EfficientDet-Lite and return its answers."""
+def efficientdet(graph: Detector, source: int, name: str, end: bool) -> list[int]:
+    """Add EfficientDet-Lite and return its answers, without its `end` boxes and scores."""
     number, _, channels, cells, repeats, _ = EFFICIENTDET[name]
     levels = backbone(graph, source, number)
     coarser = graph.max_pool(graph.conv(levels[-1], channels, 1, act=0), 3, 2)
@@ -201,7 +227,9 @@ def efficientdet(graph: Detector, source: int, name: str) -> list[int]:
         graph.held = graph.held if place == 0 else counted
     chances = graph.floats(graph.sigmoid(graph.join(scores, 1)))
     places = graph.floats(graph.join(boxes, 1))
-    return graph.detections(places, chances, graph.shape(places)[1])
+    if not end:
+        return [places, chances]
+    return graph.detections(places, chances, anchors_of(EFFICIENTDET[name][1]))
 
 
 def _cell(graph: Detector, levels: list[int], channels: int) -> list[int]:
@@ -228,7 +256,7 @@ def _cell(graph: Detector, levels: list[int], channels: int) -> list[int]:
     return found
 
 
-def yolox(graph: Detector, source: int, name: str) -> list[int]:
+def yolox(graph: Detector, source: int, name: str, end: bool) -> list[int]:
     """Add YOLOX and return its answer, not decoded."""
     depth, width, _, slim, _, _ = YOLOX[name]
     base, repeats = int(64 * width), max(round(3 * depth), 1)
@@ -290,18 +318,27 @@ def yolox(graph: Detector, source: int, name: str) -> list[int]:
     return [graph.join(found, 1)]
 
 
-def build(name: str) -> tuple[bytes, int, int]:
+def build(name: str, end: bool = True) -> tuple[bytes, int, int]:
     """Return a model's file, its multiply-accumulates and its parameters.
 
-    `name` is a detector's with `-float` or `-int8`.
+    `name` is a detector's with `-float` or `-int8`. Without its `end` an EfficientDet answers boxes
+    and scores; a YOLOX never answers more.
     """
     title, _, kind = name.rpartition("-")
     size = (EFFICIENTDET.get(title) or (0, YOLOX[title][2]))[1]
-    make = partial(efficientdet if title in EFFICIENTDET else yolox, name=title)
+    make = partial(efficientdet if title in EFFICIENTDET else yolox, name=title, end=end)
     graph = Detector(kind)
     source = graph.activation((1, size, size, 3))
     outputs = make(graph, source)
-    return graph.written(source, outputs), graph.macs, graph.held
+    return graph.written([source], outputs), graph.macs, graph.held
+
+
+def build_end(title: str) -> bytes:
+    """Return the file of an EfficientDet's last operator alone: boxes and scores in, found out."""
+    anchors = anchors_of(EFFICIENTDET[title][1])
+    graph = Detector("float")
+    sources = [graph.activation((1, len(anchors), depth)) for depth in (4, CLASSES)]
+    return graph.written(sources, graph.detections(sources[0], sources[1], anchors))
 
 
 if __name__ == "__main__":

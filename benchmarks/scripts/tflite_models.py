@@ -172,11 +172,11 @@ class Graph:
             quantization.zeroPoint = np.array([-128 if self.kind == "int8" else 0], np.int64)
         return output
 
-    def written(self, source: int, outputs: list[int]) -> bytes:
+    def written(self, sources: list[int], outputs: list[int]) -> bytes:
         """Return the .tflite file of what was built."""
         part = schema.SubGraphT()
         part.tensors, part.operators = self.tensors, self.operators
-        part.inputs, part.outputs, part.name = [source], outputs, "main"
+        part.inputs, part.outputs, part.name = sources, outputs, "main"
         model = schema.ModelT()
         model.version, model.description = 3, "random weights"
         model.subgraphs, model.buffers, model.operatorCodes = [part], self.buffers, []
@@ -268,7 +268,7 @@ def build(name: str) -> tuple[bytes, int]:
         kind = {"quantized": "uint8"}.get(ending, ending)
     graph = Graph(kind)
     source = graph.activation((1, size, size, 3))
-    return graph.written(source, [make(graph, source)]), graph.macs
+    return graph.written([source], [make(graph, source)]), graph.macs
 
 
 if __name__ == "__main__":

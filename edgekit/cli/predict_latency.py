@@ -85,7 +85,7 @@ def predict_latency(
     """
     from edgekit.artifact import find_artifacts
     from edgekit.cli.output import command_line
-    from edgekit.errors import UserError, did_you_mean
+    from edgekit.errors import JobFailed, UserError, did_you_mean
     from edgekit.latency_model import METHODS
     from edgekit.latency_model.records import predict
     from edgekit.results import save
@@ -111,11 +111,18 @@ def predict_latency(
     records: list[PredictionRecord] = []
     several = [[artifact] for artifact in found] or [[]]
     for one in several:
-        predictor = choice.of(one[0] if one else None, runtime)
-        records += predict(
-            profile, one, predictor, runtime=runtime, threads=_threads(threads or ["1,2,3,4"]),
-            clock_mhz=clock_mhz, command=command,
-        )  # fmt: skip
+        try:
+            predictor = choice.of(one[0] if one else None, runtime)
+            records += predict(
+                profile, one, predictor, runtime=runtime, threads=_threads(threads or ["1,2,3,4"]),
+                clock_mhz=clock_mhz, command=command,
+            )  # fmt: skip
+        except JobFailed as error:  # it does not run there; the others do
+            if len(several) == 1:
+                raise
+            choice.lines.append(f"{one[0].label} has no prediction: {error}")
+    if not records:
+        raise UserError(choice.lines[-1])
     if results is not None:
         for record in records:
             save(record, results)
@@ -261,7 +268,7 @@ def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str,
     from edgekit.cli.output import grouped
     from edgekit.report.cells import size, with_interval
 
-    kernels = {"ruy", "armnn", "ncnn", "tengine"}  # of the evidence, not any artifact's own
+    kernels = {"ruy", "armnn", "ncnn", "tengine"}  # of the evidence; ncnn's are an artifact's too
     runtimes = len({(r.artifact.backend, r.runtime) for r in records}) > len(
         {r.artifact.backend for r in records}
     )
@@ -269,7 +276,7 @@ def _short_rows(records: Sequence[PredictionRecord]) -> dict[str, list[dict[str,
     for record in records:
         artifact = record.artifact
         row: dict[str, Any] = {"artifact": f"{artifact.backend}-{artifact.precision}"}
-        if runtimes or record.runtime in kernels:
+        if runtimes or record.runtime in kernels - {artifact.backend}:
             row["runtime"] = record.runtime
         row |= {
             "threads": record.threads,

@@ -12,6 +12,7 @@ import numpy as np
 from edgekit.artifact import Artifact, Precision, grain
 from edgekit.latency_model import Accuracy, Method, Prediction, Predictor, Setting
 from edgekit.latency_model.anchoring import Anchoring
+from edgekit.latency_model.executed.predictor import KERNELS
 from edgekit.measurement.summary import verdict
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class AnchoredPredictor:
         models = {anchor.artifact.manifest.model for anchor in used}
         told = [each for each in known if each.anchors <= len(models)]
         worth = max(told or known[:1], key=lambda each: each.anchors)
-        moved = worth.share * float(np.mean([anchor.log_factor for anchor in used]))
+        believed = worth.believed(KERNELS.get(setting.runtime, setting.runtime))
+        moved = believed * float(np.mean([anchor.log_factor for anchor in used]))
         seconds = found.seconds * exp(moved)
         half, doubts = worth.narrower * log(found.high / found.seconds), []
         if not same:

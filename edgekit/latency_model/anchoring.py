@@ -4,12 +4,14 @@ A board's runtime is off from what published rows say by a factor that all its n
 by one of each network. Anchors show the sum of both. How far they are believed, and how wrong the
 others still are, is found on the evidence: in every setting that several families were measured
 in, some networks anchor one of a family that the fit never saw. (The anchors' own families it saw.)
+Kernels differ in how alike they treat networks, so anchors are believed by kernels, where two
+families or more were measured with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 
 import numpy as np
@@ -29,7 +31,8 @@ class Told:
     """A row of the evidence as a fit told it: `residual` is log(measured / predicted).
 
     `half` is the half-width of its log interval without anchors, made without its family.
-    Rows of one `place` are of one runtime's release, precision, board and thread count.
+    Rows of one `place` are of one runtime's release, precision, board and thread count. `kernels`
+    are those whose anchors are believed alike, '' where all are.
     """
 
     place: Hashable
@@ -37,6 +40,7 @@ class Told:
     family: str
     residual: float
     half: float
+    kernels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ class Fold:
 class Anchoring:
     """What so many `anchors` of a `kind` of arithmetic are worth, found on `rows` of the evidence.
 
-    `share` is how far they are believed, `narrower` the half-width of the log interval as a share
-    of that without them. `mape` is the mean error and `unanchored` that of the same rows without
-    anchors; `covered` is the share of them that the interval held. Share and interval were found
-    without the row's family for these.
+    `shares` is how far they are believed by kernels, `share` those of others; `narrower` is the
+    half-width of the log interval as a share of that without them. `mape` is the mean error and
+    `unanchored` that of the same rows without anchors; `covered` is the share of them that the
+    interval held. Shares and interval were found without the row's family for these.
     """
 
     kind: str
@@ -65,6 +69,11 @@ class Anchoring:
     mape: float
     unanchored: float
     covered: float
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def believed(self, kernels: str) -> float:
+        """Return how far an anchor of these kernels is believed."""
+        return self.shares.get(kernels, self.share)
 
     @property
     def note(self) -> str:
@@ -99,14 +108,14 @@ def _anchoring(
 ) -> Anchoring:
     errors, plain, held = [], [], []
     for family in families:
-        share, narrower = _settled([trial for trial in trials if trial.row.family != family])
+        rule = _settled([trial for trial in trials if trial.row.family != family])
         for trial in trials:
             if trial.row.family == family:
-                left = trial.row.residual - share * trial.anchors
+                left = rule.left(trial)
                 errors.append(abs(exp(-left) - 1))
                 plain.append(abs(exp(-trial.row.residual) - 1))
-                held.append(abs(left) <= narrower * trial.row.half)
-    share, narrower = _settled(trials)
+                held.append(abs(left) <= rule.narrower * trial.row.half)
+    rule = _settled(trials)
     rows = len({id(trial.row) for trial in trials})
     means = (float(np.mean(values)) for values in (errors, plain, held))
     mape, unanchored, covered = (round(mean, 4) for mean in means)
@@ -114,28 +123,50 @@ def _anchoring(
         kind=kind,
         anchors=count,
         rows=rows,
-        share=share,
-        narrower=round(narrower, 4),
+        share=rule.share,
+        narrower=round(rule.narrower, 4),
         mape=mape,
         unanchored=unanchored,
         covered=covered,
+        shares=rule.shares,
     )
 
 
-def _settled(trials: Sequence[_Trial]) -> tuple[float, float]:
-    """Return the share that errs least on these trials, and how narrow the intervals then are.
+@dataclass(slots=True)
+class _Rule:
+    """How far anchors are believed, by kernels and else, and how narrow the intervals then are."""
 
-    Settings count alike in the share, and each family of a setting in the intervals.
+    share: float
+    shares: dict[str, float]
+    narrower: float = 0.0
+
+    def left(self, trial: _Trial) -> float:
+        """Return the log error that is left of a row once its anchors have spoken."""
+        return trial.row.residual - self.shares.get(trial.row.kernels, self.share) * trial.anchors
+
+
+def _settled(trials: Sequence[_Trial]) -> _Rule:
+    """Return the rule that errs least on these trials.
+
+    Settings count alike in the shares, and each family of a setting in the intervals.
     """
+    families: dict[str, set[str]] = {}
+    for trial in trials:
+        families.setdefault(trial.row.kernels, set()).add(trial.row.family)
+    several = sorted(kernels for kernels, of in families.items() if kernels and len(of) > 1)
+    mine = {kernels: [t for t in trials if t.row.kernels == kernels] for kernels in several}
+    rule = _Rule(_share(trials), {kernels: _share(found) for kernels, found in mine.items()})
+    rule.narrower = balanced_quantile(
+        ((t.row.place, t.row.family), abs(rule.left(t)) / t.row.half) for t in trials
+    )
+    return rule
 
+
+def _share(trials: Sequence[_Trial]) -> float:
     def errs(share: float) -> float:
         return balanced_mean((t.row.place, abs(t.row.residual - share * t.anchors)) for t in trials)
 
-    share = min(SHARES, key=errs)
-    return share, balanced_quantile(
-        ((t.row.place, t.row.family), abs(t.row.residual - share * t.anchors) / t.row.half)
-        for t in trials
-    )
+    return min(SHARES, key=errs)
 
 
 def _trials(fold: Fold, kind: str, count: int) -> list[_Trial]:

@@ -44,8 +44,10 @@ def predict(
     if target.architecture != "aarch64":
         raise BadTarget(f"{target.name} is {target.architecture}: {NOT_64_BIT_ARM}")
     cores = hardware.cores.value
-    if wrong := [count for count in threads if not 1 <= count <= cores]:
-        raise UserError(f"{wrong[0]} threads, but {target.name} has {cores} cores")
+    if min(threads) < 1:
+        raise UserError(f"{min(threads)} threads compute nothing: ask for 1 to {cores}")
+    if max(threads) > cores:
+        raise UserError(f"{max(threads)} threads, but {target.name} has {cores} cores")
     if not artifacts:
         raise UserError("nothing to predict: torch runs on no board; give the other artifacts")
     clock = float(clock_mhz or hardware.clock_mhz.value)
@@ -114,7 +116,7 @@ def notes(records: Sequence[PredictionRecord]) -> list[str]:
     return [
         *lines,
         *(
-            f"{where}, {', '.join(map(str, sorted(counts)))} threads: {why}"
+            f"{where}, {', '.join(map(str, sorted(counts)))} thread{'s' * (counts != {1})}: {why}"
             for (where, why), counts in seen.items()
         ),
     ]

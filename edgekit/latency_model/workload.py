@@ -21,6 +21,9 @@ class Operator:
     a convolution larger than 1×1 gathers before it multiplies (im2col). `winograd` is true where
     Winograd's algorithm applies: 3×3 at stride 1, eight channels or more on both sides. `other` is
     all that has no multiply-accumulates: pooling, additions, activations that no runtime fuses.
+    `channels` are the output channels of a convolution, of one of its groups where it has several
+    and is not depthwise, and 0 of what is none;
+    `joins` is true of what only puts whole channels beside or apart from each other.
     """
 
     kind: Kind
@@ -30,6 +33,8 @@ class Operator:
     weights: int = 0
     patches: int = 0
     winograd: bool = False
+    channels: int = 0
+    joins: bool = False
 
 
 UNCOUNTED = ("unseen", "roundings")
@@ -121,13 +126,24 @@ def convolution(
     positions = outputs // channels
     if positions == 1:
         return Operator(kind="dense", macs=macs, inputs=inputs, outputs=outputs, weights=weights)
+    each = channels // groups
     if area == 1:
         return Operator(
-            kind="pointwise", macs=macs, inputs=inputs, outputs=outputs, weights=weights
+            kind="pointwise",
+            macs=macs,
+            inputs=inputs,
+            outputs=outputs,
+            weights=weights,
+            channels=each,
         )
     if group_inputs == 1 and groups > 1:
         return Operator(
-            kind="depthwise", macs=macs, inputs=inputs, outputs=outputs, weights=weights
+            kind="depthwise",
+            macs=macs,
+            inputs=inputs,
+            outputs=outputs,
+            weights=weights,
+            channels=channels,
         )
     patches = positions * area * group_inputs * groups
     # Where the positions are nearly as many as before, the stride is 1.
@@ -141,4 +157,5 @@ def convolution(
         weights=weights,
         patches=patches,
         winograd=winograd,
+        channels=each,
     )

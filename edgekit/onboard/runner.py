@@ -1451,10 +1451,22 @@ def adds_in_32_bits() -> bool:
     return bool({"avx_vnni", "avx512_vnni", "amx_int8"} & set(_read("/proc/cpuinfo").split()))
 
 
+NO_KERNEL = "object is not initialized"
+"""What OpenVINO says where none of its libraries has a kernel for a layer."""
+
+
+def lacks_half_precision() -> bool:
+    """Tell whether this is an Arm CPU without half-precision arithmetic: a Raspberry Pi 4 or 3."""
+    arm = platform.machine().lower().startswith(("aarch64", "arm"))
+    return arm and "asimdhp" not in _read("/proc/cpuinfo").split()
+
+
 def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
     """Load an OpenVINO IR in its CPU plugin.
 
-    Raises ValueError for int8 weights that overflow on this CPU: its answers would be wrong.
+    Raises ValueError for int8 weights that overflow on this CPU: its answers would be wrong. And
+    where OpenVINO takes a kernel of half precision that this CPU does not have: 2026.4 does on Arm
+    after an int8 convolution that has signs in its input or its output, but not in both.
     """
     import openvino
 
@@ -1464,7 +1476,15 @@ def load_openvino(model: str, manifest: Dict[str, Any], threads: int) -> Invoke:
             "convert it again without --target, or for this CPU"
         )
     settings = openvino_settings(threads, computes_in_half(manifest))
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    try:
+        compiled = openvino.Core().compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        if NO_KERNEL not in str(error) or not lacks_half_precision():
+            raise
+        raise ValueError(
+            "OpenVINO computes a layer of this network in half precision on Arm, and this CPU has "
+            "none: take its fp32 artifact, or int8 of another backend"
+        ) from None
     request = compiled.create_infer_request()
     count = len(compiled.outputs)
     given = openvino_feed(compiled, manifest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, log
 
@@ -198,11 +198,12 @@ def anchored(items: Sequence[LeftOut]) -> tuple[Anchoring, ...]:
         def told(sample: Sample, half: float, constants: np.ndarray = constants) -> Told:
             residual = log(sample.seconds / float(sample.terms @ constants))
             return Told(
-                place=_place(sample),
+                place=sample.place,
                 kind=sample.kind,
                 family=sample.family,
                 residual=residual,
                 half=half,
+                kernels=sample.kernels,
             )
 
         left = [sample for sample in known if sample.family == family]
@@ -213,12 +214,6 @@ def anchored(items: Sequence[LeftOut]) -> tuple[Anchoring, ...]:
             )
         )
     return worth(folds)
-
-
-def _place(sample: Sample) -> Hashable:
-    row = sample.row
-    version = (row.runtime, row.runtime_version, row.clock_mhz, row.board)
-    return sample.kernels, row.dtype, row.threads, version
 
 
 def _accuracy(

@@ -15,7 +15,8 @@ from edgekit.latency_model.anchoring import Anchoring
 from edgekit.latency_model.executed.model import TERMS, Vector
 
 # 1: the first. 2: form, errors of left-out families, intervals of kernels without rows, anchors.
-SCHEMA = 2
+# 3: what packing weights costs.
+SCHEMA = 3
 _REMEDY = "install edgekit again"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,43 @@ from edgekit.latency_model.evidence import (
 )
 from edgekit.latency_model.executed.model import FORMS, ISSUE, TERMS, Vector, columns, terms
 from edgekit.latency_model.executed.run import Work
+from edgekit.latency_model.executed.sharing import Sharing
 from edgekit.latency_model.quantiles import balanced_mean
+from edgekit.latency_model.workload import NUMBER_BYTES
 
-PARTS = ("memory_line", "crowded_line", "near_line", "idle", "converted")
+PARTS = ("memory_line", "crowded_line", "near_line", "idle", "packed", "converted")
 ABLATION = {
     "issue": PARTS,
-    "issue + memory": ("idle", "converted"),
-    "issue + memory + threads": ("converted",),
-    "issue + memory + threads + conversion": (),
+    "issue + memory": ("idle", "packed", "converted"),
+    "issue + memory + threads": ("packed", "converted"),
+    "issue + memory + threads + conversion": ("packed",),
+    "issue + memory + threads + conversion + packing": (),
 }
 """What each part of the model adds, by the constants that are left out of the fit."""
+
+PACKING = ("ruy", "fp32")
+"""Kernels and precision whose weights are packed in each inference at a price that is seen. ncnn
+and XNNPACK pack once, when they load; ruy's int8 weights are a quarter as many bytes."""
+
+ROUNDS = 8
+"""Alternations of constants and levels; the last ones change nothing."""
+LEVEL_SAY = 0.25
+"""How many families speak against a level of its own for kernels in an arithmetic: levels differ by
+about 12 %, a family from its kernels' level by 6 %, and the square of their ratio is this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A counted run: its kernels, the fields its rows must have, and what it executes.
+
+    `uneven` and `alone` are of sharing.Sharing, the first by the number of threads.
+    """
+
+    kernels: str
+    rows: Mapping[str, str]
+    work: Work
+    uneven: Mapping[str, float] = field(default_factory=dict)
+    alone: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +85,16 @@ class Sample:
         """`int8`, or `float` for the others."""
         return "int8" if self.row.dtype == "int8" else "float"
 
+    @property
+    def place(self) -> Hashable:
+        """What rows of one setting share: kernels, precision, threads, and one lab's release.
+
+        Two submissions of a release are two boards or two systems.
+        """
+        row = self.row
+        release = (row.runtime, row.runtime_version, row.clock_mhz, row.board, row.source_repo)
+        return self.kernels, row.dtype, row.threads, release
+
 
 def counts_of(board: str) -> Path:
     """Return the file of what was counted on an emulated board, written by count_executed.py."""
@@ -72,7 +109,13 @@ def load_samples(board: str) -> tuple[Sample, ...]:
     path = counts_of(board)
     try:
         runs = [
-            (run["kernels"], run["rows"], Work(**run["work"]))
+            Run(
+                kernels=run["kernels"],
+                rows=run["rows"],
+                work=Work(**run["work"]),
+                uneven=run["uneven"],
+                alone=run["alone"],
+            )
             for run in json.loads(path.read_text())["runs"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -83,22 +126,35 @@ def load_samples(board: str) -> tuple[Sample, ...]:
 
 
 def samples(
-    runs: Iterable[tuple[str, Mapping[str, str], Work]],
-    rows: Sequence[Row],
-    networks: Mapping[tuple[str, str], Network],
+    runs: Iterable[Run], rows: Sequence[Row], networks: Mapping[tuple[str, str], Network]
 ) -> tuple[Sample, ...]:
-    """Return the rows that each run (kernels, fields its rows must have, work) explains."""
+    """Return the rows that each run explains."""
     found = []
-    for kernels, wanted, work in runs:
+    for run in runs:
         for row in rows:
             network = network_of(row, networks)
-            same = all(str(getattr(row, name)) == value for name, value in wanted.items())
+            same = all(str(getattr(row, name)) == value for name, value in run.rows.items())
             if not same or network is None or row.threads is None:
                 continue
             load = network.workload
-            known = terms(work, load.operators, row.threads, row.clock_mhz, converted_numbers(row))
+            packing = (run.kernels, row.dtype) == PACKING
+            known = terms(
+                run.work,
+                load.operators,
+                row.threads,
+                row.clock_mhz,
+                sharing=Sharing(uneven=run.uneven.get(str(row.threads), 1.0), alone=run.alone),
+                packed=load.weights * NUMBER_BYTES[row.dtype] * packing,
+                converted=converted_numbers(row),
+            )
             found.append(
-                Sample(kernels=kernels, family=network.family, macs=load.macs, row=row, terms=known)
+                Sample(
+                    kernels=run.kernels,
+                    family=network.family,
+                    macs=load.macs,
+                    row=row,
+                    terms=known,
+                )
             )
     return tuple(found)
 
@@ -109,7 +165,8 @@ def fit(known: Sequence[Sample], form: str, without: Sequence[str] = ()) -> Vect
     Factors on issue cycles are not below 1: no core is faster than its bound, and few rows of a
     kind would else take from it what they cannot tell from memory. Constants `without` are 0. A
     family of networks has the same say in each of its kernels, precisions and thread counts,
-    however many of its sizes were measured.
+    however many of its sizes were measured. Kernels have a level of their own in each arithmetic,
+    so that one runtime's does not bend what an instruction costs; no prediction has it.
     """
     matrix = columns(form, without)
     keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
@@ -118,27 +175,46 @@ def fit(known: Sequence[Sample], form: str, without: Sequence[str] = ()) -> Vect
     relative = np.array([sample.terms / sample.seconds for sample in known]) @ matrix
     issue = np.array([name in ISSUE for name in TERMS], float)
     least = issue[matrix.argmax(axis=0)]
-    gram = (relative * weights[:, None]).T @ relative
-    # A constant that no row needs (no integer blocks) must not make the system singular.
-    gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
-    beyond = nonnegative(gram, relative.T @ (weights * (1 - relative @ least)))
-    constants: Vector = matrix @ (least + beyond)
-    return constants
+    kinds = sorted({(sample.kernels, sample.kind) for sample in known})
+    at = np.array([kinds.index((sample.kernels, sample.kind)) for sample in known])
+    say = np.bincount(at, weights)
+    levels = np.zeros(len(kinds))
+    for _ in range(ROUNDS):
+        moved = relative * np.exp(levels[at])[:, None]
+        gram = (moved * weights[:, None]).T @ moved
+        # A constant that no row needs (no integer blocks) must not make the system singular.
+        gram += np.diag(np.maximum(np.diag(gram), 1e-30) * 1e-9)
+        constants = least + nonnegative(gram, moved.T @ (weights * (1 - moved @ least)))
+        off = -np.log(np.maximum(relative @ constants, 1e-9))
+        levels = np.bincount(at, weights * off) / (say + LEVEL_SAY)
+        levels -= say @ levels / say.sum()
+    found: Vector = matrix @ constants
+    return found
 
 
 def choose(known: Sequence[Sample]) -> str:
     """Return the form that tells families left out of `known` best, and looks at nothing else.
 
-    Best is the least mean of absolute log errors, every family of kernels with one say.
+    Best is the least mean of absolute log errors, every family of kernels with one say. What all
+    networks of a setting are off by is no form's fault: an error is what a row is off by beside the
+    other families' rows of its place, where there are any.
     """
 
     def error(form: str) -> float:
         told = left_out(known, form)
-        return balanced_mean(
-            ((s.kernels, s.kind, s.family), abs(float(np.log(seconds / s.seconds))))
-            for s, seconds in zip(known, told, strict=True)
-            if seconds > 0
-        )
+        of_place: dict[Hashable, list[tuple[str, float]]] = {}
+        for sample, seconds in zip(known, told, strict=True):
+            if seconds > 0:
+                off = float(np.log(seconds / sample.seconds))
+                of_place.setdefault(sample.place, []).append((sample.family, off))
+        errors = []
+        for sample, seconds in zip(known, told, strict=True):
+            if seconds > 0:
+                off = float(np.log(seconds / sample.seconds))
+                rest = [each for family, each in of_place[sample.place] if family != sample.family]
+                crowd = (sample.kernels, sample.kind, sample.family)
+                errors.append((crowd, abs(off - (sum(rest) / len(rest) if rest else 0.0))))
+        return balanced_mean(errors)
 
     return min(FORMS, key=error)
 

@@ -18,8 +18,10 @@ from edgekit.latency_model import Accuracy, Method, Prediction, Setting
 from edgekit.latency_model.analytic.predictor import HELD, OURS
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.coefficients import Constants, in_order, load
+from edgekit.latency_model.executed.issue_table import core
 from edgekit.latency_model.executed.model import terms
 from edgekit.latency_model.executed.run import executed, why_not
+from edgekit.latency_model.executed.sharing import EVEN, Sharing, of_ncnn
 from edgekit.latency_model.operators import workload_of
 from edgekit.targets import load_target
 
@@ -54,7 +56,13 @@ class ExecutedPredictor:
         board = self._board(setting)
         operators = workload_of(artifact).operators
         work = executed(setting.target, artifact, setting.runtime)
-        cost = terms(work, operators, setting.threads, setting.clock_mhz)
+        cost = terms(
+            work,
+            operators,
+            setting.threads,
+            setting.clock_mhz,
+            sharing=sharing_of(artifact, setting),
+        )
         seconds = float(cost @ in_order(board.constants))
         kind = "int8" if grain(artifact.manifest.precision) == "int8" else "float"
         kernels = KERNELS.get(setting.runtime, setting.runtime)
@@ -67,21 +75,21 @@ class ExecutedPredictor:
         elif abs(off) > half:
             doubts.append(f"{kernels}' own {kind} rows took {exp(off):.2f} times what is predicted")
         elif not HELD[0] <= board.covered[key] <= HELD[1]:
-            held = f"{board.covered[key]:.1%}"
+            held = f"{100 * board.covered[key]:.0f} %"
             doubts.append(f"such intervals held {held} of its families left out, not 85 to 95 %")
         half = max(half, abs(off or 0))
-        if setting.runtime in OURS:
+        if off is not None and setting.runtime in OURS:
             doubts.append("its rows are of an older release")
         if artifact.manifest.precision == "fp16-compute":
             doubts.append(
                 "what it executes in half precision is counted, and timed by rows of float32"
             )
         if off is not None and setting.threads not in board.threads[key]:
-            doubts.append(f"no such row has {setting.threads} threads")
+            doubts.append("no such row has that many threads")
             half *= THREADS_FACTOR
         known = f"stands on {board.rows} rows of {', '.join(board.kernels)} on {board.core}"
         if foreign := _another_chip(board.board, setting):
-            known += f"; what memory costs is {foreign}'s"
+            known += f"; they were measured on another chip of that core, {foreign}"
         if off is not None:
             known += f"; left out, {key} rows were missed by {board.mape[key]:.0%}"
         return Prediction(
@@ -124,6 +132,19 @@ class ExecutedPredictor:
         raise UserError(
             f"{setting.target.name}: the executed predictor knows only {cores}; use analytic"
         )
+
+
+def sharing_of(artifact: Artifact, setting: Setting) -> Sharing:
+    """Return how a runtime's threads share an artifact's work; evenly where nothing is known."""
+    emulation = setting.target.emulation
+    if artifact.manifest.backend != "ncnn" or setting.threads == 1 or emulation is None:
+        return EVEN
+    from edgekit.latency_model.operators.ncnn import operators_of
+
+    held = grain(artifact.manifest.precision)
+    dtype = {"int8": "int8", "half": "fp16"}.get(held, "fp32")
+    layers = operators_of(artifact.path)[0]
+    return of_ncnn(layers, dtype, setting.threads, core(emulation.qemu_cpu))
 
 
 def _another_chip(board: str, setting: Setting) -> str:

@@ -30,10 +30,20 @@ SEEN = {
     "UnaryOp",
 }  # fmt: skip
 """Layers that only move numbers or touch each once, as those of the evidence's networks do."""
+JOINS = {"Concat", "ShuffleChannel", "Slice"}
+"""Layers that copy whole channels."""
 
 
 def read(path: Path) -> Workload:
     """Return the workload of the network whose .param file is `path`; the .bin lies beside it.
+
+    Raises ValueError where ncnn cannot run it.
+    """
+    return total(*operators_of(path))
+
+
+def operators_of(path: Path) -> tuple[list[Operator], list[str], int]:
+    """Return a network's operators, the kinds no network of the evidence has, and its roundings.
 
     Raises ValueError where ncnn cannot run it.
     """
@@ -48,7 +58,7 @@ def read(path: Path) -> Workload:
         if operators[-1].kind == "other" and layer.kind not in SEEN:
             unseen.append(layer.kind)
     roundings = sum(layer.whole(INT8) > 0 for layer in layers if layer.kind in INTEGERS)
-    return total(operators, unseen, roundings)
+    return operators, unseen, roundings
 
 
 def _operator(layer: Layer, shapes: dict[str, Shape]) -> Operator:
@@ -78,4 +88,5 @@ def _operator(layer: Layer, shapes: dict[str, Shape]) -> Operator:
         return Operator(
             kind="pointwise", macs=written * depth, inputs=read_, outputs=written, weights=weights
         )
-    return Operator(kind="other", macs=0, inputs=read_, outputs=written)
+    joins = layer.kind in JOINS
+    return Operator(kind="other", macs=0, inputs=read_, outputs=written, joins=joins)
