@@ -11,6 +11,7 @@ which nobody finds any more. `common_artifacts.py` makes the artifacts.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -18,7 +19,6 @@ from pathlib import Path
 
 from edgekit.artifact import find_artifacts
 from edgekit.backends import runtime_for
-from edgekit.conversion.gentler import NOTE
 from edgekit.files import write_whole
 from edgekit.latency_model.evidence import folder
 from edgekit.latency_model.executed.run import SHIPPED, executed, shipped_key
@@ -42,7 +42,8 @@ def main(board: str, places: list[str]) -> None:
             for name, value in asdict(executed(target, artifact, runtime)).items()
         }
         name = f"{manifest.model} {manifest.backend} {manifest.precision}"
-        name += f"{', gentler' * (NOTE in manifest.notes)} on {board}"
+        ways = (re.match(r"(\w+) int8: ", note) for note in manifest.notes)
+        name += "".join(f", {way[1]}" for way in ways if way) + f" on {board}"
         add(shipped_key(target, artifact, runtime), name, work)
         took, millions = time.monotonic() - start, work["instructions"] / 1e6
         print(f"{name}: {millions:.1f} M instructions, {took:.0f} s", flush=True)
