@@ -100,8 +100,8 @@ def test_a_far_one_gives_way_to_the_nearest(tmp_path: Path, nearest: str, holds:
     spread = distance({"x": EXACT[:16] * 1.1}, {"x": EXACT[:16]})
     usual = distance({"x": EXACT[:16] * 1.5}, {"x": EXACT[:16]})
     assert made.note == (
-        f"{nearest} int8: {WAYS[nearest]}; it is {spread:.2g} of the answers' spread off, "
-        f"the usual int8 {usual:.2g}"
+        f"{nearest} int8: {WAYS[nearest]}; it is {spread:.3g} of the answers' spread off, "
+        f"the usual int8 {usual:.3g}"
     )
 
 

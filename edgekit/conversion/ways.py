@@ -146,7 +146,7 @@ def _note(
         note += f"; the usual int8 failed ({type(failed).__name__}: {first_line(failed)})"
     elif "" in tried:
         off, usual = tried[way], tried[""]
-        note += f"; it is {off:.2g} of the answers' spread off, the usual int8 {usual:.2g}"
+        note += f"; it is {off:.3g} of the answers' spread off, the usual int8 {usual:.3g}"
     return note
 
 
