@@ -193,6 +193,9 @@ def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
     The quantizer gives it 1e-9. The factor between its scale and the next one's is then larger
     than XNNPACK takes (256, refused when the model is loaded), and any value that another image
     brings is lost. A squeeze of few units, all of them dead, is such a tensor.
+
+    Nothing else may be widened: LiteRT aborts the process, without a word, on an ADD whose inputs'
+    scale is 2¹⁹ times its output's.
     """
     import numpy as np
 
@@ -204,7 +207,10 @@ def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
     for op in reader._get_ops_details():
         if op["op_name"] == "DELEGATE":
             continue
-        source = max((reach(names[place]) for place in op["inputs"] if place in names), default=0.0)
+        reaches = [reach(name) for place in op["inputs"] if (name := names.get(place)) in ranges]
+        # A product of small values by others is small, and not silent.
+        multiplies = op["op_name"] == "MUL" and reaches
+        source = math.prod(reaches) if multiplies else max(reaches, default=0.0)
         for place in op["outputs"]:
             found = ranges.get(names[place])
             if found and reach(names[place]) <= SILENT * source:
