@@ -204,10 +204,11 @@ class Faint(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fade = nn.Sequential(*(nn.Conv2d(16, 16, 1, bias=False) for _ in range(3)))
+        fading = [nn.Conv2d(16, 16, 1, bias=False) for _ in range(3)]
+        self.fade = nn.Sequential(*fading)
         self.out = nn.Linear(16, 4, bias=False)
         with torch.no_grad():
-            for layer in self.fade:
+            for layer in fading:
                 layer.weight *= 0.01
             self.out.weight *= 1e8
 
