@@ -126,6 +126,12 @@ def test_the_samples_of_the_proof_choose_nothing(tmp_path: Path) -> None:
     assert (made.graph.way, made.note) == (USUAL, "")
 
 
+def test_the_usual_way_stays_where_another_is_hardly_nearer(tmp_path: Path) -> None:
+    off = {(way, CALIBRATION): 0.4 for way in WAYS} | {(USUAL, CALIBRATION): 0.41}
+    bench = Bench({(USUAL, PARITY): 0.5} | off)
+    assert chosen(bench, tmp_path).graph.way == USUAL
+
+
 def test_a_single_sample_of_calibration_chooses_nothing(tmp_path: Path) -> None:
     bench = Bench({(USUAL, PARITY): 0.9})
     assert chosen(bench, tmp_path, graph=Graph(samples=1)).graph.way == USUAL

@@ -31,6 +31,10 @@ FAR = 0.1
 tried. Trying them costs four or five more builds. Nearer than this, no output of 78 networks in
 ONNX was further off than by the runtime's own default, beyond what 32 samples leave in doubt
 (benchmarks/ecosystem/README.md)."""
+WORTH = 0.95
+"""The usual way, the fastest as a rule, stays unless another's distance is below this share of its
+own: the gentler one costs ONNX Runtime a tenth more instructions or more
+(benchmarks/evidence/executed/shipped.json)."""
 SAMPLES = 16
 """How many samples of calibration the ways are compared on, half of them at most."""
 
@@ -80,7 +84,7 @@ def build_int8(
             return usual
     with scratch_folder() as scratch:
         tried = _tried(graph, backend, ("", *ways) if usual else tuple(ways), scratch)
-        for way in sorted(tried, key=lambda way: tried[way]):
+        for way in sorted(tried, key=lambda way: tried[way] * (1 if way else WORTH)):
             if usual and not way:
                 return usual
             wanted, place = replace(graph, way=way), scratch / f"final-{way}"
