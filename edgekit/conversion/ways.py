@@ -32,8 +32,8 @@ tried. Trying them costs four or five more builds. Nearer than this, no output o
 ONNX was further off than by the runtime's own default, beyond what 32 samples leave in doubt
 (benchmarks/ecosystem/README.md)."""
 WORTH = 0.95
-"""The usual way, the fastest as a rule, stays unless another's distance is below this share of its
-own: the gentler one costs ONNX Runtime a tenth more instructions or more
+"""The usual way, the fastest as a rule, stays where it is proven, unless another's distance is below
+this share of its own: the gentler one costs ONNX Runtime a tenth more instructions or more
 (benchmarks/evidence/executed/shipped.json)."""
 SAMPLES = 16
 """How many samples of calibration the ways are compared on, half of them at most."""
@@ -70,6 +70,7 @@ def build_int8(
         return Int8(built=built, graph=graph, note=_note(graph.way, ways) if graph.way else "")
     usual: Int8 | None = None
     failed: Exception | None = None
+    proven = False
     try:
         built = backend.build(graph, "int8", folder, ())
         ours = outputs_of(graph, backend, folder, built, graph.parity_samples())
@@ -80,11 +81,13 @@ def build_int8(
         traceback.print_exc()
         failed = error
     else:
-        if holds(ours) and distance(ours, graph.reference()) <= FAR:
+        proven = holds(ours)
+        if proven and distance(ours, graph.reference()) <= FAR:
             return usual
     with scratch_folder() as scratch:
         tried = _tried(graph, backend, ("", *ways) if usual else tuple(ways), scratch)
-        for way in sorted(tried, key=lambda way: tried[way] * (1 if way else WORTH)):
+        favour = WORTH if proven else 1.0
+        for way in sorted(tried, key=lambda way: tried[way] * (1.0 if way else favour)):
             if usual and not way:
                 return usual
             wanted, place = replace(graph, way=way), scratch / f"final-{way}"
