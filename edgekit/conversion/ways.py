@@ -32,8 +32,8 @@ tried. Trying them costs four or five more builds. Nearer than this, no output o
 ONNX was further off than by the runtime's own default, beyond what 32 samples leave in doubt
 (benchmarks/ecosystem/README.md)."""
 WORTH = 0.95
-"""The usual way, the fastest as a rule, stays where it is proven, unless another's distance is below
-this share of its own: the gentler one costs ONNX Runtime a tenth more instructions or more
+"""The usual way, the fastest as a rule, stays where it is proven, unless another's distance is
+below this share of its own: the gentler one costs ONNX Runtime a tenth more instructions or more
 (benchmarks/evidence/executed/shipped.json)."""
 SAMPLES = 16
 """How many samples of calibration the ways are compared on, half of them at most."""
