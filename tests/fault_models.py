@@ -199,6 +199,25 @@ class Gains(Pooled):
         return answer
 
 
+class Faint(Net):
+    """A SiLU of values around 1e-8 with its input added, as in networks with random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fading = [nn.Conv2d(16, 16, 1, bias=False) for _ in range(3)]
+        self.fade = nn.Sequential(*fading)
+        self.out = nn.Linear(16, 4, bias=False)
+        with torch.no_grad():
+            for layer in fading:
+                layer.weight *= 0.01
+            self.out.weight *= 1e8
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        found = self.fade(self.stem(image))
+        answer: Tensor = self.out((found + found * found.sigmoid()).mean((2, 3)))
+        return answer
+
+
 class Clamped(Pooled):
     """Bounds of two kinds: an integer and a float."""
 
@@ -266,6 +285,10 @@ def grouped() -> Made:
 
 def padded() -> Made:
     return Net(nn.Sequential(nn.ConvTranspose2d(16, 2, 3, 2, 1, 1))), plain("mask")
+
+
+def faint() -> Made:
+    return Faint(), plain("found")
 
 
 def gains() -> Made:

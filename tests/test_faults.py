@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from command_line import Cli, one_line_error
 from nursery import borrowed
 
 from edgekit.artifact import Manifest, Precision, load_artifact
-from edgekit.backends import imports_of, load_backend, loader
+from edgekit.backends import imports_of, load_backend, loader, ways_of
 from edgekit.conversion.build import BuildRequest
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
@@ -137,6 +138,28 @@ def test_scores_beside_boxes_in_pixels_are_kept_in_int8(exported: Export, backen
     assert build(graph, backend, "int8").parity.passed
     ours = answers(graph, backend, "int8")["detections"][..., 4]
     assert np.abs(ours - graph.reference()["detections"][..., 4]).mean() < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_way_of_int8_is_another_and_says_what_it_is(exported: Export, backend: str) -> None:
+    graph, ways = exported("upscaler"), ways_of(load_backend(backend))
+    found = {}
+    for way in ("", *ways):
+        manifest = build(replace(graph, way=way), backend, "int8")
+        assert manifest.parity.passed
+        assert (f"{way} int8: {ways.get(way)}" in manifest.notes) == bool(way)
+        found[way] = [file.sha256 for file in manifest.files]
+    assert list(ways) == ["gentler", "plain"]
+    assert found[""] != found["plain"] != found["gentler"] != found[""]
+
+
+@pytest.mark.slow
+def test_small_values_times_large_ones_keep_their_own_range_in_tflite(exported: Export) -> None:
+    """They once got the large ones' range; LiteRT refused that, or aborted without a word."""
+    manifest = build(exported("faint"), "tflite", "int8")
+    assert manifest.parity.passed
+    assert not any("the usual int8 failed" in note for note in manifest.notes)
 
 
 @pytest.mark.slow

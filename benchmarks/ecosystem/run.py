@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,10 @@ def build(name: str, backend: str, precision: Any, folder: Path) -> dict[str, An
     """Build and prove one artifact, the second step; measure int8 also where it is refused."""
     import msgspec
 
+    from edgekit.conversion import build as build_step
+    from edgekit.conversion import ways
     from edgekit.conversion.build import BuildRequest, build_one
+    from edgekit.conversion.ways import Int8
     from edgekit.errors import EdgekitError
     from edgekit.graph import ExportedGraph
 
@@ -181,6 +184,17 @@ def build(name: str, backend: str, precision: Any, folder: Path) -> dict[str, An
         ExportedGraph,
         dec_hook=lambda kind, value: kind(value),
     )
+    kept = folder / f"kept-{backend}"
+    shutil.rmtree(kept, ignore_errors=True)
+    made: list[Int8] = []
+
+    def noted(graph: Any, made_by: Any, place: Path, holds: Any) -> Int8:
+        """Build int8 and keep a copy, which stands where the proof refuses the artifact too."""
+        made.append(ways.build_int8(graph, made_by, place, holds))
+        shutil.copytree(place, kept)
+        return made[-1]
+
+    build_step.build_int8 = noted
     asked = BuildRequest(
         graph=graph,
         backend=backend,
@@ -198,46 +212,39 @@ def build(name: str, backend: str, precision: Any, folder: Path) -> dict[str, An
         traceback.print_exc()
         row |= {"error": f"{type(error).__name__}: {error}".splitlines()[0], "kind": "Crash"}
     row["seconds"] = time.monotonic() - start
-    if precision == "int8":
-        row["quality"] = qualities(backend, graph, folder)
+    if made:
+        row["notes"] = [*made[0].built.notes, *filter(None, [made[0].note])]
+        row["quality"] = qualities(backend, graph, kept, made[0].built)
+    shutil.rmtree(kept, ignore_errors=True)
     shutil.rmtree(folder / "out" / f"{backend}-{precision}", ignore_errors=True)
     return row
 
 
-def qualities(backend: str, graph: Any, folder: Path) -> dict[str, Any]:
-    """Return int8's distance to the model by output, ours and by the runtime's own default."""
+def qualities(backend: str, graph: Any, kept: Path, built: Any) -> dict[str, Any]:
+    """Return int8's distance to the model by output, ours and by the runtime's own default.
+
+    And the 95 % interval of ours as a multiple of the default's.
+    """
     import plain_int8
 
-    from edgekit.backends import load_backend, loader
-    from edgekit.conversion.gentler import build_int8
-    from edgekit.conversion.parity import artifact_outputs
+    from edgekit.backends import load_backend
+    from edgekit.conversion.ways import outputs_of
 
-    made = load_backend(backend)
-    kept = folder / "out" / f"{backend}-int8"
-
-    def ours() -> Any:
-        if (kept / "manifest.json").is_file():
-            told = json.loads((kept / "manifest.json").read_text())
-            files: Sequence[str] = [file["name"] for file in told["files"]]
-            feed = told["feed"]
-        else:  # refused: built again, to see how far off it is
-            kept.mkdir(parents=True, exist_ok=True)
-            built, *_ = build_int8(graph, made, kept, lambda ours: False)
-            files, feed = built.files, built.feed
-        return artifact_outputs(
-            str(kept / files[0]), loader(made), feed, graph.spec, graph.parity_samples()
-        )
-
+    samples, made_by = graph.parity_samples(), load_backend(backend)
     found: dict[str, Any] = {}
-    for whose, outputs in (
-        ("edgekit", ours),
+    outputs: dict[str, Any] = {}
+    for whose, run in (
+        ("edgekit", lambda: outputs_of(graph, made_by, kept, built, samples)),
         ("default", lambda: plain_int8.outputs(backend, graph)),
     ):
         try:
-            found[whose] = plain_int8.distances(outputs(), graph)
+            outputs[whose] = run()
+            found[whose] = plain_int8.distances(outputs[whose], graph)
         except Exception as error:  # a converter's own, of any class
             line = (str(error).strip().splitlines() or [""])[0][:200]
             found[whose] = f"{type(error).__name__}: {line}"
+    if len(outputs) == 2:
+        found["times"] = plain_int8.intervals(outputs["edgekit"], outputs["default"], graph)
     return found
 
 

@@ -4,8 +4,8 @@
         [--backends onnx,tflite] [--seed 0]
 
 It needs torchvision, timm and ultralytics beside edgekit (benchmarks/ecosystem/requirements.txt).
-`edgekit convert` builds int8 in the usual way or in a gentler one, whichever suits the weights: so
-both are built here. PICTURES are any: what is executed does not depend on them. Batch norms get
+`edgekit convert` builds int8 in the usual way or in another, whichever suits the weights: so all
+are built here. PICTURES are any: what is executed does not depend on them. Batch norms get
 their statistics, since without them the values of a deep network vanish, and LiteRT refuses to
 compute in int8 what differs by more than it can shift. A converter that aborts (TFLite's int8 of
 YOLO11n) ends the script: name the other networks then.
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from edgekit.backends import load_backend
-from edgekit.conversion import gentler
+from edgekit.backends import load_backend, ways_of
+from edgekit.conversion import ways as int8_ways
 from edgekit.conversion.build import BuildRequest, build_one
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--backends", default="onnx,tflite")
     parser.add_argument("--seed", type=int, default=0, help="draws the weights")
     asked = parser.parse_args()
-    gentler.FAR = math.inf  # random weights do not choose
+    int8_ways.FAR = math.inf  # random weights do not choose
     for network in asked.networks:
         place = asked.folder / network.translate(str.maketrans(":.", "--"))
         with TemporaryDirectory() as scratch:
@@ -95,33 +95,37 @@ def settled(network: str, pictures: Path, seed: int, file: Path) -> str | None:
 
 
 def build(graph: ExportedGraph, backend: str, place: Path) -> None:
-    """Build a backend's artifacts into place/usual and, of int8, place/gentler."""
-    for way, gentle in (("usual", False), ("gentler", True)):
-        for precision in ("int8",) if gentle else ("fp32", "int8"):
+    """Build a backend's artifacts into place/usual and, of int8, place/WAY for each other way."""
+    ways = {"usual": "", **{way: way for way in ways_of(load_backend(backend))}}
+    for name, way in ways.items():
+        for precision in ("int8",) if way else ("fp32", "int8"):
             if precision not in load_backend(backend).PRECISIONS:
                 continue
             request = BuildRequest(
-                graph=replace(graph, gentle=gentle),
+                graph=replace(graph, way=way),
                 backend=backend,
                 precisions=(precision,),
-                output=str(place / way),
+                output=str(place / name),
                 min_agreement=0.0,
             )
             try:
                 build_one(request, precision)
             except (EdgekitError, RuntimeError) as error:  # a runtime's own
-                print(f"{place / way / backend}-{precision}: {error}", flush=True)
+                print(f"{place / name / backend}-{precision}: {error}", flush=True)
             else:
-                print(place / way / f"{backend}-{precision}", flush=True)
-    same = [(place / way / f"{backend}-int8" / "manifest.json") for way in ("usual", "gentler")]
-    if not all(file.is_file() for file in same):
-        return
-    usual, other = (gentler_files(file.parent) for file in same)
-    if usual == other:
-        shutil.rmtree(place / "gentler" / f"{backend}-int8")
+                print(place / name / f"{backend}-{precision}", flush=True)
+    seen: list[tuple[str, ...]] = []
+    for name in ways:
+        folder = place / name / f"{backend}-int8"
+        if not (folder / "manifest.json").is_file():
+            continue
+        if files_of(folder) in seen:
+            shutil.rmtree(folder)
+        else:
+            seen.append(files_of(folder))
 
 
-def gentler_files(folder: Path) -> tuple[str, ...]:
+def files_of(folder: Path) -> tuple[str, ...]:
     """Return the hashes of an artifact's files: two ways of int8 may be one."""
     from edgekit.artifact import load_artifact
 

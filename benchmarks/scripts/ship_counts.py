@@ -11,6 +11,7 @@ which nobody finds any more. `common_artifacts.py` makes the artifacts.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from dataclasses import asdict
@@ -18,7 +19,6 @@ from pathlib import Path
 
 from edgekit.artifact import find_artifacts
 from edgekit.backends import runtime_for
-from edgekit.conversion.gentler import NOTE
 from edgekit.errors import EdgekitError
 from edgekit.files import write_whole
 from edgekit.latency_model.evidence import folder
@@ -39,7 +39,8 @@ def main(board: str, places: list[str]) -> None:
         runtime = runtime_for(manifest.backend, None)
         start = time.monotonic()
         name = f"{manifest.model} {manifest.backend} {manifest.precision}"
-        name += f"{', gentler' * (NOTE in manifest.notes)} on {board}"
+        ways = (re.match(r"(\w+) int8: ", note) for note in manifest.notes)
+        name += "".join(f", {way[1]}" for way in ways if way) + f" on {board}"
         try:
             counted = executed(target, artifact, runtime)
         except EdgekitError as error:  # it dies there: the others are counted all the same

@@ -30,14 +30,12 @@ class Built:
     """What `build` wrote: file names, the one to load first, and what the artifact takes.
 
     `int8_layers`: names of the layers that run in int8, the guard's candidates for float.
-    `gentler`: int8 can be built with more in float (`ExportedGraph.gentle`).
     """
 
     files: tuple[str, ...]
     feed: Feed
     notes: tuple[str, ...] = ()
     int8_layers: tuple[str, ...] = ()
-    gentler: bool = False
 
 
 class Backend(Protocol):
@@ -70,6 +68,16 @@ class Backend(Protocol):
         `keep_float` names layers that an int8 artifact computes in float. Raises
         UnsupportedModel for an operator the backend cannot take.
         """
+
+
+def ways_of(backend: Backend) -> dict[str, str]:
+    """Return the ways a backend can build int8 in beside its usual one, and what each does.
+
+    They are its `WAYS`, which it need not have: a name for `ExportedGraph.way`, and a few plain
+    words for the manifest.
+    """
+    ways: dict[str, str] = getattr(backend, "WAYS", {})
+    return ways
 
 
 def own_names() -> list[str]:

@@ -33,8 +33,12 @@ OPSET = 20
 INPUT = "image"
 _QUANTIZED = ("Conv", "Gemm", "MatMul")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""What a gentle int8 quantizes where it has weights. Additions, normalisations, softmax and the
+"""What a gentler int8 quantizes where it has weights. Additions, normalisations, softmax and the
 products of attention stay in float."""
+WAYS = {
+    "gentler": "only layers with weights are in int8, which may be slower",
+    "plain": "a layer's weights share one scale, as by ONNX Runtime's own default",
+}
 
 
 def build(
@@ -61,7 +65,7 @@ def build(
         f"in float: {name} (ONNX Runtime quantizes no grouped transposed convolution)"
         for name in grouped
     )
-    return Built(("model.onnx",), graph.feed, notes, int8_layers=layers, gentler=True)
+    return Built(("model.onnx",), graph.feed, notes, int8_layers=layers)
 
 
 def _grouped_transposed(model: Any) -> list[str]:
@@ -276,13 +280,13 @@ def _quantize(graph: ExportedGraph, fp32: Path, out: Path, keep_float: tuple[str
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        per_channel=True,
+        per_channel=graph.way != "plain",
         # x86 without VNNI adds pairs of uint8 × int8 products in 16 bits, and those of 8 bits
         # saturate there (ONNX Runtime's documentation, "Quantize ONNX models").
         reduce_range=not graph.wide_int8,
         calibrate_method=method,
-        op_types_to_quantize=list(_WEIGHTED) if graph.gentle else None,
-        extra_options={"MatMulConstBOnly": graph.gentle},
+        op_types_to_quantize=list(_WEIGHTED) if graph.way == "gentler" else None,
+        extra_options={"MatMulConstBOnly": graph.way == "gentler"},
         nodes_to_exclude=[*keep_float, *_of_doubles(model)],
     )
 

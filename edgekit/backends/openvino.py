@@ -30,6 +30,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 _QUANTIZED = ("Convolution", "GroupConvolution", "MatMul")
 _ATTENTION = ("ScaledDotProductAttention", "Softmax")
+WAYS = {
+    "gentler": "ranges need not lie around 0, and attention's products are in float, which may be "
+    "slower",
+    "plain": "ranges leave out rare values, as by NNCF's own default",
+}
 
 
 def build(
@@ -49,7 +54,7 @@ def build(
         model, folder / "model.xml", compress_to_fp16=precision in {"fp16", "fp16-compute"}
     )
     files = ("model.xml", "model.bin")
-    return Built(files, graph.feed, notes, int8_layers=tuple(layers), gentler=True)
+    return Built(files, graph.feed, notes, int8_layers=tuple(layers))
 
 
 def _float(graph: ExportedGraph) -> Any:
@@ -173,9 +178,10 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     layer only. They have 8 bits where neither the target's CPU nor this one, which proves the
     artifact, adds so; the runner refuses such a file elsewhere.
 
-    Ranges hold every value that calibration saw; NNCF's own default clips what only some images
-    reach. A gentle int8 has that default, or, in a network with attention, NNCF's choice for
-    transformers: it smooths the layers' inputs and leaves attention's own products in float.
+    Ranges hold every value that calibration saw; NNCF's own default, the plain way, clips what
+    only some images reach. The gentler way gives activations a zero of their own; in a network
+    with attention it is NNCF's mode for transformers, which does the same, smooths the layers'
+    inputs and leaves attention's own products in float.
     """
     import nncf
     from nncf.quantization.range_estimator import (
@@ -190,18 +196,21 @@ def _quantize(graph: ExportedGraph, model: Any, keep_float: list[str]) -> Any:
     name_of = by_name([port.get_any_name() for port in model.inputs] if several else [""], contract)
     samples = [feed(sample, contract) for sample in graph.calibration_samples()]
     attends = any(op.get_type_name() in _ATTENTION for op in model.get_ops())
-    clips = graph.gentle and not attends
+    gentler = graph.way == "gentler"
     return nncf.quantize(
         model,
         nncf.Dataset(
             [name_of(s) if several else s[0] if isinstance(s, list) else s for s in samples]
         ),
         subset_size=len(samples),
-        model_type=nncf.ModelType.TRANSFORMER if graph.gentle and attends else None,
+        preset=nncf.QuantizationPreset.MIXED if gentler else None,
+        model_type=nncf.ModelType.TRANSFORMER if gentler and attends else None,
         ignored_scope=nncf.IgnoredScope(names=[*keep_float, *_embeddings(model)], validate=False),
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=(
-                RangeEstimatorParameters() if clips else RangeEstimatorParametersSet.MINMAX
+                RangeEstimatorParameters()
+                if graph.way == "plain"
+                else RangeEstimatorParametersSet.MINMAX
             ),
             overflow_fix=nncf.OverflowFix.DISABLE if _wide(graph) else nncf.OverflowFix.ENABLE,
         ),

@@ -40,8 +40,12 @@ the model. LiteRT has, and takes more instructions by them: benchmarks/records/R
 SILENT = 1e-6
 """A tensor whose values reach less of what it is computed from says nothing on the samples."""
 
-_GENTLE = ("*", "INPUT", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE")
-"""What a gentle int8 quantizes, by the quantizer's names: `*` is all, before the exceptions."""
+_GENTLER = ("*", "INPUT", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_2D_TRANSPOSE")
+"""What a gentler int8 quantizes, by the quantizer's names: `*` is all, before the exceptions."""
+WAYS = {
+    "gentler": "only layers with weights are in int8, which may be slower",
+    "plain": "ranges are averaged over the samples, as by the quantizer's own default",
+}
 
 
 def build(
@@ -125,8 +129,9 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    gentler = graph.way == "gentler"
     for kind in qtyping.TFLOperationName:
-        if kind.value in FLOAT_ONLY or (graph.gentle and kind.value not in _GENTLE):
+        if kind.value in FLOAT_ONLY or (gentler and kind.value not in _GENTLER):
             maker.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
     for layer in keep_float:
         maker.update_quantization_recipe(
@@ -153,7 +158,9 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     # rose from 78 % to 94 % and the largest distance fell from 0.59 to 0.011.
     recipes = RecipeManager()
     recipes.load_quantization_recipe(maker.get_quantization_recipe())
-    calibrator = Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    plain = graph.way == "plain"
+    merged = qsv_utils.moving_average_update if plain else qsv_utils.min_max_update
+    calibrator = Calibrator(str(source), num_threads=1, qsv_update_func=merged)
     calibrator.calibrate(
         {signature: [dict(zip(names, sample, strict=True)) for sample in samples]},
         recipes,
@@ -173,10 +180,9 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     quantized = (
         name
         for name in layers
-        if (kind := name.partition("#")[0]) not in FLOAT_ONLY
-        and (not graph.gentle or kind in WEIGHTED)
+        if (kind := name.partition("#")[0]) not in FLOAT_ONLY and (not gentler or kind in WEIGHTED)
     )
-    return Built((out.name,), feed, int8_layers=tuple(quantized), gentler=True)
+    return Built((out.name,), feed, int8_layers=tuple(quantized))
 
 
 def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
@@ -185,6 +191,9 @@ def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
     The quantizer gives it 1e-9. The factor between its scale and the next one's is then larger
     than XNNPACK takes (256, refused when the model is loaded), and any value that another image
     brings is lost. A squeeze of few units, all of them dead, is such a tensor.
+
+    Nothing else may be widened: LiteRT aborts the process, without a word, on an ADD whose inputs'
+    scale is 2¹⁹ times its output's.
     """
     import numpy as np
 
@@ -196,7 +205,10 @@ def _widen_silent(reader: Any, ranges: dict[str, Any]) -> None:
     for op in reader._get_ops_details():
         if op["op_name"] == "DELEGATE":
             continue
-        source = max((reach(names[place]) for place in op["inputs"] if place in names), default=0.0)
+        reaches = [reach(name) for place in op["inputs"] if (name := names.get(place)) in ranges]
+        # A product of small values by others is small, and not silent.
+        multiplies = op["op_name"] == "MUL" and reaches
+        source = math.prod(reaches) if multiplies else max(reaches, default=0.0)
         for place in op["outputs"]:
             found = ranges.get(names[place])
             if found and reach(names[place]) <= SILENT * source:

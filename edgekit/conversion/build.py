@@ -16,10 +16,10 @@ import msgspec
 
 from edgekit.artifact import Manifest, ParityRecord, Precision, record_files, write_manifest
 from edgekit.backends import Backend, Built, load_backend
-from edgekit.conversion.gentler import NOTE, build_int8, outputs_of
 from edgekit.conversion.guard import guard_int8
 from edgekit.conversion.parity import judge
 from edgekit.conversion.step_process import Report
+from edgekit.conversion.ways import build_int8, outputs_of
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
 from edgekit.outputs import Outputs
@@ -69,14 +69,15 @@ def build_one(request: BuildRequest, precision: Precision) -> Manifest:
         ours: Outputs | None = None
         try:
             if precision == "int8":
-                built, graph, ours = build_int8(
+                made = build_int8(
                     graph, backend, folder, lambda ours: _judged(request, precision, ours).passed
                 )
+                built, graph, ours = made.built, made.graph, made.outputs
                 if request.max_drop is not None:
                     built = _guard(replace(request, graph=graph), backend, folder, built)
                     ours = None
-                if graph.gentle:
-                    built = replace(built, notes=(*built.notes, NOTE))
+                if made.note:
+                    built = replace(built, notes=(*built.notes, made.note))
             else:
                 built = backend.build(graph, precision, folder, ())
         except ImportError as error:

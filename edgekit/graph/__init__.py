@@ -50,8 +50,8 @@ class ExportedGraph:
 
     `noise` is by output name; empty where the model cannot be run in float64. `wide_int8`: the
     target adds int8 products in 32 bits, so that weights of 8 bits overflow nowhere there.
-    `gentle`: int8 is for what has weights alone, or what else the backend holds back for networks
-    that int8 takes too far. `held_back`: so many samples of calibration, the last, are not seen.
+    `way`: in which of the backend's ways int8 is built (backends.ways_of); empty is the usual one.
+    `held_back`: so many samples of calibration, the last, are not seen.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class ExportedGraph:
     calibration: CalibrationRecord | None
     noise: dict[str, Noise] = field(default_factory=dict)
     wide_int8: bool = False
-    gentle: bool = False
+    way: str = ""
     held_back: int = 0
 
     @property
