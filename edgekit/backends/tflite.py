@@ -8,6 +8,7 @@ or in the first layer's weights.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
