@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadModel
 from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
+
+if TYPE_CHECKING:
+    from edgekit.toml_files import Place, Places
 
 
 def read_spec(path: str) -> ModelSpec:
@@ -18,9 +21,8 @@ def read_spec(path: str) -> ModelSpec:
     """
     from edgekit.toml_files import read_toml
 
-    def prepare(table: dict[str, Any]) -> None:
-        if isinstance(table.get("inputs"), list):
-            table |= _split_inputs(table.pop("inputs"), path, "input" in table)
+    def prepare(table: dict[str, Any]) -> Places:
+        places = _prepare_inputs(table)
         outputs = table.get("outputs")
         for output in outputs if isinstance(outputs, list) else ():
             if not isinstance(output, dict):
@@ -29,29 +31,79 @@ def read_spec(path: str) -> ModelSpec:
                 output["path"] = output.pop("from")
             if isinstance(output.get("labels"), str):
                 output["labels"] = _read_labels(Path(path).parent / output["labels"])
+        return places
 
-    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    remedy = (
+        "a spec needs [input] with height and width, or [[inputs]] with name and kind, "
+        "and [[outputs]] with name"
+    )
     return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
 
 
-def _split_inputs(inputs: list[Any], path: str, also_input: bool) -> dict[str, Any]:
-    """Return `[[inputs]]` as ModelSpec's fields. Raises BadModel for what is no list of tables."""
+def _prepare_inputs(table: dict[str, Any]) -> Places:
+    """Put `[[inputs]]` where ModelSpec has its fields, in place.
+
+    Returns where those stand in the file. Raises Misplaced for what is no list of tables.
+    """
+    from edgekit.toml_files import Misplaced
+
     remedy = 'give each [[inputs]] a name and kind = "image" or "tensor"'
-    if also_input:
-        raise BadModel(f"{path} has [input] and [[inputs]]: leave one of them out")
-    if not all(isinstance(item, dict) for item in inputs):
-        raise BadModel(f"{path}: inputs is no list of tables: {remedy}")
-    tensors: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []
-    for item in inputs:
-        kind = item.pop("kind", None)
-        if kind not in {"image", "tensor"} or not isinstance(item.get("name"), str):
-            raise BadModel(f"{path}: an input without name or kind: {remedy}")
-        (images if kind == "image" else tensors).append(item)
-    if len(images) > 1:
-        raise BadModel(f"{path} has {len(images)} images: say all but one as tensors")
-    order = [item["name"] for item in inputs]
-    return {"input": images[0] if images else None, "tensors": tensors, "order": order}
+    inputs, single = table.get("inputs"), table.get("input")
+    at: dict[str, list[int]] = {"image": [], "tensor": []}
+    in_file = _in_file(frozenset(table), at)
+    if isinstance(single, dict) and "kind" in single:
+        raise Misplaced(
+            ("input", "kind"), "[input] is one image and has no kind: write [[inputs]], with a name"
+        )
+    for several in ("inputs", "outputs"):
+        if isinstance(table.get(several), dict):
+            raise Misplaced(
+                (several,), f"[{several}] is one table: write [[{several}]], once for each of them"
+            )
+    if inputs is None:
+        return in_file
+    if single is not None:
+        raise Misplaced(("inputs",), "it has [input] and [[inputs]]: leave one of them out")
+    if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
+        raise Misplaced(("inputs",), f"inputs is no list of tables: {remedy}")
+    for index, item in enumerate(inputs):
+        if "kind" not in item or not isinstance(item.get("name"), str):
+            raise Misplaced(("inputs", index), f"an input without name or kind: {remedy}")
+        kind = item.pop("kind")
+        if kind not in [*at]:
+            raise Misplaced(
+                ("inputs", index, "kind"), f"unknown inputs[{index}].kind {kind!r}: {remedy}"
+            )
+        at[kind].append(index)
+    if len(at["image"]) > 1:
+        told = f"it has {len(at['image'])} images: say all but one as tensors"
+        raise Misplaced(("inputs", at["image"][1]), told)
+    del table["inputs"]
+    table["input"] = inputs[at["image"][0]] if at["image"] else None
+    table["tensors"] = [inputs[index] for index in at["tensor"]]
+    table["order"] = [item["name"] for item in inputs]
+    return in_file
+
+
+def _in_file(written: frozenset[str], at: Mapping[str, Sequence[int]]) -> Places:
+    """Return where the places of a ModelSpec stand in a file with the tables `written`.
+
+    `at`: which of its `[[inputs]]` are of a kind, in order.
+    """
+
+    def in_file(place: Place) -> Place:
+        first, rest = place[:1], place[1:]
+        if first == ("order",) and "order" not in written:
+            return ()
+        if first == ("tensors",) and "tensors" not in written:
+            return ("inputs", *(at["tensor"][int(index)] for index in rest[:1]), *rest[1:])
+        if first == ("input",) and at["image"]:
+            return ("inputs", at["image"][0], *rest)
+        if first == ("outputs",) and rest[1:] == ("path",):
+            return (*place[:-1], "from")
+        return place
+
+    return in_file
 
 
 def _read_labels(path: Path) -> list[str]:
