@@ -46,9 +46,9 @@ def bundle(
 
     Example: edgekit bundle out/mtc/onnx-int8 -o mtc.ekb --max-p90 25
     """
-    from edgekit.api import inputs_of
     from edgekit.artifact import load_artifact
     from edgekit.cli.output import show
+    from edgekit.data.inputs import inputs_of
     from edgekit.deployment.bundle import BundleRequest, make_bundle
 
     loaded = load_artifact(artifact)
