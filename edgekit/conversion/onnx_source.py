@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+ANY = "any"
+"""What a free size without a name is called."""
+
 
 def load(path: Path) -> Any:
     """Return the checked ModelProto, shapes inferred. Raises BadModel for anything else."""
@@ -91,7 +94,7 @@ def inputs_of(model: Any) -> list[Any]:
 def sizes_of(value: Any) -> list[int | str]:
     """Return a ValueInfoProto's sizes; a free one by its name."""
     dimensions = value.type.tensor_type.shape.dim
-    return [d.dim_value if d.dim_value > 0 else d.dim_param or "any" for d in dimensions]
+    return [d.dim_value if d.dim_value > 0 else d.dim_param or ANY for d in dimensions]
 
 
 def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:

@@ -169,6 +169,18 @@ def complete_spec(
     return spec
 
 
+def check_units(model: str, image: InputSpec | None) -> None:
+    """Raise BadModel for a mean and std of pixels of 0 to 1: edgekit's are of 0 to 255."""
+    if image is None or not (max(image.std) < 1 and max(map(abs, image.mean)) <= 1):
+        return
+    mean, std = ([round(255 * value, 3) for value in values] for values in (image.mean, image.std))
+    raise BadModel(
+        f"the spec of {model} has mean {list(image.mean)} and std {list(image.std)}, which are of "
+        f"pixels from 0 to 1; edgekit counts them from 0 to 255: write mean = {mean} and "
+        f"std = {std}"
+    )
+
+
 def fix_sizes(sizes: Sequence[int | str], image: InputSpec | None, where: str) -> tuple[int, ...]:
     """Return an input's shape; a free batch is 1, other free sizes are those of the spec's image.
 

@@ -1,0 +1,115 @@
+"""Networks as users have them: taken, or refused in one line with the true remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.conversion.loading import load_source
+from edgekit.conversion.sources import SourceRequest, source_kind
+from edgekit.errors import BadModel, EdgekitError
+
+SPEC = """\
+[input]
+height = 32
+width = 32
+
+[[outputs]]
+name = "animal"
+kind = "classification"
+labels = ["cat", "dog", "owl"]
+"""
+
+
+def spec(folder: Path, text: str = SPEC) -> str:
+    path = folder / "spec.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def request(name: str, folder: Path) -> SourceRequest:
+    return SourceRequest(locator=f"strange_models:{name}", spec=spec(folder))
+
+
+@pytest.mark.parametrize("name", ["plain", "parallel", "compiled"])
+def test_what_a_training_wraps_around_a_network_is_no_matter(tmp_path: Path, name: str) -> None:
+    source = load_source(request(name, tmp_path), raw_input=False)
+    answers = source.reference(np.full((2, 32, 32, 3), 100, np.uint8))
+    assert answers["animal"].shape == (2, 3) and source.parameters == 267
+    source.save(tmp_path)
+    assert (tmp_path / "graph.pt2").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("with_arguments", "needs arguments (count, depth): name a function without any, such as"),
+        ("state", "gave a OrderedDict, not a torch.nn.Module: where that holds weights, build"),
+        ("scripted", "TorchScript module, which torch.export cannot read: return the torch.nn.M"),
+        ("half", "its weights are float16: call .float() on it"),
+        ("bfloat16", "its weights are bfloat16: call .float() on it"),
+        ("meta", "'conv.weight' of strange_models:meta has no values (it is on the device 'meta')"),
+        ("lazy", "'0.weight' of strange_models:lazy has no shape yet (a lazy layer): call the"),
+        ("quantized", "is quantized by PyTorch already (layer head): give the float network"),
+        ("prepared", "(layer conv.activation_post_process): give the float network from before"),
+        ("sparse", "the weight 'links' of strange_models:sparse is sparse: make it .to_dense()"),
+        ("AlwaysTraining", "layer norm of strange_models:AlwaysTraining stays in training mode"),
+        ("Asserting", "AssertionError: input width 32 is not 224"),
+        ("MissingKey", "does not run on a (1, 3, 32, 32) float32 input: KeyError: 'weight'"),
+        ("ChannelsLast", '(it runs with layout = "NHWC" in the spec)'),
+        ("grey", '(it runs with colour = "GREY" and a mean and std of 1 in the spec)'),
+    ],
+)
+def test_a_network_that_cannot_be_taken_names_the_remedy(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    with pytest.raises(BadModel) as refused:
+        load_source(request(name, tmp_path), raw_input=False)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_forward_that_leaves_torch_is_told_so(tmp_path: Path) -> None:
+    source = load_source(request("OutsideTorch", tmp_path), raw_input=False)
+    with pytest.raises(EdgekitError, match=r"with tensors alone, without \.item\(\), \.numpy\(\)"):
+        source.save(tmp_path)
+
+
+def test_a_mean_and_std_of_pixels_from_0_to_1_are_refused_with_those_that_are_meant(
+    tmp_path: Path,
+) -> None:
+    """ImageNet's, as every tutorial has them: every answer would be wrong, and parity blind."""
+    text = SPEC.replace(
+        "width = 32\n",
+        "width = 32\nmean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n",
+    )
+    asked = SourceRequest(locator="strange_models:plain", spec=spec(tmp_path, text))
+    with pytest.raises(BadModel) as refused:
+        load_source(asked, raw_input=False)
+    assert "write mean = [123.675, 116.28, 103.53] and std = [58.395, 57.12, 57.375]" in str(
+        refused.value
+    )
+    raw = text.replace("0.485, 0.456, 0.406", "0, 0, 0").replace("0.229, 0.224, 0.225", "1, 1, 1")
+    asked = SourceRequest(locator="strange_models:plain", spec=spec(tmp_path, raw))
+    load_source(asked, raw_input=False)  # raw pixels are ordinary
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("net.tflite", "is made for TFLite already and cannot be converted back: give the PyTorch"),
+        ("net.engine", "is made for TensorRT already"),
+        ("net.h5", "is a model of Keras: export it as .onnx there, and give that"),
+        ("net.jit", "a TorchScript program, which edgekit does not open"),
+        ("net.zip", "is not a model edgekit reads: give .pt2, .onnx or"),
+    ],
+)
+def test_a_model_file_of_another_kind_names_the_way_out(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"something")
+    with pytest.raises(BadModel) as refused:
+        source_kind(SourceRequest(locator=str(path)))
+    assert said in str(refused.value)
