@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.conversion.loading import load_source
 from edgekit.conversion.sources import SourceRequest, source_kind
@@ -113,3 +115,46 @@ def test_a_model_file_of_another_kind_names_the_way_out(
     with pytest.raises(BadModel) as refused:
         source_kind(SourceRequest(locator=str(path)))
     assert said in str(refused.value)
+
+
+def branching(path: Path) -> Path:
+    """A graph that multiplies by 5×2 or leaves as it is what comes in with any width."""
+    either = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    table = numpy_helper.from_array(np.ones((5, 2), np.float32), "table")
+    matrix = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "table"], ["y"])], "then", [], either, [table]
+    )
+    same = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "else", [], either)
+    graph = helper.make_graph(
+        [helper.make_node("If", ["which"], ["out"], then_branch=matrix, else_branch=same)],
+        "net",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "width"]),
+            helper.make_tensor_value_info("which", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(("width", "fits"), [(5, True), (4, False)])
+def test_a_branch_that_the_sizes_of_the_spec_do_not_fit_is_told(
+    tmp_path: Path, width: int, fits: bool
+) -> None:
+    """Silero's VAD for two sample rates: each branch has its own sizes."""
+    path = branching(tmp_path / "net.onnx")
+    text = (
+        f'[[inputs]]\nname = "x"\nkind = "tensor"\nshape = [1, {width}]\n'
+        '[[inputs]]\nname = "which"\nkind = "tensor"\nshape = []\ndtype = "bool"\n'
+        '[[outputs]]\nname = "out"\n'
+    )
+    asked = SourceRequest(locator=str(path), spec=spec(tmp_path, text))
+    if fits:
+        assert load_source(asked, raw_input=False).name == "net"
+        return
+    with pytest.raises(
+        BadModel, match=r"net.onnx has branches \(If\), and at the spec's sizes one"
+    ):
+        load_source(asked, raw_input=False)

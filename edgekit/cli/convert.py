@@ -243,7 +243,8 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
     """Return a row an artifact: its size, and how it compares with the PyTorch model."""
     from edgekit.report.cells import size
 
-    images = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
+    count = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
+    shown = f"{count} {'samples' if conversion.graph.spec.tensors else 'images'}"
     made = {(a.manifest.backend, a.manifest.precision): a for a in conversion.artifacts}
     table = []
     for row in conversion.rows:
@@ -252,7 +253,7 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
             {
                 "artifact": f"{row.backend}-{row.precision}",
                 "size": size(artifact.bytes if artifact else None),
-                f"against the model, on {images} images": against(row.precision, row.parity),
+                f"against the model, on {shown}": against(row.precision, row.parity),
                 "verdict": {"proven": "ok", "answers zeros": "zeros"}.get(
                     _status(artifact), "failed"
                 ),

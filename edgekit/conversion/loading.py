@@ -232,6 +232,7 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
         shape, outputs = onnx_source.shapes(model, path, given.input if given else None)
         spec = complete_spec(given, shape, numbered(outputs), str(path))
     onnx_source.pick(model, spec, path)
+    onnx_source.check_branches(model, path)
     names = [value.name for value in model.graph.output]
     return Source(
         format="onnx",

@@ -143,6 +143,28 @@ def pick(model: Any, spec: ModelSpec, path: Path) -> None:
     model.graph.output.extend(chosen)
 
 
+def check_branches(model: Any, path: Path) -> None:
+    """Raise BadModel for a graph that branches, where a branch does not fit its inputs' sizes.
+
+    With free sizes ONNX Runtime leaves the branch that is not taken alone.
+    """
+    import onnxruntime
+
+    if not any(node.op_type == "If" for node in model.graph.node):
+        return
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its own classes have no common base but this
+        raise BadModel(
+            f"{path} has branches (If), and at the spec's sizes one of them does not fit: export "
+            f"it for one case, without branches ({first_line(error)[-160:]})"
+        ) from None
+
+
 def content_hash(model: Any) -> str:
     """Return the SHA-256 of the graph with its weights, wherever the file keeps them."""
     import hashlib

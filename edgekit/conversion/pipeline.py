@@ -248,6 +248,10 @@ def _all_failed(rows: tuple[Row, ...]) -> EdgekitError:
     import edgekit.errors
 
     kinds = {getattr(edgekit.errors, row.kind or "", EdgekitError) for row in rows}
-    texts = dict.fromkeys(row.error for row in rows if row.error)
+    texts = dict.fromkeys(
+        row.error if row.backend in row.error else f"{row.backend}: {row.error}"
+        for row in rows
+        if row.error
+    )
     user = all(issubclass(kind, UserError) for kind in kinds)
     return (UserError if user else EdgekitError)("; ".join(texts))
