@@ -119,7 +119,7 @@ def test_a_model_file_of_another_kind_names_the_way_out(
 
 def branching(path: Path) -> Path:
     """A graph that multiplies by 5×2 or leaves as it is what comes in with any width."""
-    either = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    either = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "m"])]
     table = numpy_helper.from_array(np.ones((5, 2), np.float32), "table")
     matrix = helper.make_graph(
         [helper.make_node("MatMul", ["x", "table"], ["y"])], "then", [], either, [table]
@@ -132,7 +132,7 @@ def branching(path: Path) -> Path:
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "width"]),
             helper.make_tensor_value_info("which", TensorProto.BOOL, []),
         ],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", "m"])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
