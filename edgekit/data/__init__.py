@@ -109,16 +109,23 @@ def open_dataset(
     )
 
 
-def _needed(outputs: Sequence[OutputSpec]) -> str:
-    """Return what would be labels of a model's outputs, in few words."""
+def forms_of(outputs: Sequence[OutputSpec]) -> list[str]:
+    """Return the forms that labels of a model's outputs may have, in few words; of some, none."""
     kinds = {output.kind for output in outputs}
+    folders = f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})"
     forms = {
         "detection": "COCO's JSON, or YOLO's images/ and labels/",
         "keypoints": "COCO's JSON with keypoints, or YOLO's images/ and labels/",
         "segmentation": "images/ and masks/",
-        "classification": f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})",
+        "classification": folders,
+        "ordinal": folders,
+        "regression": f"a {LABELS_FILE}",
     }
-    told = [form for kind, form in forms.items() if kind in kinds]
+    return list(dict.fromkeys(form for kind, form in forms.items() if kind in kinds))
+
+
+def _needed(outputs: Sequence[OutputSpec]) -> str:
+    told = forms_of(outputs)
     return f" (of such a model: {'; '.join(told)})" if told else ""
 
 
