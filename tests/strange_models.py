@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+QUANTIZATION: Any = torch.ao.quantization  # its functions have no types
 
 
 class Net(nn.Module):
@@ -69,7 +72,7 @@ def lazy() -> nn.Module:
 def quantized() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = torch.ao.quantization.quantize_dynamic(Net(), {nn.Linear})
+        made: nn.Module = QUANTIZATION.quantize_dynamic(Net(), {nn.Linear})
     return made
 
 
@@ -77,8 +80,8 @@ def prepared() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net = Net().eval()
-        net.qconfig = torch.ao.quantization.get_default_qconfig("x86")  # type: ignore[assignment]
-        made: nn.Module = torch.ao.quantization.prepare(net)
+        net.qconfig = QUANTIZATION.get_default_qconfig("x86")
+        made: nn.Module = QUANTIZATION.prepare(net)
     return made
 
 

@@ -76,6 +76,6 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 def _traced(module: nn.Module) -> bool:
     """Tell whether a TorchScript module was made by tracing, which torch.export can read."""
-    import torch
+    from torch.jit._trace import TopLevelTracedModule
 
-    return isinstance(module, torch.jit.TopLevelTracedModule)
+    return isinstance(module, TopLevelTracedModule)
