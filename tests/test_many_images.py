@@ -266,3 +266,17 @@ def test_what_comes_next_is_data_of_the_kind(cli: Cli, tmp_path: Path, artifact:
     shown = cli("predict", "pictures", "--artifact", artifact.folder, cwd=tmp_path).stdout
     told = " ".join(shown.split())
     assert "--data DATA, a labels.csv, or a folder a class (cat, dog, hen)" in told
+
+
+def test_a_gif_is_answered_and_what_nothing_reads_is_counted(
+    cli: Cli, tmp_path: Path, artifact: Artifact
+) -> None:
+    """A folder from a phone: what is passed over in silence would be missed by nobody."""
+    Image.new("RGB", (30, 20), (200, 30, 30)).save(tmp_path / "a.gif")
+    Image.new("RGB", (30, 20), (200, 30, 30)).save(tmp_path / "b.jfif", "JPEG")
+    (tmp_path / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    done = cli("predict", tmp_path, "--artifact", artifact.folder, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert [Path(row["image"]).name for row in told["rows"]] == ["a.gif", "b.jfif"]
+    assert "1 of 3 images cannot be read" in told["notes"][0] and "c.HEIC" in told["notes"][0]
