@@ -96,6 +96,33 @@ def test_labels_without_a_split_are_judged_whole_and_by_the_models_classes(tmp_p
     assert "Did you mean 'stop'?" in refused(tmp_path, WORD)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file\tword\na.png\tno\n", "it has file\tword: separate columns by commas"),
+        ("filename,word\na.png,no\n", "call the column 'filename' file"),
+        ("file,label\na.png,no\n", "labels label, and none of the model's outputs (word): call"),
+    ],
+)
+def test_a_header_that_is_not_meant_names_the_way_out(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(text)
+    assert words in refused(tmp_path, WORD)
+
+
+def test_spaces_after_commas_and_other_words_for_a_side_are_no_matter(tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        picture(tmp_path / f"{name}.png", (30 + number, 20))
+    (tmp_path / "labels.csv").write_text(
+        "file, word, split\na.png, no, training\nb.png, stop, validation\nc.png, no, testing\n"
+    )
+    dataset = opened(tmp_path, WORD)
+    assert [s.split for s in dataset.samples] == ["train", "val", "test"]
+    assert dataset.split("val").take("word") == [2]
+
+
 def test_a_value_is_no_class(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file,speed\na.png,3.5\n")
@@ -368,6 +395,23 @@ def test_masks_hold_indices(tmp_path: Path, mode: str) -> None:
     dataset = opened(masked(tmp_path, values, mode), FIELD)
     (sample,) = dataset.samples
     assert np.array_equal(read_mask(dataset.store, sample.mask, 3), values)
+
+
+def test_a_mask_of_16_bits_holds_indices_too(tmp_path: Path) -> None:
+    folder = masked(tmp_path, [[0, 1, 2]])
+    values = np.array([[0, 1, 2]], np.uint16)
+    Image.fromarray(values).save(folder / "masks" / "1.png")
+    dataset = opened(folder, FIELD)
+    (sample,) = dataset.samples
+    assert np.array_equal(read_mask(dataset.store, sample.mask, 3), values)
+
+
+def test_masks_of_black_and_white_are_not_passed_over_as_not_judged(tmp_path: Path) -> None:
+    """The ordinary mask of one thing: 255 is that thing for its maker, and nothing for us."""
+    folder = masked(tmp_path, [[0, 255, 255]])
+    told = refused(folder, FIELD)
+    assert "hold 0 and 255 alone, and 255 is not judged: save class indices, 1 for" in told
+    opened(masked(tmp_path, [[0, 255, 1]]), FIELD)  # a border that is not judged
 
 
 def test_masks_that_cannot_be_meant(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def forms_of(outputs: Sequence[OutputSpec]) -> list[str]:
     forms = {
         "detection": "COCO's JSON, or YOLO's images/ and labels/",
         "keypoints": "COCO's JSON with keypoints, or YOLO's images/ and labels/",
-        "segmentation": "images/ and masks/",
+        "segmentation": "images/ and masks/, a PNG of the picture's name",
         "classification": folders,
         "ordinal": folders,
         "regression": f"a {LABELS_FILE}",
@@ -180,7 +180,11 @@ def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
         raise BadData(f"{dataset.name} holds {dataset.holds}, and {told}: other --data?")
     if not judged:
         names = ", ".join(output.name for output in outputs)
-        raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
+        held = ", ".join(dataset.labels)[:80] or "nothing"
+        raise BadData(
+            f"{dataset.name} labels {held}, and none of the model's outputs ({names}): call a "
+            "column or an array like one of them, or give other --data"
+        )
     known = {name for s in dataset.samples for name, i in s.labels.items() if i != UNLABELLED}
     if dataset.holds == "classes" and not known & {output.name for output in judged}:
         reasons = "; ".join(line.strip() for line in dataset.decisions.lines(1))
