@@ -172,6 +172,40 @@ def annotation(**fields: Any) -> Edit:
     return lambda content: content["annotations"][0].update(fields)
 
 
+def all_boxes(*boxes: list[float]) -> Edit:
+    def edit(content: dict[str, Any]) -> None:
+        content["annotations"] = [
+            {"id": number, "image_id": 7, "category_id": 18, "bbox": box}
+            for number, box in enumerate(boxes)
+        ]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("boxes", "words"),
+    [
+        ([[0.1, 0.2, 0.3, 0.3], [0.5, 0.5, 0.4, 0.5]], "lies within one pixel, as fractions would"),
+        ([[9, 5, 39, 19], [22, 8, 38, 18], [30, 1, 39, 9], [25, 12, 39, 19]],
+         "4 of 4 boxes end far outside of their pictures, as two corners would: COCO's bbox is x"),
+    ],
+)  # fmt: skip
+def test_boxes_of_another_form_are_not_scored_as_nothing(
+    tmp_path: Path, boxes: list[list[float]], words: str
+) -> None:
+    """Fractions, and two corners: every box would be there, small or cut off, and none be right."""
+    assert words in refused(coco(tmp_path, all_boxes(*boxes)), SPOTS)
+
+
+def test_numbers_that_other_programs_write_are_read(tmp_path: Path) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["images"][0].update(width=40.0, height=20.0)
+        content["annotations"][0]["iscrowd"] = None
+
+    first, _ = opened(coco(tmp_path, edit), SPOTS).samples
+    assert first.size == (40, 20) and not first.boxes[0].crowd
+
+
 @pytest.mark.parametrize(
     ("edit", "decision"),
     [
