@@ -380,6 +380,7 @@ def _library(request: SourceRequest) -> LoadedModule:
         spec=read_spec(request.spec) if request.spec else found.spec,
         name=Path(name).stem if name.endswith((".pt", ".yaml", ".yml")) else Path(name).name,
         weights=found.weights,
+        notes=found.notes,
         sha256=_hash(module),
     )
 
