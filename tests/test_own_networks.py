@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -11,8 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.conversion.loading import load_source
 from edgekit.conversion.sources import SourceRequest, source_kind
+from edgekit.conversion.spec_files import complete_spec
 from edgekit.errors import BadModel, EdgekitError
+from edgekit.spec import InputSpec, ModelSpec, OutputSpec
 
+Layout = Literal["NCHW", "NHWC"]
 SPEC = """\
 [input]
 height = 32
@@ -158,3 +163,18 @@ def test_a_branch_that_the_sizes_of_the_spec_do_not_fit_is_told(
         BadModel, match=r"net.onnx has branches \(If\), and at the spec's sizes one"
     ):
         load_source(asked, raw_input=False)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "layout", "other"),
+    [((1, 32, 24, 3), "NCHW", "NHWC"), ((1, 3, 32, 24), "NHWC", "NCHW")],
+)
+def test_a_file_of_the_other_layout_is_told_so(
+    sizes: tuple[int, ...], layout: Layout, other: Layout
+) -> None:
+    """Its sizes are the spec's, in another order: the runtime's own words name neither."""
+    given = ModelSpec(InputSpec(32, 24, layout=layout), (OutputSpec("y"),))
+    with pytest.raises(BadModel, match=f'write layout = "{other}" under the image'):
+        complete_spec(given, sizes, ("y",), "net.onnx")
+    right = replace(given, input=replace(given.image, layout=other))
+    assert complete_spec(right, sizes, ("y",), "net.onnx") == right

@@ -74,7 +74,9 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
+        halves = {"float16", "bfloat16", "double"}
+        remedy = "export it in float32" if kind in halves else "give the float network itself"
+        raise BadModel(f"{path} takes {kind}, not float32: {remedy}")
     shape = fix_sizes(sizes_of(inputs[0]), image, str(path))
     if shape and shape[0] > 1:
         raise BadModel(

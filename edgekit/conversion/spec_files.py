@@ -165,6 +165,14 @@ def complete_spec(
     given = (spec.image.height, spec.image.width, spec.image.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
+    planes = (spec.image.channels, spec.image.height, spec.image.width)
+    wanted = planes if spec.image.layout == "NCHW" else (*planes[1:], planes[0])
+    if shape[1:] != wanted:
+        other = "NHWC" if spec.image.layout == "NCHW" else "NCHW"
+        raise BadModel(
+            f"the spec's layout is {spec.image.layout}, {where} takes {shape}: write "
+            f'layout = "{other}" under the image'
+        )
     check_count(spec, len(outputs), where)
     return spec
 
