@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekit.conversion.loading import load_source
 from edgekit.conversion.sources import SourceRequest, source_kind
 from edgekit.conversion.spec_files import complete_spec
+from edgekit.data.samples import noise_samples
 from edgekit.errors import BadModel, EdgekitError
 from edgekit.spec import InputSpec, ModelSpec, OutputSpec
 
@@ -178,3 +179,39 @@ def test_a_file_of_the_other_layout_is_told_so(
         complete_spec(given, sizes, ("y",), "net.onnx")
     right = replace(given, input=replace(given.image, layout=other))
     assert complete_spec(right, sizes, ("y",), "net.onnx") == right
+
+
+@pytest.mark.parametrize(
+    ("width", "more", "said"),
+    [
+        (4, "", "the spec says that 'x' is float32"),
+        (4, 'dtype = "int32"', 'takes int64: write dtype = "int64" under it'),
+        (3, 'dtype = "int64"', "cannot run .*net.onnx on what the spec describes: "),
+    ],
+)
+def test_what_the_runtime_would_say_of_an_input_is_said_in_words_of_the_spec(
+    tmp_path: Path, width: int, more: str, said: str
+) -> None:
+    """A file with free sizes takes any shape until a node inside does not."""
+    table = numpy_helper.from_array(np.ones((4, 2), np.float32), "table")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["f", "table"], ["y"]),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, ["N", "width"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [table],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    text = (
+        f'[[inputs]]\nname = "x"\nkind = "tensor"\nshape = [1, {width}]\n{more}\n'
+        '[[outputs]]\nname = "y"\n'
+    )
+    asked = SourceRequest(locator=str(tmp_path / "net.onnx"), spec=spec(tmp_path, text))
+    with pytest.raises(BadModel, match=said) as refused:
+        source = load_source(asked, raw_input=False)
+        source.reference(noise_samples(None, source.spec.tensors, 1))
+    assert "\n" not in str(refused.value)

@@ -146,16 +146,12 @@ def _escaped(text: str) -> str:
 
 
 def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
-    import onnx
-
-    from edgekit.conversion.onnx_source import inputs_of, load, sizes_of
+    from edgekit.conversion.onnx_source import dtype_of, inputs_of, load, sizes_of
 
     model = load(path)
 
     def port(value: Any) -> Port:
-        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-        dtype = "float32" if kind == "float" else kind
-        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=dtype)
+        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=dtype_of(value))
 
     return [*map(port, inputs_of(model))], [*map(port, model.graph.output)]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from edgekit.conversion.calibration import Recipe
 from edgekit.conversion.spec_files import check_batch, check_tensors, fix_sizes
 from edgekit.errors import BadModel, MissingPackage, first_line
-from edgekit.spec import InputSpec, ModelSpec
+from edgekit.spec import InputSpec, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +73,8 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
         )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        halves = {"float16", "bfloat16", "double"}
+        kind = dtype_of(inputs[0])
+        halves = {"float16", "bfloat16", "float64"}
         remedy = "export it in float32" if kind in halves else "give the float network itself"
         raise BadModel(f"{path} takes {kind}, not float32: {remedy}")
     shape = fix_sizes(sizes_of(inputs[0]), image, str(path))
@@ -99,6 +99,14 @@ def sizes_of(value: Any) -> list[int | str]:
     return [d.dim_value if d.dim_value > 0 else d.dim_param or ANY for d in dimensions]
 
 
+def dtype_of(value: Any) -> str:
+    """Return a ValueInfoProto's type of numbers, as NumPy calls it."""
+    import onnx
+
+    kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    return {"float": "float32", "double": "float64"}.get(kind, kind)
+
+
 def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
     """Hold a file's inputs to the spec's tensors, by name, and fix their free sizes.
 
@@ -120,6 +128,15 @@ def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
     ]
     check_tensors(spec, shapes, str(path))
     for tensor in spec.tensors:
+        dtype = dtype_of(found[tensor.name])
+        if dtype != tensor.dtype:
+            remedy = "edgekit takes no such input"
+            if dtype in get_args(get_type_hints(TensorSpec)["dtype"]):
+                remedy = f'write dtype = "{dtype}" under it'
+            raise BadModel(
+                f"the spec says that '{tensor.name}' is {tensor.dtype}, {path} takes {dtype}: "
+                f"{remedy}"
+            )
         sizes = found[tensor.name].type.tensor_type.shape.dim
         for dimension, size in zip(sizes, tensor.shape, strict=True):
             dimension.dim_value = size
@@ -197,7 +214,8 @@ def reference(
 ) -> dict[str, NDArray[np.generic]]:
     """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
 
-    `names` are the file's own names of the spec's outputs, in order.
+    `names` are the file's own names of the spec's outputs, in order. Raises BadModel where it does
+    not run.
     """
     import numpy as np
     import onnxruntime
@@ -208,10 +226,17 @@ def reference(
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     contract = contract_of(spec, "float32")
-    name_of = by_name([value.name for value in session.get_inputs()], contract)
-    rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        name_of = by_name([value.name for value in session.get_inputs()], contract)
+        rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
+    except Exception as error:  # its own classes have no common base but this
+        raise BadModel(
+            f"ONNX Runtime cannot run {path} on what the spec describes: {first_line(error)}"
+        ) from None
     for value, output in zip(rows[0], spec.outputs, strict=True):
         check_batch(path.stem, output, value.shape)
     columns = (np.stack([*map(of_one, column)]) for column in zip(*rows, strict=True))

@@ -212,7 +212,10 @@ def check_count(spec: ModelSpec, count: int, where: str) -> None:
     """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
     picked = any(output.path for output in spec.outputs)
     if len(spec.outputs) != count and not picked:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {count}")
+        raise BadModel(
+            f"the spec names {len(spec.outputs)} outputs but {where} has {count}: name all of "
+            "them, or say with `from` which are meant"
+        )
 
 
 def check_batch(model: str, output: OutputSpec, shape: tuple[int, ...]) -> None:
