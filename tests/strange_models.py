@@ -122,3 +122,18 @@ def grey() -> nn.Module:
 class OutsideTorch(Net):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(torch.from_numpy(x.numpy() * 2))
+
+
+class Scaled(Net):
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return super().forward(x) * scale
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, *, image: Tensor) -> Tensor:
+        answer: Tensor = self.net(image)
+        return answer

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import pytest
+import strange_models
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from edgekit.conversion.loading import load_source
 from edgekit.conversion.sources import SourceRequest, source_kind
@@ -215,3 +218,22 @@ def test_what_the_runtime_would_say_of_an_input_is_said_in_words_of_the_spec(
         source = load_source(asked, raw_input=False)
         source.reference(noise_samples(None, source.spec.tensors, 1))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "places", "keywords", "said"),
+    [
+        (strange_models.Net(), (torch.zeros(2, 3, 32, 32),), {}, "has a fixed batch of 2: export"),
+        (strange_models.Scaled(), (torch.zeros(1, 3, 32, 32), 3.0), {}, "no tensors (scale = 3.0)"),
+        (strange_models.Named(), (), {"image": torch.zeros(1, 3, 32, 32)}, "by keyword (image)"),
+    ],
+)
+def test_an_exported_program_that_takes_more_than_one_picture_says_how_to_export_it(
+    tmp_path: Path, module: nn.Module, places: tuple[Any, ...], keywords: dict[str, Any], said: str
+) -> None:
+    program = torch.export.export(module.eval(), places, keywords)
+    torch.export.save(program, tmp_path / "net.pt2")
+    asked = SourceRequest(locator=str(tmp_path / "net.pt2"), spec=spec(tmp_path))
+    with pytest.raises(BadModel) as refused:
+        load_source(asked, raw_input=False)
+    assert said in str(refused.value) and "\n" not in str(refused.value)

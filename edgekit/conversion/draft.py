@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from edgekit.conversion.onnx_source import ANY
-from edgekit.conversion.sources import check_kind, open_pt2, output_paths
+from edgekit.conversion.pt2_source import open_pt2, output_paths
+from edgekit.conversion.sources import check_kind
 from edgekit.errors import BadModel
 from edgekit.spec import TensorSpec
 

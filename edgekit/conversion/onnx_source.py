@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from edgekit.conversion.calibration import Recipe
-from edgekit.conversion.spec_files import check_batch, check_tensors, fix_sizes
+from edgekit.conversion.spec_files import check_batch, check_one, check_tensors, fix_sizes
 from edgekit.errors import BadModel, MissingPackage, first_line
 from edgekit.spec import InputSpec, ModelSpec, TensorSpec
 
@@ -78,10 +78,7 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
         remedy = "export it in float32" if kind in halves else "give the float network itself"
         raise BadModel(f"{path} takes {kind}, not float32: {remedy}")
     shape = fix_sizes(sizes_of(inputs[0]), image, str(path))
-    if shape and shape[0] > 1:
-        raise BadModel(
-            f"{path} has a fixed batch of {shape[0]}: export it with a batch of 1, or a free one"
-        )
+    check_one(shape, str(path))
     for dimension, size in zip(tensor.shape.dim, shape, strict=True):
         dimension.dim_value = size
     return shape, len(model.graph.output)
@@ -103,7 +100,7 @@ def dtype_of(value: Any) -> str:
     """Return a ValueInfoProto's type of numbers, as NumPy calls it."""
     import onnx
 
-    kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    kind: str = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
     return {"float": "float32", "double": "float64"}.get(kind, kind)
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgekit import zoo
 from edgekit.conversion.convertible import ready
 from edgekit.conversion.libraries import Wanted, library_names, load_library
+from edgekit.conversion.pt2_source import check_arguments, open_pt2, output_paths
 from edgekit.conversion.spec_files import (
     check_count,
+    check_one,
     check_tensors,
     complete_spec,
     fix_sizes,
-    numbered,
     read_spec,
 )
 from edgekit.errors import BadModel
@@ -224,37 +225,10 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     )
 
 
-def open_pt2(path: Path, trust: bool) -> Any:
-    """Return an ExportedProgram that only computes; any, where its maker is trusted.
-
-    Raises BadModel for one that cannot be read, could run code, or is in training mode.
-    """
-    import torch
-
-    from edgekit.graph.pt2_files import Unsafe, load_pt2
-
-    try:
-        program = torch.export.load(path) if trust else load_pt2(path)
-    except Unsafe as error:
-        raise BadModel(
-            f"{path} could run code when it is opened ({error}): give --trust if you trust who "
-            "made it, or export it again with torch.export.save"
-        ) from None
-    except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
-    training = _left_in_training(program)
-    if training:
-        raise BadModel(
-            f"{path} was exported in training mode ({training}): call eval() on the model, "
-            "then torch.export.export it again"
-        )
-    return program
-
-
 def _pt2(request: SourceRequest) -> LoadedModule:
     path = Path(request.locator)
     program = open_pt2(path, request.trust)
+    check_arguments(program, path)
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -278,6 +252,7 @@ def _pt2(request: SourceRequest) -> LoadedModule:
             )
         given = [size if isinstance(size, int) else str(size) for size in inputs[0].shape]
         shape = fix_sizes(given, spec.input if spec else None, str(path))
+        check_one(shape, str(path))
         spec = complete_spec(spec, shape, output_paths(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
@@ -286,35 +261,6 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     return LoadedModule(
         module=module, spec=spec, name=path.stem, weights="given", sha256=sha256(path)
     )
-
-
-def _left_in_training(program: Any) -> str:
-    """Return the operator of an exported program that behaves as in training, or ''."""
-    places = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
-    for node in program.graph.nodes:
-        words = str(node.target).split(".")
-        place = places.get(words[1]) if len(words) > 1 else None
-        if (
-            node.op == "call_function"
-            and place is not None
-            and node.args[place : place + 1] == (True,)
-        ):
-            return words[1]
-    return ""
-
-
-def output_paths(program: Any) -> tuple[str, ...]:
-    """Return the paths of an exported program's outputs; numbers where it has but places."""
-    from torch.utils import _pytree
-
-    from edgekit.graph.contract import parts
-
-    count = len(program.graph_signature.user_outputs)
-    answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
-    paths = tuple(parts(answer))
-    if all(path.replace(".", "").isdigit() or not path for path in paths):
-        return numbered(len(paths))
-    return paths
 
 
 def _factory(request: SourceRequest) -> LoadedModule:

@@ -208,6 +208,14 @@ def fix_sizes(sizes: Sequence[int | str], image: InputSpec | None, where: str) -
     return tuple(1 if isinstance(size, str) else size for size in (*batch, *rest))
 
 
+def check_one(shape: Sequence[int], where: str) -> None:
+    """Raise BadModel for a picture's input that takes several at once."""
+    if shape and shape[0] > 1:
+        raise BadModel(
+            f"{where} has a fixed batch of {shape[0]}: export it with a batch of 1, or a free one"
+        )
+
+
 def check_count(spec: ModelSpec, count: int, where: str) -> None:
     """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
     picked = any(output.path for output in spec.outputs)
