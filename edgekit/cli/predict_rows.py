@@ -52,9 +52,11 @@ def then(artifact: Artifact) -> str:
     from edgekit.data import forms_of
 
     manifest = artifact.manifest
-    forms = ["an .npz of its inputs and labels"] if manifest.tensors else forms_of(manifest.outputs)
+    forms = forms_of(manifest.outputs)
     if not forms:
         return f"edgekit bench {artifact.folder}"
+    if manifest.tensors:
+        forms = ["an .npz of its inputs and labels"]
     return f"edgekit evaluate {artifact.folder} --data DATA, {' and '.join(forms)}"
 
 
