@@ -35,6 +35,7 @@ FEW = 8
 """Images on which pnnx's network is held to the model at once."""
 FAR = 1e-2
 """How far it may be there, of the outputs' largest value: more is no rounding."""
+_WITHOUT = "leave out --backend ncnn"
 PARAM, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
 """What pnnx calls them."""
 
@@ -107,13 +108,14 @@ def _pnnx(scratch: Path, given: str, shape: tuple[int, ...]) -> None:
     print(done.stdout)  # into the step's log
     if done.returncode < 0:
         raise UnsupportedModel(
-            f"ncnn's converter crashed on this network (signal {-done.returncode}): "
-            "leave out --backend ncnn"
+            f"ncnn's converter crashed on this network (signal {-done.returncode}): {_WITHOUT}"
         )
     if done.returncode or not all((scratch / name).is_file() for name in (PARAM, WEIGHTS)):
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         last = lines[-1] if lines else f"exit code {done.returncode}"
-        raise UnsupportedModel(f"ncnn cannot convert the model: pnnx failed ({last[:200]})")
+        raise UnsupportedModel(
+            f"ncnn cannot convert the model: pnnx failed ({last[:200]}); {_WITHOUT}"
+        )
 
 
 def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
@@ -125,20 +127,24 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
     try:
         layers = read_layers(param)
     except ValueError as error:
-        raise UnsupportedModel(f"ncnn cannot convert the model: {error}") from None
+        raise UnsupportedModel(f"ncnn cannot convert the model: {error}; {_WITHOUT}") from None
     for layer in layers:
         if ncnn.layer_to_index(layer.kind) < 0:
             # pnnx leaves torch's own name where ncnn has no layer: torch.fft_fft2, aten::lstm.
             operator = layer.kind.replace("::", ".").partition(".")[2].replace(".", "_")
-            missing = RuntimeError(f"ncnn has no layer for {layer.kind} (aten::{operator})")
+            missing = RuntimeError(f"it has no layer for {layer.kind} (aten::{operator})")
             raise unsupported("ncnn", missing, module)
     made = {name for layer in layers for name in layer.outputs}
     if not made >= {"in0", *(f"out{index}" for index in range(len(graph.spec.outputs)))}:
-        raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
+        raise UnsupportedModel(
+            f"ncnn cannot convert the model: pnnx lost its input or an output; {_WITHOUT}"
+        )
     try:
         distance, largest = _distance(graph, param, layers)
     except ValueError as error:
-        raise UnsupportedModel(f"ncnn cannot run what pnnx made of the model: {error}") from None
+        raise UnsupportedModel(
+            f"ncnn cannot run what pnnx made of the model: {error}; {_WITHOUT}"
+        ) from None
     if not distance <= max(FAR * largest, 1e-4):
         raise UnsupportedModel(
             f"pnnx changed the model: in float ncnn is {distance:.3g} off outputs of up to "
