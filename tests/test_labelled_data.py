@@ -60,6 +60,25 @@ def test_a_folder_a_class_is_read_whole_or_by_its_sides(tmp_path: Path) -> None:
         two.split("val")
 
 
+def test_links_are_followed_wherever_they_lead_and_in_no_circle(tmp_path: Path) -> None:
+    """Splits are made of links to the pictures of another folder, or to whole folders."""
+    picture(tmp_path / "all" / "1.png")
+    picture(tmp_path / "all" / "2.png", (30, 20))
+    split = tmp_path / "split"
+    (split / "stop").mkdir(parents=True)
+    (split / "stop" / "1.png").symlink_to(tmp_path / "all" / "1.png")
+    (tmp_path / "other" / "no").mkdir(parents=True)
+    (tmp_path / "other" / "no" / "2.png").symlink_to(tmp_path / "all" / "2.png")
+    (split / "no").symlink_to(tmp_path / "other" / "no")
+    (split / "no" / "round").symlink_to(split)
+    dataset = opened(split, WORD)
+    assert [sample.name for sample in dataset.samples] == ["no/2.png", "stop/1.png"]
+    assert dataset.store.read("no/2.png") == (tmp_path / "all" / "2.png").read_bytes()
+    for name in ("../all/1.png", "no/../../all/1.png", str(tmp_path / "all" / "1.png")):
+        with pytest.raises(OSError, match="lies outside"):
+            dataset.store.read(name)
+
+
 def test_a_folder_of_arrays_is_a_dataset_too(tmp_path: Path) -> None:
     (tmp_path / "stop").mkdir()
     np.save(tmp_path / "stop" / "a.npy", np.zeros((1, 1, 49, 10)))
