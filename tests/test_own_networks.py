@@ -237,3 +237,29 @@ def test_an_exported_program_that_takes_more_than_one_picture_says_how_to_export
     with pytest.raises(BadModel) as refused:
         load_source(asked, raw_input=False)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("locator", "said"),
+    [
+        ("net.py:Net", "name the module and the function, net:Net"),
+        ("net.py", "name the module and the function, net:FUNCTION"),
+        ("net", "name the module and the function, net:FUNCTION"),
+        ("sub/net.py:Net", "name the module and the function, sub.net:Net"),
+        ("sub/net:Net", "name the module and the function, sub.net:Net"),
+        ("a b/net.py:Net", "/a b and name net:Net, which returns the network"),
+        ("other.py:Net", "there is no Python file other.py: check the path"),
+    ],
+)
+def test_a_network_named_by_its_file_is_told_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locator: str, said: str
+) -> None:
+    for folder in (tmp_path, tmp_path / "sub", tmp_path / "a b"):
+        folder.mkdir(exist_ok=True)
+        (folder / "net.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadModel) as refused:
+        source_kind(SourceRequest(locator=locator))
+    assert said in str(refused.value)
+    assert source_kind(SourceRequest(locator="net:Net")) == "factory"
+    assert source_kind(SourceRequest(locator="sub.net:Net")) == "factory"

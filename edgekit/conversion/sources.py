@@ -90,6 +90,8 @@ def source_kind(request: SourceRequest) -> SourceKind:
         if path.stat().st_size == 0:
             raise BadModel(f"{path} is empty: export or save the model again")
         return {".pt2": "pt2", ".onnx": "onnx"}.get(path.suffix, "checkpoint")  # type: ignore[return-value]
+    if told := _python_file(locator):
+        raise BadModel(told)
     if ":" in locator and all(part.isidentifier() for part in locator.split(":")[0].split(".")):
         return "factory"
     if path.is_file():
@@ -98,6 +100,24 @@ def source_kind(request: SourceRequest) -> SourceKind:
             f"{path} is not a model edgekit reads: give .pt2, .onnx or {', '.join(CHECKPOINTS)}"
         )
     raise BadModel(_unknown(locator))
+
+
+def _python_file(locator: str) -> str:
+    """Return what to say where a network is named by its Python file, else ''."""
+    place, _, attribute = locator.partition(":")
+    path = Path(place)
+    if path.suffix != ".py" and attribute and "/" not in place:
+        return ""
+    file = path if path.suffix == ".py" else Path(f"{place}.py")
+    if not file.is_file():
+        return f"there is no Python file {file}: check the path" if file == path else ""
+    parts = file.with_suffix("").parts
+    function = attribute or "FUNCTION"
+    if all(part.isidentifier() for part in parts):
+        remedy = f"name the module and the function, {'.'.join(parts)}:{function}"
+    else:
+        remedy = f"run edgekit in {file.parent.absolute()} and name {file.stem}:{function}"
+    return f"{locator} is a Python file: {remedy}, which returns the network"
 
 
 def check_kind(path: Path) -> None:
