@@ -249,15 +249,15 @@ def test_a_camera_ends_with_ctrl_c_and_keeps_its_answers(
 
 def test_plain_tensors_are_neither_an_empty_answer_nor_scored(cli: Cli, tmp_path: Path) -> None:
     """A network whose spec says no kind: the way on is said, not a table without a column."""
-    (tmp_path / "art").mkdir()
-    bad_artifacts.onnx_fp32(tmp_path / "art")
+    (tmp_path / "my art").mkdir()
+    bad_artifacts.onnx_fp32(tmp_path / "my art")
     draw_pictures(tmp_path / "pictures", 2)
-    asked = ("pictures", "--artifact", "art", "--json")
+    asked = ("pictures", "--artifact", "my art", "--json")
     told = json.loads(cli("predict", *asked, cwd=tmp_path).stdout)["notes"]
     assert any("nothing to decide: 'animal' are plain tensors. Give them a kind" in t for t in told)
     shown = cli("predict", *asked[:-1], cwd=tmp_path).stdout
-    assert "next: edgekit bench" in shown
-    error = one_line_error(cli("evaluate", "art", "--data", "pictures", cwd=tmp_path))
+    assert "next: edgekit bench 'my art'" in shown  # as it can be typed
+    error = one_line_error(cli("evaluate", "my art", "--data", "pictures", cwd=tmp_path))
     assert "'animal' is of kind tensor: where that is one of them, say its kind" in error
 
 

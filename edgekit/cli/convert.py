@@ -153,7 +153,7 @@ def convert(
     """
     from edgekit.api import convert as run
     from edgekit.cli.convert_board import board_notes, board_rows, board_title, short_board_rows
-    from edgekit.cli.output import command_line, progress, show
+    from edgekit.cli.output import command_line, progress, show, typed
 
     with progress(quiet or as_json) as say:
         conversion = run(
@@ -189,7 +189,7 @@ def convert(
     record = board.choice(command_line()) if board and board.trials else None
     said = [*(board_notes(board, record, output) if board else ()), *notes(conversion, output)]
     if record is not None and best:
-        said[-1] += f"; edgekit report --results {results}"
+        said[-1] += f"; edgekit report --results {typed(results)}"
     there = board_rows(board) if board else []
     table = rows(conversion)
     if as_json:
@@ -288,6 +288,8 @@ def _status(artifact: Artifact | None) -> str:
 
 def notes(conversion: Conversion, output: Path) -> list[str]:
     """Return what a reader of the table must know: errors, random weights, doubts, calibration."""
+    from edgekit.cli.output import typed
+
     graph = conversion.graph
     lines = [f"{r.backend}-{r.precision} failed: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
@@ -304,5 +306,5 @@ def notes(conversion: Conversion, output: Path) -> list[str]:
     ]
     made = len(conversion.artifacts)
     holds = f"{output} holds {made} artifact{'s' * (made != 1)}"
-    lines.append(f"{holds}. next: edgekit bench {output}" if made else holds)
+    lines.append(f"{holds}. next: edgekit bench {typed(output)}" if made else holds)
     return lines

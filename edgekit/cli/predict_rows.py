@@ -49,15 +49,16 @@ def _rounded(point: Sequence[float]) -> list[float]:
 
 def then(artifact: Artifact) -> str:
     """Return the command that comes next: it scores the artifact, with labels of its kind."""
+    from edgekit.cli.output import typed
     from edgekit.data import forms_of
 
     manifest = artifact.manifest
     forms = forms_of(manifest.outputs)
     if not forms:
-        return f"edgekit bench {artifact.folder}"
+        return f"edgekit bench {typed(artifact.folder)}"
     if manifest.tensors:
         forms = ["an .npz of its inputs and labels"]
-    return f"edgekit evaluate {artifact.folder} --data DATA, {' and '.join(forms)}"
+    return f"edgekit evaluate {typed(artifact.folder)} --data DATA, {' and '.join(forms)}"
 
 
 def row(answer: Answer) -> dict[str, Any]:
