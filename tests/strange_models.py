@@ -58,6 +58,18 @@ def bfloat16() -> nn.Module:
     return Net().bfloat16()
 
 
+class Casting(nn.Module):
+    """bfloat16 inside, and it casts by itself, as transformers' networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net().bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.net(x.bfloat16())
+        return answer
+
+
 def meta() -> nn.Module:
     with torch.device("meta"):
         return Net()

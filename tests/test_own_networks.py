@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from edgekit.conversion import sources
+from edgekit.conversion.libraries import Found
 from edgekit.conversion.loading import load_source
 from edgekit.conversion.sources import SourceRequest, source_kind
 from edgekit.conversion.spec_files import complete_spec
@@ -51,6 +54,13 @@ def test_what_a_training_wraps_around_a_network_is_no_matter(tmp_path: Path, nam
     assert answers["animal"].shape == (2, 3) and source.parameters == 267
     source.save(tmp_path)
     assert (tmp_path / "graph.pt2").is_file()
+
+
+def test_a_network_that_computes_in_bfloat16_by_itself_is_taken(tmp_path: Path) -> None:
+    source = load_source(request("Casting", tmp_path), raw_input=False)
+    assert source.broken == []
+    answers = source.reference(np.full((2, 32, 32, 3), 100, np.uint8))
+    assert answers["animal"].dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -263,3 +273,15 @@ def test_a_network_named_by_its_file_is_told_its_module(
     assert said in str(refused.value)
     assert source_kind(SourceRequest(locator="net:Net")) == "factory"
     assert source_kind(SourceRequest(locator="sub.net:Net")) == "factory"
+
+
+def test_a_librarys_network_saved_in_bfloat16_is_computed_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """transformers' networks cast their input: they would be proven in bfloat16, by a loose bar."""
+    given = ModelSpec(InputSpec(32, 32), (OutputSpec("values"),))
+    found = Found(module=strange_models.Casting(), spec=given, weights="given")
+    library = SimpleNamespace(load=lambda wanted: found)
+    monkeypatch.setattr(sources, "load_library", lambda name: library)
+    loaded = sources.load_module(SourceRequest(locator="timm:x"), "library")
+    assert {p.dtype for p in loaded.module.parameters()} == {torch.float32}

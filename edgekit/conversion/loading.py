@@ -94,12 +94,21 @@ def _load_torch(request: SourceRequest) -> Source:
         macs=macs,
         weights=loaded.weights,
         notes=loaded.notes,
-        broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
+        broken=broken_weights((name, as_numpy(tensor)) for name, tensor in stored),
         reference=lambda pixels: torch_answers(network, spec, pixels),
         noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
         synthesise=lambda recipe: synthesise(network, spec.image, recipe),
         save=save,
     )
+
+
+def as_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
+    """Return a tensor's values; NumPy has no bfloat16, which float32 holds exactly."""
+    import torch
+
+    held = tensor.detach()
+    array: NDArray[np.generic] = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
+    return array
 
 
 def _check_forward(

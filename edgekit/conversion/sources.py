@@ -340,7 +340,8 @@ def _library(request: SourceRequest) -> LoadedModule:
     except BadModel as error:
         line = str(error)
         raise BadModel(line if name in line else f"{request.locator}: {line}") from None
-    module = ready(request.locator, found.module)
+    # Saved in half precision or bfloat16 or not: these networks are computed in float32.
+    module = ready(request.locator, found.module).float()
     return LoadedModule(
         module=module,
         spec=read_spec(request.spec) if request.spec else found.spec,
