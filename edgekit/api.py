@@ -15,7 +15,7 @@ from edgekit.conversion.calibration import DATA_FREE
 from edgekit.conversion.parity import INT8_AGREEMENT
 from edgekit.conversion.pipeline import Conversion
 from edgekit.data.dataset import Side
-from edgekit.data.images import ImageSet, open_images
+from edgekit.data.inputs import inputs_of
 from edgekit.data.splits import Protocol, SplitPlan
 from edgekit.emulation.emulate import IMAGES
 from edgekit.errors import BadTarget, UserError, did_you_mean
@@ -39,8 +39,6 @@ Artifacts = Place | Artifact | Iterable[Place | Artifact]
 
 BACKENDS = tuple(dict.fromkeys(item.backend for item in deployed() if item.by_default))
 """What is built where no backend is named."""
-SAMPLES = 24
-"""Inputs of noise to rotate over, where a network takes no image and none are given."""
 IN_PYTHON = "edgekit, in Python"
 """What a record says of its command where no command line was typed."""
 
@@ -374,35 +372,6 @@ def _target(given: str | Target) -> Target:
 
 def _paths(places: Place | Iterable[Place]) -> list[Path]:
     return [Path(places)] if isinstance(places, str | Path) else [Path(place) for place in places]
-
-
-def inputs_of(place: Place | None, artifacts: Sequence[Artifact]) -> ImageSet:
-    """Return what artifacts take from `place`: images, or samples of their inputs.
-
-    Where none are given: crops of the sample picture, or noise. Raises UserError for artifacts
-    that do not take the same inputs.
-    """
-    from edgekit.data.samples import as_files, noise_samples, read_samples
-
-    taken = {
-        (a.manifest.input, a.manifest.tensors) if a.manifest.tensors else () for a in artifacts
-    }
-    if len(taken) > 1:
-        raise UserError("these artifacts take different inputs: give those of one model at a time")
-    if taken <= {()}:
-        return _images(place)
-    manifest = artifacts[0].manifest
-    if place is None:
-        return as_files(noise_samples(manifest.input, manifest.tensors, SAMPLES))
-    held = read_samples(Path(place), manifest.input, manifest.tensors)
-    return as_files(held.values[:SAMPLES])
-
-
-def _images(place: Place | None) -> ImageSet:
-    """Return the images at `place`, or crops of the sample picture."""
-    from edgekit.data.sample_images import sample_images
-
-    return sample_images() if place is None else open_images(Path(place))
 
 
 def _text(place: Place | None) -> str | None:

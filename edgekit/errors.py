@@ -30,6 +30,9 @@ from collections.abc import Sequence
 DISTRIBUTION = "edgekit-deploy"
 """Our name on PyPI; `edgekit` there belongs to an unrelated package."""
 
+MOST_NAMES = 40
+"""So many names a message lists where none is near what was given; timm alone has 1,500."""
+
 
 class EdgekitError(Exception):
     """Something edgekit was asked to do did not work."""
@@ -131,7 +134,9 @@ def did_you_mean(kind: str, given: str, known: list[str], within: str = "") -> s
     from difflib import get_close_matches
 
     near = [within + name for name in get_close_matches(given, known, n=3, cutoff=0.5)]
-    every = ", ".join(within + name for name in known)
+    every = ", ".join(within + name for name in known[:MOST_NAMES])
+    if len(known) > MOST_NAMES:
+        every += f" and {len(known) - MOST_NAMES:,} more"
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {every}"
     return f"unknown {kind} '{within}{given}': {hint}"
 

@@ -25,10 +25,23 @@ MAX_ENTRIES = 50_000
 """Keys, and values of arrays. The longest of our own files has under 1,000."""
 
 _LONGEST = 400
+_ANY = "..."
+"""What msgspec says for a key of a table that may have any."""
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 """Where a value stands: keys, and the numbers of an array's members from 0."""
+Places = Callable[[Place], Place]
+"""From a place in a dataclass to the one that a person writes; () for what nobody writes."""
+
+
+class Misplaced(Exception):
+    """What `prepare` cannot take: where it stands in the file, and a line with its remedy."""
+
+    def __init__(self, place: Place, problem: str) -> None:
+        super().__init__(problem)
+        self.place = place
+
 
 # Every text matches, in linear time: a string that is never closed ends with the text.
 _TOKEN = re.compile(
@@ -55,36 +68,46 @@ def read_toml(
     error: type[UserError],
     remedy: str,
     given: Mapping[str, Any] | None = None,
-    prepare: Callable[[dict[str, Any]], None] | None = None,
+    prepare: Callable[[dict[str, Any]], Places | None] | None = None,
 ) -> T:
     """Return the file's content as `shape`, a dataclass or a dict of such.
 
     `given` are fields that do not come from the file, and must not be in it. `prepare` may change
-    the table, of which nothing is checked yet, from how people write it to `shape`. Raises
-    `error` in one line, with the file, the line where it can be told, what is wrong and then
+    the table, of which nothing is checked yet, from how people write it to `shape`; it then returns
+    where its places stand in the file, so that a message names what the person wrote. It raises
+    Misplaced for what it cannot change.
+
+    Raises `error` in one line, with the file, the line where it can be told, what is wrong and then
     `remedy`, for a file that cannot be read, is no TOML, has an unknown field or a wrong value, or
-    is larger or nested deeper than any that a person writes (the limits above). What a dataclass
-    itself refuses comes without `remedy`: it says what it needs.
+    is larger or nested deeper than any that a person writes (the limits above). What `prepare` and
+    a dataclass themselves refuse comes without `remedy`: they say what they need.
     """
     try:
         text = _text(path)
         _refuse_absurd(text)
         table = tomllib.loads(text)
-        if prepare is not None:
-            prepare(table)
-        for place, problem in _unknown(table, inspect.type_info(shape), frozenset(given or ())):
-            raise _Wrong(problem, _line(text, place))
+        try:
+            in_file = (prepare(table) if prepare else None) or _as_it_is
+        except Misplaced as wrong:
+            where = _place_in(path, _line(text, wrong.place))
+            raise error(f"{where}: {_printable(str(wrong))}") from None
+        kind = inspect.type_info(shape)
+        for place, problem in _unknown(table, kind, frozenset(given or ()), in_file):
+            raise _Wrong(problem, _line(text, in_file(place) or place))
         try:
             return msgspec.convert({**table, **(given or {})}, shape)
         except msgspec.ValidationError as invalid:
-            problem, place = _plain(str(invalid))
+            said, place = _said(str(invalid))
+            place_in_file = in_file(place)
+            line = _line(text, place_in_file)
+            problem = _plain(said, place_in_file)
             if isinstance(invalid.__cause__, ValueError):  # our own words, which say what to give
-                where = _place_in(path, _line(text, place))
+                where = _place_in(path, line)
                 raise error(f"{where}: {_printable(str(invalid.__cause__))}") from None
-            if wrong_word := re.match(r"Invalid enum value '(.*)' at field", problem):
-                choices = _choices(inspect.type_info(shape), place)
-                problem = did_you_mean(_written(place), wrong_word[1], choices)
-            raise _Wrong(problem, _line(text, place)) from None
+            if wrong_word := re.fullmatch(r"Invalid enum value '(.*)'", said):
+                choices = _choices(kind, place)
+                problem = did_you_mean(_written(place_in_file), wrong_word[1], choices)
+            raise _Wrong(problem, line) from None
     except _Wrong as wrong:
         where = _place_in(path, wrong.line)
         raise error(f"{where}: {_printable(str(wrong))}; {remedy}") from None
@@ -144,18 +167,22 @@ def _refuse_absurd(text: str) -> None:
         raise _Wrong(problem, text.count("\n", 0, token.start()) + 1)
 
 
+def _as_it_is(place: Place) -> Place:
+    return place
+
+
 def _unknown(
-    value: Any, kind: inspect.Type, given: frozenset[str], place: Place = ()
+    value: Any, kind: inspect.Type, given: frozenset[str], in_file: Places, place: Place = ()
 ) -> Iterator[tuple[Place, str]]:
     """Yield where a key is that `kind` has no field for, and a line about it."""
     kind = _given(kind)
     if isinstance(value, list):
         members = _members(kind, len(value))
         for index, (item, member) in enumerate(zip(value, members, strict=False)):
-            yield from _unknown(item, member, frozenset(), (*place, index))
+            yield from _unknown(item, member, frozenset(), in_file, (*place, index))
     elif isinstance(value, dict) and isinstance(kind, inspect.DictType):
         for key, item in value.items():
-            yield from _unknown(item, kind.value_type, frozenset(), (*place, key))
+            yield from _unknown(item, kind.value_type, frozenset(), in_file, (*place, key))
     elif isinstance(value, dict) and isinstance(kind, inspect.DataclassType | inspect.StructType):
         fields = {field.name: field.type for field in kind.fields if field.name not in given}
         for key, item in value.items():
@@ -163,10 +190,12 @@ def _unknown(
             if key in given:
                 yield here, f"field '{_written(here)}' does not belong in the file"
             elif key not in fields:
-                within = _written((*place, ""))
-                yield here, did_you_mean("field", key, list(fields), within)
+                within = _written((*in_file(place), ""))
+                inside = [in_file((*place, field)) for field in fields]
+                known = [str(written[len(in_file(place))]) for written in inside if written]
+                yield here, did_you_mean("field", key, list(dict.fromkeys(known)), within)
             else:
-                yield from _unknown(item, fields[key], frozenset(), here)
+                yield from _unknown(item, fields[key], frozenset(), in_file, here)
 
 
 def _choices(kind: inspect.Type, place: Place) -> list[str]:
@@ -206,24 +235,22 @@ def _members(kind: inspect.Type, count: int) -> list[inspect.Type]:
 
 def _written(place: Place) -> str:
     """Return a place as in `outputs[0].kind`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    text = "".join(f"[{p}]" if isinstance(p, int) or p == _ANY else f".{p}" for p in place)
     return text.removeprefix(".")
 
 
-def _plain(message: str) -> tuple[str, Place]:
-    """Return msgspec's message in one line with the field as in the file, and its place."""
+def _said(message: str) -> tuple[str, Place]:
+    """Return what msgspec says is wrong, in one line, and the place of it."""
     said, _, path = " ".join(message.split()).partition(" - at `$")
-    path = path.rstrip("`").removeprefix(".")
-    keys = re.findall(r"\[(\d+)\]|([^.\[\]]+)", path)
-    place: Place = tuple(int(index) if index else key for index, key in keys)
+    keys = re.findall(r"\[(\d+)\]|(\.\.\.|[^.\[\]]+)", path.rstrip("`"))
+    return said, tuple(int(index) if index else key for index, key in keys)
+
+
+def _plain(said: str, place: Place) -> str:
+    """Return what msgspec says, with the field as in the file."""
     if missing := re.fullmatch(r"Object missing required field `(.*)`", said):
-        return f"field '{_written((*place, missing[1]))}' is missing", place
-    return (f"{said} at field '{path}'" if path else said), place
-
-
-def plain(error: msgspec.ValidationError) -> str:
-    """Return msgspec's message in one line, with the field written as in a file."""
-    return _plain(str(error))[0]
+        return f"field '{_written((*place, missing[1]))}' is missing"
+    return f"{said} at field '{_written(place)}'" if place else said
 
 
 def _line(text: str, place: Place) -> int:

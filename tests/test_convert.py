@@ -15,6 +15,7 @@ import torch
 from command_line import Cli, one_line_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import draw_pictures
 from user_models import Small
 
 from edgekit.artifact import find_artifacts, load_artifact
@@ -289,6 +290,17 @@ def test_one_failing_backend_costs_only_its_rows(cli: Cli, tmp_path: Path) -> No
         "openvino": "proven",
     }
     assert len(find_artifacts([tmp_path / "out"])) == 2
+
+
+@pytest.mark.slow
+def test_int8_that_two_images_prove_is_told_so(cli: Cli, tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "two", 2)
+    done = cli("convert", "user_models:small", "--backend", "onnx", "--calibration",
+               tmp_path / "two", "-o", tmp_path / "out", "--json", cwd=HERE)  # fmt: skip
+    notes = json.loads(done.stdout)["notes"]
+    assert done.returncode == 0, done.stderr
+    told = "parity: int8 is proven on 2 images alone, which proves little: give --images 16 or more"
+    assert told in notes
 
 
 def start_convert(out: Path) -> subprocess.Popen[str]:

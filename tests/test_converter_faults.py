@@ -146,6 +146,33 @@ def test_an_onnx_of_opset_11_becomes_int8(cli: Cli, tmp_path: Path, pictures: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shape", [(1, 3), (1,), ()])
+def test_a_bias_of_another_shape_becomes_int8(
+    cli: Cli, tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """JAX's exporter writes the bias of a dense layer as [1, N]: magika's network has one."""
+    draw = np.random.default_rng(2)
+    stored = {"weight": draw.normal(size=(8, 3)), "bias": draw.normal(size=shape)}
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "weight", "bias"], ["y"], name="dense")],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(value.astype(np.float32), n) for n, value in stored.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    (tmp_path / "spec.toml").write_text(
+        '[[inputs]]\nname = "x"\nkind = "tensor"\nshape = [1, 8]\n[[outputs]]\nname = "y"\n'
+    )
+    np.save(tmp_path / "samples.npy", draw.normal(size=(40, 8)).astype(np.float32))
+    done = convert(cli, tmp_path / "net.onnx", tmp_path / "out", "--spec", tmp_path / "spec.toml",
+                   "--calibration", tmp_path / "samples.npy", "--backend", "onnx")  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert {a.manifest.precision for a in find_artifacts([tmp_path / "out"])} == {"fp32", "int8"}
+
+
+@pytest.mark.slow
 def test_free_sizes_are_those_of_the_spec(cli: Cli, tmp_path: Path, pictures: Path) -> None:
     path, spec, model = tmp_path / "free.onnx", tmp_path / "spec.toml", old_network(13)
     for place, size in ((0, "batch"), (2, "height"), (3, "width")):

@@ -313,7 +313,7 @@ def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "cut.zip", b"PK\x03\x04 cut short")
     with pytest.raises(BadData, match="not a dataset that edgekit knows"):
         open_dataset(str(tmp_path / "d"))
-    with pytest.raises(BadData, match="not a readable zip"):
+    with pytest.raises(BadData, match="no folder and no readable zip"):
         open_dataset(str(tmp_path / "cut.zip"))
     with pytest.raises(BadData, match="no such folder"):
         open_dataset(str(tmp_path / "nothing"))

@@ -66,6 +66,23 @@ def test_other_inputs_are_tensors_by_their_names(tmp_path: Path) -> None:
     assert [(o.name, o.path) for o in spec.outputs] == [("Call_1", "Call:1"), ("a_b", "a/b")]
 
 
+@pytest.mark.parametrize("free", ["", "?"])
+def test_free_sizes_without_a_name_are_not_all_the_batch(tmp_path: Path, free: str) -> None:
+    """Silero's and PaddlePaddle's files: only the first of them is."""
+    path = network(tmp_path / "net.onnx", {"x": (FLOAT, [free, free, 8])}, ["y"])
+    assert "shape = [1, 0, 8]" in draft(path)
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.jit"])
+def test_a_file_that_nothing_here_reads_is_not_told_to_write_a_spec(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"something")
+    with pytest.raises(BadModel) as refused:
+        draft(tmp_path / name)
+    assert "by hand" not in str(refused.value)
+
+
 def test_a_free_size_is_named_and_left_to_be_said(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", {"x": (FLOAT, ["N", 3, 48, "width"])}, ["y"])
     text = draft(path)

@@ -60,6 +60,25 @@ def test_a_folder_a_class_is_read_whole_or_by_its_sides(tmp_path: Path) -> None:
         two.split("val")
 
 
+def test_links_are_followed_wherever_they_lead_and_in_no_circle(tmp_path: Path) -> None:
+    """Splits are made of links to the pictures of another folder, or to whole folders."""
+    picture(tmp_path / "all" / "1.png")
+    picture(tmp_path / "all" / "2.png", (30, 20))
+    split = tmp_path / "split"
+    (split / "stop").mkdir(parents=True)
+    (split / "stop" / "1.png").symlink_to(tmp_path / "all" / "1.png")
+    (tmp_path / "other" / "no").mkdir(parents=True)
+    (tmp_path / "other" / "no" / "2.png").symlink_to(tmp_path / "all" / "2.png")
+    (split / "no").symlink_to(tmp_path / "other" / "no")
+    (split / "no" / "round").symlink_to(split)
+    dataset = opened(split, WORD)
+    assert [sample.name for sample in dataset.samples] == ["no/2.png", "stop/1.png"]
+    assert dataset.store.read("no/2.png") == (tmp_path / "all" / "2.png").read_bytes()
+    for name in ("../all/1.png", "no/../../all/1.png", str(tmp_path / "all" / "1.png")):
+        with pytest.raises(OSError, match="lies outside"):
+            dataset.store.read(name)
+
+
 def test_a_folder_of_arrays_is_a_dataset_too(tmp_path: Path) -> None:
     (tmp_path / "stop").mkdir()
     np.save(tmp_path / "stop" / "a.npy", np.zeros((1, 1, 49, 10)))
@@ -94,6 +113,33 @@ def test_labels_without_a_split_are_judged_whole_and_by_the_models_classes(tmp_p
     assert open_dataset(str(tmp_path)).protocol.endswith("random split by group, seed 0")
     (tmp_path / "labels.csv").write_text("file,word\na.png,sotp\n")
     assert "Did you mean 'stop'?" in refused(tmp_path, WORD)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file\tword\na.png\tno\n", "it has file\tword: separate columns by commas"),
+        ("filename,word\na.png,no\n", "call the column 'filename' file"),
+        ("file,label\na.png,no\n", "labels label, and none of the model's outputs (word): call"),
+    ],
+)
+def test_a_header_that_is_not_meant_names_the_way_out(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(text)
+    assert words in refused(tmp_path, WORD)
+
+
+def test_spaces_after_commas_and_other_words_for_a_side_are_no_matter(tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        picture(tmp_path / f"{name}.png", (30 + number, 20))
+    (tmp_path / "labels.csv").write_text(
+        "file, word, split\na.png, no, training\nb.png, stop, validation\nc.png, no, testing\n"
+    )
+    dataset = opened(tmp_path, WORD)
+    assert [s.split for s in dataset.samples] == ["train", "val", "test"]
+    assert dataset.split("val").take("word") == [2]
 
 
 def test_a_value_is_no_class(tmp_path: Path) -> None:
@@ -143,6 +189,40 @@ def test_coco_is_read_by_its_folder_or_its_file(tmp_path: Path) -> None:
 
 def annotation(**fields: Any) -> Edit:
     return lambda content: content["annotations"][0].update(fields)
+
+
+def all_boxes(*boxes: list[float]) -> Edit:
+    def edit(content: dict[str, Any]) -> None:
+        content["annotations"] = [
+            {"id": number, "image_id": 7, "category_id": 18, "bbox": box}
+            for number, box in enumerate(boxes)
+        ]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("boxes", "words"),
+    [
+        ([[0.1, 0.2, 0.3, 0.3], [0.5, 0.5, 0.4, 0.5]], "lies within one pixel, as fractions would"),
+        ([[9, 5, 39, 19], [22, 8, 38, 18], [30, 1, 39, 9], [25, 12, 39, 19]],
+         "4 of 4 boxes end far outside of their pictures, as two corners would: COCO's bbox is x"),
+    ],
+)  # fmt: skip
+def test_boxes_of_another_form_are_not_scored_as_nothing(
+    tmp_path: Path, boxes: list[list[float]], words: str
+) -> None:
+    """Fractions, and two corners: every box would be there, small or cut off, and none be right."""
+    assert words in refused(coco(tmp_path, all_boxes(*boxes)), SPOTS)
+
+
+def test_numbers_that_other_programs_write_are_read(tmp_path: Path) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["images"][0].update(width=40.0, height=20.0)
+        content["annotations"][0]["iscrowd"] = None
+
+    first, _ = opened(coco(tmp_path, edit), SPOTS).samples
+    assert first.size == (40, 20) and not first.boxes[0].crowd
 
 
 @pytest.mark.parametrize(
@@ -368,6 +448,23 @@ def test_masks_hold_indices(tmp_path: Path, mode: str) -> None:
     dataset = opened(masked(tmp_path, values, mode), FIELD)
     (sample,) = dataset.samples
     assert np.array_equal(read_mask(dataset.store, sample.mask, 3), values)
+
+
+def test_a_mask_of_16_bits_holds_indices_too(tmp_path: Path) -> None:
+    folder = masked(tmp_path, [[0, 1, 2]])
+    values = np.array([[0, 1, 2]], np.uint16)
+    Image.fromarray(values).save(folder / "masks" / "1.png")
+    dataset = opened(folder, FIELD)
+    (sample,) = dataset.samples
+    assert np.array_equal(read_mask(dataset.store, sample.mask, 3), values)
+
+
+def test_masks_of_black_and_white_are_not_passed_over_as_not_judged(tmp_path: Path) -> None:
+    """The ordinary mask of one thing: 255 is that thing for its maker, and nothing for us."""
+    folder = masked(tmp_path, [[0, 255, 255]])
+    told = refused(folder, FIELD)
+    assert "hold 0 and 255 alone, and 255 is not judged: save class indices, 1 for" in told
+    opened(masked(tmp_path, [[0, 255, 1]]), FIELD)  # a border that is not judged
 
 
 def test_masks_that_cannot_be_meant(tmp_path: Path) -> None:

@@ -21,11 +21,18 @@ from command_line import Cli, one_line_error
 from test_plugins import installed, on_path  # noqa: F401
 from torch import Tensor, nn
 
-from edgekit.conversion.libraries import library_names, load_library, timm, torchvision
+from edgekit.conversion.libraries import (
+    Wanted,
+    library_names,
+    load_library,
+    own_classes,
+    timm,
+    torchvision,
+)
 from edgekit.conversion.libraries import transformers as hugging
 from edgekit.conversion.libraries import ultralytics as yolo
 from edgekit.conversion.sources import SourceRequest, load_module, source_kind
-from edgekit.errors import BadModel, BrokenPlugin, MissingPackage
+from edgekit.errors import BadModel, BrokenPlugin, MissingPackage, did_you_mean
 from edgekit.graph.contract import Flat
 from edgekit.onboard import runner
 from edgekit.spec import InputSpec, OutputSpec, Points
@@ -296,3 +303,37 @@ def test_a_plug_in_adds_a_library(on_path: Path) -> None:  # noqa: F811
         load_module(SourceRequest(locator="acme-nets:round"), "library")
     with pytest.raises(BrokenPlugin, match=r"source no-networks of acme-edgekit 0\.1"):
         load_library("no-networks")
+
+
+# Classes of one's own
+
+
+class Classifier(nn.Module):
+    def __init__(self, count: int, width: int = 4) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, width, 3), nn.BatchNorm2d(width)
+        self.head, self.aside = nn.Linear(width, count), nn.Linear(width, count)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        (Classifier(5), 5),
+        (Classifier(10), None),  # it fits as it is
+        (Classifier(5, width=6), None),  # of another network
+        (nn.Linear(4, 5), None),
+    ],
+)
+def test_a_checkpoint_with_another_last_layer_says_how_many_classes_it_has(
+    tmp_path: Path, given: nn.Module, count: int | None
+) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save({"model": given.state_dict()}, path)
+    wanted = Wanted(name="x", weights=path)
+    assert own_classes(Classifier(10), wanted) == count
+    assert own_classes(Classifier(10), Wanted(name="x")) is None
+
+
+def test_a_library_of_a_thousand_networks_is_not_listed_whole() -> None:
+    told = did_you_mean("network", "qqq", [f"net{number}" for number in range(1500)])
+    assert told.endswith("net38, net39 and 1,460 more") and len(told) < 400

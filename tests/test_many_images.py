@@ -245,3 +245,38 @@ def test_a_camera_ends_with_ctrl_c_and_keeps_its_answers(
     assert process.returncode == 0, err
     assert " s  animal " in first and "frames answered" in out
     assert "next: edgekit evaluate" in out and table.read_text().count("\n") >= 2
+
+
+def test_plain_tensors_are_neither_an_empty_answer_nor_scored(cli: Cli, tmp_path: Path) -> None:
+    """A network whose spec says no kind: the way on is said, not a table without a column."""
+    (tmp_path / "my art").mkdir()
+    bad_artifacts.onnx_fp32(tmp_path / "my art")
+    draw_pictures(tmp_path / "pictures", 2)
+    asked = ("pictures", "--artifact", "my art", "--json")
+    told = json.loads(cli("predict", *asked, cwd=tmp_path).stdout)["notes"]
+    assert any("nothing to decide: 'animal' are plain tensors. Give them a kind" in t for t in told)
+    shown = cli("predict", *asked[:-1], cwd=tmp_path).stdout
+    assert "next: edgekit bench 'my art'" in shown  # as it can be typed
+    error = one_line_error(cli("evaluate", "my art", "--data", "pictures", cwd=tmp_path))
+    assert "'animal' is of kind tensor: where that is one of them, say its kind" in error
+
+
+def test_what_comes_next_is_data_of_the_kind(cli: Cli, tmp_path: Path, artifact: Artifact) -> None:
+    draw_pictures(tmp_path / "pictures", 1)
+    shown = cli("predict", "pictures", "--artifact", artifact.folder, cwd=tmp_path).stdout
+    told = " ".join(shown.split())
+    assert "--data DATA, a labels.csv, or a folder a class (cat, dog, hen)" in told
+
+
+def test_a_gif_is_answered_and_what_nothing_reads_is_counted(
+    cli: Cli, tmp_path: Path, artifact: Artifact
+) -> None:
+    """A folder from a phone: what is passed over in silence would be missed by nobody."""
+    Image.new("RGB", (30, 20), (200, 30, 30)).save(tmp_path / "a.gif")
+    Image.new("RGB", (30, 20), (200, 30, 30)).save(tmp_path / "b.jfif", "JPEG")
+    (tmp_path / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    done = cli("predict", tmp_path, "--artifact", artifact.folder, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert [Path(row["image"]).name for row in told["rows"]] == ["a.gif", "b.jfif"]
+    assert "1 of 3 images cannot be read" in told["notes"][0] and "c.HEIC" in told["notes"][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,23 @@ def test_an_operator_it_has_not_is_named(cli: Cli, tmp_path: Path) -> None:
     )
     error = one_line_error(done)
     assert "ncnn cannot take operator" in error and "leave out --backend ncnn" in error
+
+
+@pytest.mark.slow
+def test_a_network_that_crashes_ncnn_names_the_layer_and_costs_no_other_backend(
+    cli: Cli, tmp_path: Path, pictures: Path
+) -> None:
+    done = cli(
+        "convert", "user_models:stacked", "--backend", "ncnn,onnx", "--calibration", pictures,
+        "-o", tmp_path / "out", "--json", cwd=HERE,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert [(row["backend"], row["status"]) for row in told["rows"]] == [
+        ("ncnn", "failed"), ("ncnn", "failed"), ("onnx", "proven"), ("onnx", "proven"),
+    ]  # fmt: skip
+    said = [note for note in told["notes"] if note.startswith("ncnn-")]
+    assert len(said) == 2
+    for note in said:
+        assert "ncnn crashes on this network (signal 8, in Reduction sum_" in note
+        assert note.endswith("or leave out --backend ncnn")

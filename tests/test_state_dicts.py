@@ -293,3 +293,14 @@ def test_the_largest_of_a_file_without_a_network_is_read_unless_two_are(tmp_path
     torch.save({"model": prefixed(""), "model_ema": prefixed("")}, path)
     with pytest.raises(BadModel, match="several networks"):
         read_weights(path)
+
+
+def test_a_counter_that_was_halved_with_the_rest_is_no_matter(tmp_path: Path) -> None:
+    """`{name: value.half() for ...}` of a whole state dict: no answer depends on the counter."""
+    network = nn.BatchNorm2d(2)
+    nn.init.uniform_(network.weight)
+    path = tmp_path / "half.pt"
+    torch.save({name: value.half() for name, value in network.state_dict().items()}, path)
+    other = nn.BatchNorm2d(2)
+    load_weights(other, path)
+    assert torch.equal(other.weight, network.weight.half().float())

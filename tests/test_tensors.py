@@ -15,10 +15,10 @@ import torch
 from command_line import Cli, one_line_error
 from numpy.typing import NDArray
 
-from edgekit.api import inputs_of
 from edgekit.artifact import find_artifacts, load_artifact
 from edgekit.backends import runtime_for
 from edgekit.conversion.spec_files import check_tensors, read_spec
+from edgekit.data.inputs import inputs_of
 from edgekit.data.samples import noise_samples, read_samples
 from edgekit.deployment.golden import write_golden
 from edgekit.errors import BadArtifact, BadData, BadModel

@@ -110,6 +110,26 @@ def recurrent() -> tuple[nn.Module, ModelSpec]:
     return Recurrent(), SPEC
 
 
+class Stacked(nn.Module):
+    """Two branches summed over a fifth axis, as the FPN of segmentation-models-pytorch sums four:
+    ncnn divides by a size of 0 in it, and its process is ended by that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.far = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(3, 8, 3, 2, 1)
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        merged = torch.stack([self.near(image), self.far(image)]).sum(0)
+        answer: Tensor = self.head(merged).mean((2, 3))
+        return answer
+
+
+def stacked() -> tuple[nn.Module, ModelSpec]:
+    torch.manual_seed(5)
+    return Stacked(), ModelSpec(InputSpec(32, 32), (OutputSpec("values"),))
+
+
 def no_spec() -> nn.Module:
     return Small()
 

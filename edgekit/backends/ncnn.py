@@ -9,6 +9,7 @@ multitask-cnn, on the emulated Cortex-A76. fp32 is true fp32: the runner turns o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from edgekit.graph.operator_errors import unsupported
 from edgekit.scratch import run_leashed
 
 if TYPE_CHECKING:
+    from edgekit.backends._ncnn_files import Layer
     from edgekit.graph import ExportedGraph
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
@@ -33,6 +35,7 @@ FEW = 8
 """Images on which pnnx's network is held to the model at once."""
 FAR = 1e-2
 """How far it may be there, of the outputs' largest value: more is no rounding."""
+_WITHOUT = "leave out --backend ncnn"
 PARAM, WEIGHTS = "model.ncnn.param", "model.ncnn.bin"
 """What pnnx calls them."""
 
@@ -103,10 +106,16 @@ def _pnnx(scratch: Path, given: str, shape: tuple[int, ...]) -> None:
     sizes = ",".join(map(str, shape))
     done = run_leashed([pnnx.EXEC_PATH, given, f"inputshape=[{sizes}]", "fp16=0"], scratch)
     print(done.stdout)  # into the step's log
+    if done.returncode < 0:
+        raise UnsupportedModel(
+            f"ncnn's converter crashed on this network (signal {-done.returncode}): {_WITHOUT}"
+        )
     if done.returncode or not all((scratch / name).is_file() for name in (PARAM, WEIGHTS)):
         lines = [line for line in done.stdout.splitlines() if line.strip()]
         last = lines[-1] if lines else f"exit code {done.returncode}"
-        raise UnsupportedModel(f"ncnn cannot convert the model: pnnx failed ({last[:200]})")
+        raise UnsupportedModel(
+            f"ncnn cannot convert the model: pnnx failed ({last[:200]}); {_WITHOUT}"
+        )
 
 
 def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
@@ -118,21 +127,24 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
     try:
         layers = read_layers(param)
     except ValueError as error:
-        raise UnsupportedModel(f"ncnn cannot convert the model: {error}") from None
+        raise UnsupportedModel(f"ncnn cannot convert the model: {error}; {_WITHOUT}") from None
     for layer in layers:
         if ncnn.layer_to_index(layer.kind) < 0:
             # pnnx leaves torch's own name where ncnn has no layer: torch.fft_fft2, aten::lstm.
             operator = layer.kind.replace("::", ".").partition(".")[2].replace(".", "_")
-            missing = RuntimeError(f"ncnn has no layer for {layer.kind} (aten::{operator})")
+            missing = RuntimeError(f"it has no layer for {layer.kind} (aten::{operator})")
             raise unsupported("ncnn", missing, module)
     made = {name for layer in layers for name in layer.outputs}
     if not made >= {"in0", *(f"out{index}" for index in range(len(graph.spec.outputs)))}:
-        raise UnsupportedModel("ncnn cannot convert the model: pnnx lost its input or an output")
+        raise UnsupportedModel(
+            f"ncnn cannot convert the model: pnnx lost its input or an output; {_WITHOUT}"
+        )
     try:
-        _shape_outputs(graph, param)
-        distance, largest = _distance(graph, param)
-    except (ValueError, RuntimeError) as error:
-        raise UnsupportedModel(f"ncnn cannot run what pnnx made of the model: {error}") from None
+        distance, largest = _distance(graph, param, layers)
+    except ValueError as error:
+        raise UnsupportedModel(
+            f"ncnn cannot run what pnnx made of the model: {error}; {_WITHOUT}"
+        ) from None
     if not distance <= max(FAR * largest, 1e-4):
         raise UnsupportedModel(
             f"pnnx changed the model: in float ncnn is {distance:.3g} off outputs of up to "
@@ -140,57 +152,55 @@ def _check(graph: ExportedGraph, param: Path, module: Any) -> None:
         )
 
 
-def _shape_outputs(graph: ExportedGraph, param: Path) -> None:
-    """Give outputs that differ from the model's by dimensions of 1 the model's shapes, in place.
+def _distance(graph: ExportedGraph, param: Path, layers: Sequence[Layer]) -> tuple[float, float]:
+    """Return how far the float network is from the model on a few images, and its largest output.
 
-    ncnn has no batch; of a network whose tensors change places with it, as attention's do, pnnx
-    keeps it in the output. A Reshape at the end moves no number.
+    Outputs that differ from the model's by dimensions of 1 alone get its shapes, in the file too.
+    Parity judges every artifact later; this one holds int8 to the model too, whose bar is looser,
+    and gives the next attempt its turn. Raises ValueError for outputs of other shapes.
     """
-    from edgekit.backends._ncnn_files import read_layers, reshape, write_param
-    from edgekit.onboard import runner
+    import numpy as np
+
+    from edgekit.backends._ncnn_files import write_param
+    from edgekit.backends._ncnn_trial import trial
 
     reference = graph.reference()
-    contract = {**graph.contract(), "outputs": [output.name for output in graph.spec.outputs]}
-    invoke = runner.load_ncnn(str(param), contract, 1)
-    found = invoke(runner.feed(graph.parity_pixels()[0], contract))
-    layers = list(read_layers(param))
-    for index, (value, output) in enumerate(zip(found, graph.spec.outputs, strict=True)):
-        have, wanted = value[0].shape, reference[output.name].shape[1:]
+    names = [output.name for output in graph.spec.outputs]
+    contract = {**graph.contract(), "outputs": names}
+    found = trial(param, contract, graph.parity_pixels()[:FEW])
+    shaped = _shaped(layers, [(found[name].shape[1:], reference[name].shape[1:]) for name in names])
+    if shaped is not None:
+        write_param(shaped, param)
+        found = trial(param, contract, graph.parity_pixels()[:FEW])
+    distances = []
+    for name in names:
+        value, wanted = found[name], reference[name][:FEW]
+        if value.shape != wanted.shape:
+            raise ValueError(f"output {name} has shape {value.shape[1:]}, not {wanted.shape[1:]}")
+        distances.append(np.abs(value - wanted).max())
+    return float(np.max(distances)), max(float(np.abs(reference[name]).max()) for name in names)
+
+
+def _shaped(
+    layers: Sequence[Layer], shapes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> list[Layer] | None:
+    """Return the layers with a Reshape at each output that has but other dimensions of 1.
+
+    `shapes` are those an output has and should have; None where there is nothing to do. ncnn has no
+    batch; of a network whose tensors change places with it, as attention's do, pnnx keeps it in the
+    output. A Reshape at the end moves no number.
+    """
+    from edgekit.backends._ncnn_files import reshape
+
+    changed = list(layers)
+    for index, (have, wanted) in enumerate(shapes):
         if have == wanted or [n for n in have if n > 1] != [n for n in wanted if n > 1]:
             continue
         if 0 < len(wanted) <= 4:
             end, made = f"out{index}", f"edgekit_made_{index}"
-            layers = [layer.with_blob(end, made) for layer in layers]
-            layers.append(reshape(f"edgekit_shape_{index}", made, end, wanted))
-            write_param(layers, param)
-
-
-def _distance(graph: ExportedGraph, param: Path) -> tuple[float, float]:
-    """Return how far the float network is from the model on a few images, and its largest output.
-
-    Parity judges every artifact later; this one holds int8 to the model too, whose bar is looser,
-    and gives the next attempt its turn.
-    """
-    import msgspec
-    import numpy as np
-
-    from edgekit.onboard import runner
-
-    names = [output.name for output in graph.spec.outputs]
-    contract = {
-        "feed": graph.feed,
-        "input": msgspec.to_builtins(graph.spec.input),
-        "outputs": names,
-    }
-    invoke, reference = runner.load_ncnn(str(param), contract, 1), graph.reference()
-    distance = 0.0
-    for index, image in enumerate(graph.parity_pixels()[:FEW]):
-        for name, value in zip(names, invoke(runner.feed(image, contract)), strict=True):
-            wanted = reference[name][index]
-            if value[0].shape != wanted.shape:
-                raise ValueError(f"output {name} has shape {value[0].shape}, not {wanted.shape}")
-            distance = max(distance, float(np.abs(value[0] - wanted).max()))
-    return distance, max(float(np.abs(reference[name]).max()) for name in names)
+            changed = [layer.with_blob(end, made) for layer in changed]
+            changed.append(reshape(f"edgekit_shape_{index}", made, end, wanted))
+    return changed if len(changed) > len(layers) else None
 
 
 def _module(graph: ExportedGraph) -> tuple[Any, Any]:

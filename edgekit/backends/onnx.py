@@ -53,6 +53,7 @@ def build(
         make = {"pt2": _from_torch, "onnx": from_onnx}[graph.format]
         model = onnxslim.slim(make(graph))
         name_ends(model, [output.name for output in graph.spec.outputs])
+        _flatten_biases(model)
         onnx.save(model, str(fp32))
     if precision == "fp32":
         onnx.save(onnx.load(str(fp32)), str(folder / "model.onnx"))
@@ -66,6 +67,36 @@ def build(
         for name in grouped
     )
     return Built(("model.onnx",), graph.feed, notes, int8_layers=layers)
+
+
+def _flatten_biases(model: Any) -> None:
+    """Give every stored bias of a Gemm one value a column, in place: [1, N] and [1] become [N].
+
+    It computes the same. ONNX Runtime's quantizer scales each value of a bias by itself, and fails
+    on those of other shapes, which TensorFlow's and JAX's exporters write.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3:
+            continue
+        weight, bias = stored.get(node.input[1]), stored.get(node.input[2])
+        if weight is None or bias is None or len(weight.dims) != 2:
+            continue
+        columns = weight.dims[0 if _turned(node) else 1]
+        if list(bias.dims) == [columns] or list(bias.dims) not in ([1, columns], [1, 1], [1], []):
+            continue
+        flat = np.broadcast_to(numpy_helper.to_array(bias).reshape(-1), (columns,))
+        name = f"{bias.name}_edgekit_of_{node.name or node.output[0]}"
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(flat), name))
+        node.input[2] = name
+
+
+def _turned(node: Any) -> bool:
+    """Tell whether a Gemm's weight has its columns first."""
+    return any(item.name == "transB" and item.i for item in node.attribute)
 
 
 def _grouped_transposed(model: Any) -> list[str]:

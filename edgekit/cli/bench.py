@@ -174,7 +174,7 @@ def _bench_here(
 ) -> None:
     """Measure on one device and print a row an artifact. Exits with 1 where a row failed."""
     from edgekit.api import measure_on
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import progress, show, typed
     from edgekit.measurement.summary import summary_row
     from edgekit.report.measured_rows import by_model, fastest, model_title
     from edgekit.targets import HOST
@@ -202,8 +202,8 @@ def _bench_here(
         lines += heat_notes(rows)
     if not as_json:
         lines = [*fastest(rows), *lines, "more columns: --wide, --json"]
-    given = " ".join(map(str, artifacts))
-    then = f"edgekit evaluate {given} --data FOLDER --results {request.results}"
+    given = " ".join(map(typed, artifacts))
+    then = f"edgekit evaluate {given} --data FOLDER --results {typed(request.results)}"
     if all(row.error for row in rows):
         then = ""  # an artifact that does not run here has no accuracy to find either
     short = by_model(rows)

@@ -41,7 +41,7 @@ def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: 
     """
     from edgekit.api import emulate
     from edgekit.artifact import find_artifacts
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import progress, show, typed
     from edgekit.cli.predict_latency import show_predicted
     from edgekit.emulation.cost_gate import gate as hold
     from edgekit.emulation.cost_gate import read_baseline, write_baseline
@@ -92,7 +92,7 @@ def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: 
     else:
         title = f"{target.title}, emulated"
         short = _short_rows(records)
-        then = f"edgekit recommend --target {target.name} --results {request.results}"
+        then = f"edgekit recommend --target {target.name} --results {typed(request.results)}"
         last = "" if predictions else then
         show(title, emulated_rows, as_json=False, notes=notes, short=short, wide=wide, then=last)
         if predictions:

@@ -27,7 +27,7 @@ def bench_boards(
 
     Exits with 1 where a board or a row failed; the others are measured all the same.
     """
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import progress, show, typed
     from edgekit.deployment.bench_fleet import bench_fleet
     from edgekit.deployment.inventory import read_inventory
     from edgekit.measurement.summary import summary_row
@@ -47,7 +47,7 @@ def bench_boards(
     notes = [line for o in outcomes for line in _notes(o)]
     notes.append(f"every sample is saved in {request.results}, a folder for each board")
     short = {_name(outcome): short_rows(outcome.result or ()) for outcome in outcomes}
-    title, then = f"{len(hosts)} boards", f"edgekit report --results {request.results}"
+    title, then = f"{len(hosts)} boards", f"edgekit report --results {typed(request.results)}"
     show(title, table, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
     if failed:
         raise typer.Exit(1)

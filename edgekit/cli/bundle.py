@@ -46,9 +46,9 @@ def bundle(
 
     Example: edgekit bundle out/mtc/onnx-int8 -o mtc.ekb --max-p90 25
     """
-    from edgekit.api import inputs_of
     from edgekit.artifact import load_artifact
-    from edgekit.cli.output import show
+    from edgekit.cli.output import show, typed
+    from edgekit.data.inputs import inputs_of
     from edgekit.deployment.bundle import BundleRequest, make_bundle
 
     loaded = load_artifact(artifact)
@@ -75,4 +75,9 @@ def bundle(
         "max_p90_ms": made.head.index["max_p90_ms"],
         "path": str(made.path),
     }
-    show("Bundle", [row], as_json=as_json, then=f"edgekit deploy {made.path} --to ssh://USER@HOST")
+    show(
+        "Bundle",
+        [row],
+        as_json=as_json,
+        then=f"edgekit deploy {typed(made.path)} --to ssh://USER@HOST",
+    )

@@ -25,7 +25,7 @@ def compare(
     Give two files, or two run folders to compare them artifact by artifact.
     Example: edgekit compare edgekit-results/RUN/a.json edgekit-results/RUN/b.json
     """
-    from edgekit.cli.output import show
+    from edgekit.cli.output import show, typed
     from edgekit.errors import BadResults
     from edgekit.measurement.comparison import compare as run
 
@@ -45,7 +45,7 @@ def compare(
     short = [_short_row(*item, name_first=len(pairs) > 1) for item in compared]
     title = "Comparison" if as_json else f"{first} against {second}"
     notes += reasons
-    then = f"edgekit report --results {_results(first)}"
+    then = f"edgekit report --results {typed(_results(first))}"
     show(title, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
 
 

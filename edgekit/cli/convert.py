@@ -153,7 +153,7 @@ def convert(
     """
     from edgekit.api import convert as run
     from edgekit.cli.convert_board import board_notes, board_rows, board_title, short_board_rows
-    from edgekit.cli.output import command_line, progress, show
+    from edgekit.cli.output import command_line, progress, show, typed
 
     with progress(quiet or as_json) as say:
         conversion = run(
@@ -189,7 +189,7 @@ def convert(
     record = board.choice(command_line()) if board and board.trials else None
     said = [*(board_notes(board, record, output) if board else ()), *notes(conversion, output)]
     if record is not None and best:
-        said[-1] += f"; edgekit report --results {results}"
+        said[-1] += f"; edgekit report --results {typed(results)}"
     there = board_rows(board) if board else []
     table = rows(conversion)
     if as_json:
@@ -243,7 +243,8 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
     """Return a row an artifact: its size, and how it compares with the PyTorch model."""
     from edgekit.report.cells import size
 
-    images = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
+    count = max((len(r.parity.images) for r in conversion.rows if r.parity), default=0)
+    shown = f"{count} {'samples' if conversion.graph.spec.tensors else 'images'}"
     made = {(a.manifest.backend, a.manifest.precision): a for a in conversion.artifacts}
     table = []
     for row in conversion.rows:
@@ -252,7 +253,7 @@ def short_rows(conversion: Conversion) -> list[dict[str, Any]]:
             {
                 "artifact": f"{row.backend}-{row.precision}",
                 "size": size(artifact.bytes if artifact else None),
-                f"against the model, on {images} images": against(row.precision, row.parity),
+                f"against the model, on {shown}": against(row.precision, row.parity),
                 "verdict": {"proven": "ok", "answers zeros": "zeros"}.get(
                     _status(artifact), "failed"
                 ),
@@ -287,6 +288,8 @@ def _status(artifact: Artifact | None) -> str:
 
 def notes(conversion: Conversion, output: Path) -> list[str]:
     """Return what a reader of the table must know: errors, random weights, doubts, calibration."""
+    from edgekit.cli.output import typed
+
     graph = conversion.graph
     lines = [f"{r.backend}-{r.precision} failed: {r.error}" for r in conversion.rows if r.error]
     if graph.source.weights == "random":
@@ -303,5 +306,5 @@ def notes(conversion: Conversion, output: Path) -> list[str]:
     ]
     made = len(conversion.artifacts)
     holds = f"{output} holds {made} artifact{'s' * (made != 1)}"
-    lines.append(f"{holds}. next: edgekit bench {output}" if made else holds)
+    lines.append(f"{holds}. next: edgekit bench {typed(output)}" if made else holds)
     return lines

@@ -95,7 +95,7 @@ def evaluate(
     Example: edgekit evaluate out/mtc --data utkface.zip --split test
     """
     from edgekit.api import evaluate as run
-    from edgekit.cli.output import command_line, progress, show
+    from edgekit.cli.output import command_line, progress, show, typed
     from edgekit.evaluation.evaluate import row
 
     with progress(quiet or as_json) as say:
@@ -164,7 +164,7 @@ def evaluate(
     if abstain is not None:
         tables[f"Answers from a confidence of {abstain:g} on"] = abstention_rows(evaluations)
     shown = {title: table for title, table in tables.items() if table}
-    then = f"edgekit recommend --target {target} --results {results or RESULTS}"
+    then = f"edgekit recommend --target {target} --results {typed(results or RESULTS)}"
     if results is None:
         then = f"the same command with --results {RESULTS}, then edgekit recommend"
     for place, (title, table) in enumerate(shown.items(), 1):

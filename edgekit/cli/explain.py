@@ -40,7 +40,7 @@ def explain(
     import json
 
     from edgekit.artifact import load_artifact
-    from edgekit.cli.output import progress, show
+    from edgekit.cli.output import progress, show, typed
     from edgekit.explain import explain as run
     from edgekit.targets import load_target
 
@@ -67,7 +67,7 @@ def explain(
     listed += "the costliest" if costed else "in the order they run"
     warned = any(finding.severity == "warning" for finding in result.findings)
     then = "change the network as above, then edgekit convert" if warned else ""
-    then = then or f"edgekit bench {artifact} --target {target}"
+    then = then or f"edgekit bench {typed(artifact)} --target {target}"
     show(listed, operators[:LISTED], as_json=False, notes=result.doubts, then=then)
 
 

@@ -25,6 +25,13 @@ PIPED_WIDTH = 100
 _LEAST_WIDTH = 40
 
 
+def typed(path: object) -> str:
+    """Return a path as it is typed on a command line: in quotes where it has spaces."""
+    import shlex
+
+    return shlex.quote(str(path))
+
+
 def show(
     title: str,
     rows: Rows,

@@ -120,7 +120,7 @@ def _images(
 ) -> None:
     from edgekit.api import answer as run
     from edgekit.cli.output import progress, show
-    from edgekit.cli.predict_rows import box_rows, notes_on, row, short_rows, write_csv
+    from edgekit.cli.predict_rows import box_rows, notes_on, row, short_rows, then, write_csv
     from edgekit.evaluation.drawing import save_drawn, save_pictures
 
     with progress(quiet or as_json) as say:
@@ -142,7 +142,14 @@ def _images(
     for item, said in zip(answered, short_rows(answered), strict=True):
         rows += list(box_rows(item)) or [row(item)]
         short += list(box_rows(item, short=True)) or [said]
-    then = f"edgekit evaluate {artifact.folder} --data FOLDER, a folder with labels.csv"
-    show(artifact.label, rows, as_json=as_json, notes=notes, short=short, wide=wide, then=then)
+    show(
+        artifact.label,
+        rows,
+        as_json=as_json,
+        notes=notes,
+        short=short,
+        wide=wide,
+        then=then(artifact),
+    )
     if any(answer.unreadable for answer in answers):
         raise typer.Exit(UserError.exit_code)

@@ -32,7 +32,7 @@ class Wanted:
 def run(source: Path | int, wanted: Wanted) -> None:
     """Answer the frames until the video ends, or Ctrl-C; what was answered is kept then."""
     from edgekit.cli.output import show, tell
-    from edgekit.cli.predict_rows import box_rows, notes_on, row, write_csv
+    from edgekit.cli.predict_rows import box_rows, notes_on, row, then, write_csv
     from edgekit.data.video import frames_of
     from edgekit.evaluation.frames import answer_frames
 
@@ -60,8 +60,14 @@ def run(source: Path | int, wanted: Wanted) -> None:
         write_csv(answers, wanted.table)
         notes.append(f"{wanted.table} holds all answers")
     rows = [cells for a in answers if not a.fault for cells in (list(box_rows(a)) or [row(a)])]
-    then = f"edgekit evaluate {wanted.artifact.folder} --data FOLDER, a folder with labels.csv"
-    show(wanted.artifact.label, rows, as_json=wanted.as_json, notes=notes, short=[], then=then)
+    show(
+        wanted.artifact.label,
+        rows,
+        as_json=wanted.as_json,
+        notes=notes,
+        short=[],
+        then=then(wanted.artifact),
+    )
 
 
 def _line(answers: Sequence[Answer]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.artifact import Manifest
+    from edgekit.artifact import Artifact, Manifest
     from edgekit.evaluation.answer import Answer
 
 LISTED = 5
@@ -45,6 +45,20 @@ def box_rows(answer: Answer, *, short: bool = False) -> Iterator[dict[str, objec
 
 def _rounded(point: Sequence[float]) -> list[float]:
     return [*(round(number, 1) for number in point[:2]), *(round(sure, 4) for sure in point[2:])]
+
+
+def then(artifact: Artifact) -> str:
+    """Return the command that comes next: it scores the artifact, with labels of its kind."""
+    from edgekit.cli.output import typed
+    from edgekit.data import forms_of
+
+    manifest = artifact.manifest
+    forms = forms_of(manifest.outputs)
+    if not forms:
+        return f"edgekit bench {typed(artifact.folder)}"
+    if manifest.tensors:
+        forms = ["an .npz of its inputs and labels"]
+    return f"edgekit evaluate {typed(artifact.folder)} --data DATA, {' and '.join(forms)}"
 
 
 def row(answer: Answer) -> dict[str, Any]:
@@ -130,6 +144,12 @@ def notes_on(answers: Sequence[Answer], manifest: Manifest) -> list[str]:
     withheld = sum(item.abstained for item in decided)
     if withheld:
         notes.append(f"unsure: {withheld} of {len(decided)} answers are withheld (--abstain)")
+    if not decided and any(not answer.fault for answer in answers):
+        names = ", ".join(f"'{output.name}'" for output in manifest.outputs)
+        notes.append(
+            f"nothing to decide: {names} are plain tensors. Give them a kind in the spec and "
+            "convert again, or read their values from Python (docs/application.md)"
+        )
     if manifest.source.weights == "random":
         notes.append("the weights are random: these answers mean nothing")
     return notes

@@ -55,7 +55,7 @@ def report(
     """
     import json
 
-    from edgekit.cli.output import progress
+    from edgekit.cli.output import progress, typed
     from edgekit.errors import UserError
     from edgekit.recommend.summary import summarise
     from edgekit.report import FORMATS, short_tables, tables_of, write_report
@@ -86,9 +86,10 @@ def report(
         print(json.dumps(shown, indent=1))
         return
     shown_tables = [t for t in short if paper and t.name.startswith("paper-")]
-    then = f"edgekit report --results {results} --html report.html"
+    then = f"edgekit report --results {typed(results)} --html report.html"
     if page is not None:
-        then = f"open {page} in a browser; edgekit recommend --target TARGET --results {results}"
+        again = f"edgekit recommend --target TARGET --results {typed(results)}"
+        then = f"open {page} in a browser; {again}"
     _print(summary, written, shown_tables, saved, then)
 
 

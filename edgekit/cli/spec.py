@@ -22,7 +22,7 @@ def spec(
 
     Example: edgekit spec model.onnx -o spec.toml
     """
-    from edgekit.cli.output import tell
+    from edgekit.cli.output import tell, typed
     from edgekit.conversion.draft import draft
     from edgekit.errors import UserError
     from edgekit.files import write_whole
@@ -38,5 +38,5 @@ def spec(
     write_whole(output, text)
     tell(
         f"{output} is written: check its lines",
-        f"next: edgekit convert {file} --spec {output}",
+        f"next: edgekit convert {typed(file)} --spec {typed(output)}",
     )

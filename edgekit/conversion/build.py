@@ -26,6 +26,9 @@ from edgekit.outputs import Outputs
 from edgekit.runtimes.table import role_of
 from edgekit.version import __version__
 
+FEW = 8
+"""Under so many images the share of equal decisions is chance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildRequest:
@@ -159,6 +162,11 @@ def _prove(
     parity = _judged(request, precision, ours)
     if set(parity.images) == {"noise"}:
         doubt = "proven on random numbers: give --images a folder of .npz or .npy samples"
+        parity = replace(parity, doubts=(*parity.doubts, doubt))
+    elif len(parity.images) < FEW and precision == "int8" and graph.source.weights != "random":
+        one = len(parity.images) == 1
+        doubt = f"int8 is proven on {len(parity.images)} {'image' if one else 'images'} alone"
+        doubt += f", which proves little: give --images {2 * FEW} or more"
         parity = replace(parity, doubts=(*parity.doubts, doubt))
     if not parity.passed and role_of(request.backend) != "harness":
         raise ParityFailed(

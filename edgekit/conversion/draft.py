@@ -8,11 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from edgekit.conversion.onnx_source import ANY
+from edgekit.conversion.pt2_source import open_pt2, output_paths
+from edgekit.conversion.sources import check_kind
 from edgekit.errors import BadModel
 from edgekit.spec import TensorSpec
 
 FREE = 0
 """What stands for a size that the file leaves free: no spec is read with it."""
+UNNAMED = {ANY, "?", "-1", "None", "unknown"}
+"""What stands in files for a free size without a name: two of them need not be one size."""
 DTYPES: tuple[str, ...] = get_args(get_type_hints(TensorSpec)["dtype"])
 PIXELS = """\
 # A pixel, 0 to 255, becomes (pixel - mean) / std. These give 0 to 1: write what
@@ -46,6 +51,7 @@ def draft(path: Path, *, trust: bool = False) -> str:
         raise BadModel(f"there is no file {path}: check the path")
     read = {".onnx": _onnx_ports, ".pt2": _pt2_ports}.get(path.suffix)
     if read is None:
+        check_kind(path)
         raise BadModel(
             f"{path} is no .onnx and no .pt2, so its inputs cannot be read from it: write the spec "
             "by hand, as docs/no-board.md shows"
@@ -53,8 +59,15 @@ def draft(path: Path, *, trust: bool = False) -> str:
     inputs, outputs = read(path, trust)
     # A free first size is the batch in nearly every file, and so is the same name elsewhere.
     batches = {port.sizes[0] for port in inputs if port.sizes and isinstance(port.sizes[0], str)}
+    named = batches - UNNAMED
     inputs = [
-        replace(port, sizes=tuple(1 if size in batches else size for size in port.sizes))
+        replace(
+            port,
+            sizes=tuple(
+                1 if size in (named if place else batches) else size
+                for place, size in enumerate(port.sizes)
+            ),
+        )
         for port in inputs
     ]
     head = f"# Drafted from {_escaped(path.name)} by `edgekit spec`. Check every line.\n"
@@ -134,23 +147,17 @@ def _escaped(text: str) -> str:
 
 
 def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
-    import onnx
-
-    from edgekit.conversion.onnx_source import inputs_of, load, sizes_of
+    from edgekit.conversion.onnx_source import dtype_of, inputs_of, load, sizes_of
 
     model = load(path)
 
     def port(value: Any) -> Port:
-        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-        dtype = "float32" if kind == "float" else kind
-        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=dtype)
+        return Port(name=value.name, sizes=tuple(sizes_of(value)), dtype=dtype_of(value))
 
     return [*map(port, inputs_of(model))], [*map(port, model.graph.output)]
 
 
 def _pt2_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
-    from edgekit.conversion.sources import open_pt2, output_paths
-
     program = open_pt2(path, trust)
     signature = program.graph_signature
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}

@@ -39,10 +39,14 @@ _LARGEST_REQUEST = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A step to start: its module, and what it imports while it waits for what it works on."""
+    """A step to start: its module, and what it imports while it waits for what it works on.
+
+    `title` is what a person calls it.
+    """
 
     module: str
     ahead: tuple[str, ...] = ()
+    title: str = ""
 
 
 class Step:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.conversion.calibration import Recipe
 from edgekit.conversion.reference import broken_weights, torch_answers, torch_noise
@@ -13,6 +13,7 @@ from edgekit.conversion.sources import LoadedModule, SourceRequest, load_module,
 from edgekit.conversion.spec_files import (
     check_batch,
     check_count,
+    check_units,
     complete_spec,
     numbered,
     read_spec,
@@ -53,9 +54,10 @@ class Source:
 
 def load_source(request: SourceRequest, raw_input: bool) -> Source:
     """Load a source of any kind. Raises BadModel in one line."""
-    if source_kind(request) == "onnx":
-        return _load_onnx(request, raw_input)
-    return _load_torch(request)
+    onnx = source_kind(request) == "onnx"
+    source = _load_onnx(request, raw_input) if onnx else _load_torch(request)
+    check_units(source.name, source.spec.input)
+    return source
 
 
 def _load_torch(request: SourceRequest) -> Source:
@@ -92,12 +94,21 @@ def _load_torch(request: SourceRequest) -> Source:
         macs=macs,
         weights=loaded.weights,
         notes=loaded.notes,
-        broken=broken_weights((name, tensor.detach().numpy()) for name, tensor in stored),
+        broken=broken_weights((name, as_numpy(tensor)) for name, tensor in stored),
         reference=lambda pixels: torch_answers(network, spec, pixels),
         noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),
         synthesise=lambda recipe: synthesise(network, spec.image, recipe),
         save=save,
     )
+
+
+def as_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
+    """Return a tensor's values; NumPy has no bfloat16, which float32 holds exactly."""
+    import torch
+
+    held = tensor.detach()
+    array: NDArray[np.generic] = (held.float() if held.dtype == torch.bfloat16 else held).numpy()
+    return array
 
 
 def _check_forward(
@@ -113,27 +124,66 @@ def _check_forward(
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             outputs = network(*example)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        needed = _needed_inputs(loaded.module)
-        if needed > len(example):
-            raise BadModel(
-                f"{loaded.name} takes {needed} inputs, the spec names {len(example)} "
-                f"({', '.join(loaded.spec.names)}): describe each with [[inputs]]"
-            ) from None
-        kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
-        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
-        shapes = " and ".join(
-            f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in example
-        )
-        raise BadModel(
-            f"{loaded.name} does not run on a {shapes} input: "
-            f"{first_line(error)}{remedy if kinds - {'float32'} else ''}"
-        ) from None
+    except BadModel:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        raise BadModel(_does_not_run(network, loaded, example, error)) from None
     for value, output in zip(outputs, loaded.spec.outputs, strict=True):
         check_batch(loaded.name, output, tuple(value.shape))
     check_shapes(loaded.name, loaded.spec, [tuple(value.shape) for value in outputs])
     macs: int = counter.get_total_flops() // 2
     return macs
+
+
+def _does_not_run(
+    network: torch.nn.Module,
+    loaded: LoadedModule,
+    example: tuple[torch.Tensor, ...],
+    error: Exception,
+) -> str:
+    """Return what to say of a network that its own input ends, with the remedy if one is seen."""
+    needed = _needed_inputs(loaded.module)
+    if needed > len(example):
+        return (
+            f"{loaded.name} takes {needed} inputs, the spec names {len(example)} "
+            f"({', '.join(loaded.spec.names)}): describe each with [[inputs]]"
+        )
+    kinds = {str(p.dtype).removeprefix("torch.") for p in loaded.module.parameters()}
+    remedy = _what_runs(network, loaded.spec)
+    if kinds - {"float32"}:
+        remedy = f" (its weights are {', '.join(sorted(kinds))}: call .float() on it)"
+    shapes = " and ".join(
+        f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" for value in example
+    )
+    said, kind = first_line(error), type(error).__name__
+    if not isinstance(error, RuntimeError | ValueError) and said != kind:
+        said = f"{kind}: {said}"  # a KeyError says but the key
+    return f"{loaded.name} does not run on a {shapes} input: {said}{remedy}"
+
+
+def _what_runs(network: torch.nn.Module, spec: ModelSpec) -> str:
+    """Return which other layout or colour the network does run on, or ''."""
+    import torch
+
+    from edgekit.graph.contract import example_inputs
+
+    if spec.input is None:
+        return ""
+    grey = replace(spec.input, colour="GREY", mean=(0.0,), std=(255.0,), pad=(114,))
+    rgb = replace(spec.input, colour="RGB", mean=(0.0,) * 3, std=(255.0,) * 3, pad=(114,))
+    other = grey if spec.input.colour != "GREY" else rgb
+    layout: Literal["NCHW", "NHWC"] = "NHWC" if spec.input.layout == "NCHW" else "NCHW"
+    for change, said in (
+        (replace(spec.input, layout=layout), f'layout = "{layout}"'),
+        (other, f'colour = "{other.colour}" and a mean and std of {other.channels}'),
+    ):
+        try:
+            with torch.no_grad():
+                network(*example_inputs(replace(spec, input=change), raw=True))
+        except Exception:  # as above
+            continue
+        return f" (it runs with {said} in the spec)"
+    return ""
 
 
 def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
@@ -167,8 +217,8 @@ def _export(
         return torch.export.export(network, example)
     except Exception as error:  # torch.export wraps user code's errors in many private classes
         raise UnsupportedModel(
-            f"torch.export cannot trace the model: {first_line(error)}; "
-            "see torch.export's guide to data-dependent control flow"
+            f"torch.export cannot trace the model: {first_line(error)}; let its forward compute "
+            "with tensors alone, without .item(), .numpy() or an if on a value"
         ) from None
 
 
@@ -191,6 +241,7 @@ def _load_onnx(request: SourceRequest, raw_input: bool) -> Source:
         shape, outputs = onnx_source.shapes(model, path, given.input if given else None)
         spec = complete_spec(given, shape, numbered(outputs), str(path))
     onnx_source.pick(model, spec, path)
+    onnx_source.check_branches(model, path)
     names = [value.name for value in model.graph.output]
     return Source(
         format="onnx",

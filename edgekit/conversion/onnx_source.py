@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from edgekit.conversion.calibration import Recipe
-from edgekit.conversion.spec_files import check_batch, check_tensors, fix_sizes
+from edgekit.conversion.spec_files import check_batch, check_one, check_tensors, fix_sizes
 from edgekit.errors import BadModel, MissingPackage, first_line
-from edgekit.spec import InputSpec, ModelSpec
+from edgekit.spec import InputSpec, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+ANY = "any"
+"""What a free size without a name is called."""
 
 
 def load(path: Path) -> Any:
@@ -70,13 +73,12 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
         )
     tensor = inputs[0].type.tensor_type
     if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise BadModel(f"{path} takes {kind}, not float32: give the float network itself")
+        kind = dtype_of(inputs[0])
+        halves = {"float16", "bfloat16", "float64"}
+        remedy = "export it in float32" if kind in halves else "give the float network itself"
+        raise BadModel(f"{path} takes {kind}, not float32: {remedy}")
     shape = fix_sizes(sizes_of(inputs[0]), image, str(path))
-    if shape and shape[0] > 1:
-        raise BadModel(
-            f"{path} has a fixed batch of {shape[0]}: export it with a batch of 1, or a free one"
-        )
+    check_one(shape, str(path))
     for dimension, size in zip(tensor.shape.dim, shape, strict=True):
         dimension.dim_value = size
     return shape, len(model.graph.output)
@@ -91,7 +93,15 @@ def inputs_of(model: Any) -> list[Any]:
 def sizes_of(value: Any) -> list[int | str]:
     """Return a ValueInfoProto's sizes; a free one by its name."""
     dimensions = value.type.tensor_type.shape.dim
-    return [d.dim_value if d.dim_value > 0 else d.dim_param or "any" for d in dimensions]
+    return [d.dim_value if d.dim_value > 0 else d.dim_param or ANY for d in dimensions]
+
+
+def dtype_of(value: Any) -> str:
+    """Return a ValueInfoProto's type of numbers, as NumPy calls it."""
+    import onnx
+
+    kind: str = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    return {"float": "float32", "double": "float64"}.get(kind, kind)
 
 
 def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
@@ -115,6 +125,15 @@ def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
     ]
     check_tensors(spec, shapes, str(path))
     for tensor in spec.tensors:
+        dtype = dtype_of(found[tensor.name])
+        if dtype != tensor.dtype:
+            remedy = "edgekit takes no such input"
+            if dtype in get_args(get_type_hints(TensorSpec)["dtype"]):
+                remedy = f'write dtype = "{dtype}" under it'
+            raise BadModel(
+                f"the spec says that '{tensor.name}' is {tensor.dtype}, {path} takes {dtype}: "
+                f"{remedy}"
+            )
         sizes = found[tensor.name].type.tensor_type.shape.dim
         for dimension, size in zip(sizes, tensor.shape, strict=True):
             dimension.dim_value = size
@@ -138,6 +157,28 @@ def pick(model: Any, spec: ModelSpec, path: Path) -> None:
     chosen = [found[name] for name in wanted]
     del model.graph.output[:]
     model.graph.output.extend(chosen)
+
+
+def check_branches(model: Any, path: Path) -> None:
+    """Raise BadModel for a graph that branches, where a branch does not fit its inputs' sizes.
+
+    With free sizes ONNX Runtime leaves the branch that is not taken alone.
+    """
+    import onnxruntime
+
+    if not any(node.op_type == "If" for node in model.graph.node):
+        return
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its own classes have no common base but this
+        raise BadModel(
+            f"{path} has branches (If), and at the spec's sizes one of them does not fit: export "
+            f"it for one case, without branches ({first_line(error)[-160:]})"
+        ) from None
 
 
 def content_hash(model: Any) -> str:
@@ -170,7 +211,8 @@ def reference(
 ) -> dict[str, NDArray[np.generic]]:
     """Return ONNX Runtime's outputs of the file as it was given, with nothing optimised.
 
-    `names` are the file's own names of the spec's outputs, in order.
+    `names` are the file's own names of the spec's outputs, in order. Raises BadModel where it does
+    not run.
     """
     import numpy as np
     import onnxruntime
@@ -181,10 +223,17 @@ def reference(
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     contract = contract_of(spec, "float32")
-    name_of = by_name([value.name for value in session.get_inputs()], contract)
-    rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        name_of = by_name([value.name for value in session.get_inputs()], contract)
+        rows = [session.run(names, name_of(feed(sample, contract))) for sample in samples]
+    except Exception as error:  # its own classes have no common base but this
+        raise BadModel(
+            f"ONNX Runtime cannot run {path} on what the spec describes: {first_line(error)}"
+        ) from None
     for value, output in zip(rows[0], spec.outputs, strict=True):
         check_batch(path.stem, output, value.shape)
     columns = (np.stack([*map(of_one, column)]) for column in zip(*rows, strict=True))

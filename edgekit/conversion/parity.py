@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.artifact import Feed, Grain, OutputParity, ParityRecord, Precision, grain
+from edgekit.conversion.doubts import constant, doubts_of
 from edgekit.graph import Noise, contract_of
 from edgekit.kinds import Kind, kind_of
-from edgekit.onboard.runner import METRICS, Distances, detections, read_with
-from edgekit.outputs import Outputs, compare_outputs, decisions, ties
+from edgekit.onboard.runner import METRICS, Distances, read_with
+from edgekit.outputs import Outputs, compare_outputs, ties
 from edgekit.spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def judge(
         for record, output in zip(records, outputs, strict=True)
     ]
     faults = tuple(fault for item in judged for fault in item.faults)
-    doubts = () if random_weights else (*_doubts(reference, outputs), *_told_ties(judged, images))
+    doubts = () if random_weights else (*doubts_of(reference, outputs), *_told_ties(judged, images))
     return ParityRecord(
         images=images,
         outputs=tuple(item.record for item in judged),
@@ -208,7 +209,7 @@ def _judge(
         judged = _Judged(record, "")
     else:
         judged = _judge_decisions(case, record, ours, reference, output)
-    by_spread = kind.JUDGED_BY == "spread" or _constant(reference)
+    by_spread = kind.JUDGED_BY == "spread" or constant(reference)
     if output.kind == "tensor" or (case.precision == "int8" and by_spread):
         judged = _judge_slices(case, judged, ours, reference, output)
     return judged
@@ -314,7 +315,7 @@ def _judge_slices(
     noise = case.noise.get(output.name)
     if case.precision == "fp32" and noise is not None:
         allowed += FP32_NOISE * noise.relative
-    one_range = output.scores == "probabilities" or _constant(reference)
+    one_range = output.scores == "probabilities" or constant(reference)
     distances = Distances(ours, reference, one_range)
     bar = f"RMS difference ≤ {allowed:.2g} of each slice's own spread"
     faults = _slice_faults(distances, f"'{output.name}'", allowed, case.precision)
@@ -361,11 +362,6 @@ def _ranges(indices: list[int]) -> str:
     return f"{'index' if len(indices) == 1 else 'indices'} {shown}"
 
 
-def _constant(reference: NDArray[np.generic]) -> bool:
-    """Tell whether an output is the same on every one of two images or more."""
-    return len(reference) > 1 and bool((reference == reference[:1]).all())
-
-
 def _told_ties(judged: Iterable[_Judged], images: tuple[str, ...]) -> list[str]:
     """Return a line for every output with decisions that changed between near ties."""
     return [
@@ -374,35 +370,3 @@ def _told_ties(judged: Iterable[_Judged], images: tuple[str, ...]) -> list[str]:
         for item in judged
         if item.record.ties
     ]
-
-
-def _finds(reference: Outputs, output: OutputSpec) -> bool:
-    """Tell whether the model finds a box on any image."""
-    told = msgspec.to_builtins(output)
-    rows = read_with(told, reference)
-    return any(len(detections(each, told, output.threshold)[1]) for each in rows)
-
-
-def _doubts(reference: Outputs, outputs: Iterable[OutputSpec]) -> list[str]:
-    """Return what the images cannot prove."""
-    lines = []
-    for output in outputs:
-        values = reference[output.name]
-        decided = decisions(values, output)
-        if output.boxes is not None and not _finds(reference, output):
-            lines.append(
-                f"'{output.name}' finds nothing on all {len(values)} images at threshold "
-                f"{output.threshold:g}, which proves little: give --images that show something"
-            )
-            continue
-        if _constant(values):
-            what = "is the same"
-        elif decided is not None and _constant(decided):
-            what = "decides the same"
-        else:
-            continue
-        lines.append(
-            f"'{output.name}' {what} on all {len(values)} images, which proves little: "
-            "give --images that differ"
-        )
-    return lines

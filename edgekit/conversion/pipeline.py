@@ -177,7 +177,7 @@ def export(request: ConvertRequest, scratch: Path, say: Say, children: Children)
         wide_int8=request.wide_int8,
     )
     reply = run_step(
-        Wanted(module="edgekit.conversion.export"),
+        Wanted(module="edgekit.conversion.export", title="loading and exporting the model"),
         lambda: msgspec.to_builtins(asked),
         scratch / "export.log",
         lambda event: say("export", event["text"]),
@@ -222,7 +222,8 @@ def build(
 
     while left:
         ahead = imports_of(load_backend(backend)) if preloaded(request) else ()
-        wanted = Wanted(module="edgekit.conversion.build", ahead=ahead)
+        title = f"the converter or the runtime of {backend}"
+        wanted = Wanted(module="edgekit.conversion.build", ahead=ahead, title=title)
         try:
             run_step(wanted, asked, scratch / f"{backend}.log", on_event, children)
         except EdgekitError as error:
@@ -247,6 +248,10 @@ def _all_failed(rows: tuple[Row, ...]) -> EdgekitError:
     import edgekit.errors
 
     kinds = {getattr(edgekit.errors, row.kind or "", EdgekitError) for row in rows}
-    texts = dict.fromkeys(row.error for row in rows if row.error)
+    texts = dict.fromkeys(
+        row.error if row.backend in row.error else f"{row.backend}: {row.error}"
+        for row in rows
+        if row.error
+    )
     user = all(issubclass(kind, UserError) for kind in kinds)
     return (UserError if user else EdgekitError)("; ".join(texts))

@@ -9,19 +9,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgekit import zoo
+from edgekit.conversion.convertible import ready
 from edgekit.conversion.libraries import Wanted, library_names, load_library
+from edgekit.conversion.pt2_source import check_arguments, open_pt2, output_paths
 from edgekit.conversion.spec_files import (
     check_count,
+    check_one,
     check_tensors,
     complete_spec,
     fix_sizes,
-    numbered,
     read_spec,
 )
-from edgekit.errors import BadModel, first_line
+from edgekit.errors import BadModel
 from edgekit.files import sha256
 from edgekit.spec import ModelSpec, with_temperatures
 
@@ -29,12 +31,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 SourceKind = Literal["zoo", "checkpoint", "pt2", "factory", "onnx", "library"]
-PACKAGE_OF = {
-    "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image",
-    "yaml": "pyyaml",
-}  # fmt: skip
-"""What to install for a module that is named otherwise than its package."""
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+MADE = {
+    ".tflite": "TFLite", ".xml": "OpenVINO", ".param": "ncnn", ".engine": "TensorRT",
+    ".mlmodel": "Core ML", ".rknn": "RKNN", ".mnn": "MNN", ".ort": "ONNX Runtime",
+}  # fmt: skip
+"""What a runtime executes, by the end of its file's name."""
+OTHERS = {
+    ".h5": "Keras", ".keras": "Keras", ".pb": "TensorFlow", ".pdmodel": "PaddlePaddle",
+    ".caffemodel": "Caffe", ".joblib": "scikit-learn",
+}  # fmt: skip
+"""Whose trained models are saved as such files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +90,52 @@ def source_kind(request: SourceRequest) -> SourceKind:
         if path.stat().st_size == 0:
             raise BadModel(f"{path} is empty: export or save the model again")
         return {".pt2": "pt2", ".onnx": "onnx"}.get(path.suffix, "checkpoint")  # type: ignore[return-value]
+    if told := _python_file(locator):
+        raise BadModel(told)
     if ":" in locator and all(part.isidentifier() for part in locator.split(":")[0].split(".")):
         return "factory"
     if path.is_file():
+        check_kind(path)
         raise BadModel(
             f"{path} is not a model edgekit reads: give .pt2, .onnx or {', '.join(CHECKPOINTS)}"
         )
     raise BadModel(_unknown(locator))
+
+
+def _python_file(locator: str) -> str:
+    """Return what to say where a network is named by its Python file, else ''."""
+    place, _, attribute = locator.partition(":")
+    path = Path(place)
+    if path.suffix != ".py" and attribute and "/" not in place:
+        return ""
+    file = path if path.suffix == ".py" else Path(f"{place}.py")
+    if not file.is_file():
+        return f"there is no Python file {file}: check the path" if file == path else ""
+    parts = file.with_suffix("").parts
+    function = attribute or "FUNCTION"
+    if all(part.isidentifier() for part in parts):
+        remedy = f"name the module and the function, {'.'.join(parts)}:{function}"
+    else:
+        remedy = f"run edgekit in {file.parent.absolute()} and name {file.stem}:{function}"
+    return f"{locator} is a Python file: {remedy}, which returns the network"
+
+
+def check_kind(path: Path) -> None:
+    """Raise BadModel for a model file of a kind that others read and edgekit does not."""
+    suffix = path.suffix.lower()
+    if suffix in MADE:
+        raise BadModel(
+            f"{path} is made for {MADE[suffix]} already and cannot be converted back: give the "
+            "PyTorch network or the .onnx file that it was made from"
+        )
+    if suffix in OTHERS:
+        raise BadModel(
+            f"{path} is a model of {OTHERS[suffix]}: export it as .onnx there, and give that"
+        )
+    if suffix in {".jit", ".torchscript"}:
+        from edgekit.zoo.weight_files import torchscript
+
+        raise torchscript(path)
 
 
 def _unknown(name: str) -> str:
@@ -199,37 +245,10 @@ def _checkpoint(request: SourceRequest) -> LoadedModule:
     )
 
 
-def open_pt2(path: Path, trust: bool) -> Any:
-    """Return an ExportedProgram that only computes; any, where its maker is trusted.
-
-    Raises BadModel for one that cannot be read, could run code, or is in training mode.
-    """
-    import torch
-
-    from edgekit.graph.pt2_files import Unsafe, load_pt2
-
-    try:
-        program = torch.export.load(path) if trust else load_pt2(path)
-    except Unsafe as error:
-        raise BadModel(
-            f"{path} could run code when it is opened ({error}): give --trust if you trust who "
-            "made it, or export it again with torch.export.save"
-        ) from None
-    except Exception as error:  # torch.export.load raises whatever its zip and JSON readers raise
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise BadModel(f"{path} is no readable .pt2 ({reason}): export it again") from None
-    training = _left_in_training(program)
-    if training:
-        raise BadModel(
-            f"{path} was exported in training mode ({training}): call eval() on the model, "
-            "then torch.export.export it again"
-        )
-    return program
-
-
 def _pt2(request: SourceRequest) -> LoadedModule:
     path = Path(request.locator)
     program = open_pt2(path, request.trust)
+    check_arguments(program, path)
     inputs = [
         node.meta["val"]
         for node in program.graph.nodes
@@ -253,6 +272,7 @@ def _pt2(request: SourceRequest) -> LoadedModule:
             )
         given = [size if isinstance(size, int) else str(size) for size in inputs[0].shape]
         shape = fix_sizes(given, spec.input if spec else None, str(path))
+        check_one(shape, str(path))
         spec = complete_spec(spec, shape, output_paths(program), str(path))
     module: nn.Module = program.module()
     # An exported module forbids train() and eval(): it was exported in one mode and stays there.
@@ -263,63 +283,17 @@ def _pt2(request: SourceRequest) -> LoadedModule:
     )
 
 
-def _left_in_training(program: Any) -> str:
-    """Return the operator of an exported program that behaves as in training, or ''."""
-    places = {"dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "batch_norm": 5}
-    for node in program.graph.nodes:
-        words = str(node.target).split(".")
-        place = places.get(words[1]) if len(words) > 1 else None
-        if (
-            node.op == "call_function"
-            and place is not None
-            and node.args[place : place + 1] == (True,)
-        ):
-            return words[1]
-    return ""
-
-
-def output_paths(program: Any) -> tuple[str, ...]:
-    """Return the paths of an exported program's outputs; numbers where it has but places."""
-    from torch.utils import _pytree
-
-    from edgekit.graph.contract import parts
-
-    count = len(program.graph_signature.user_outputs)
-    answer = _pytree.tree_unflatten(list(range(count)), program.call_spec.out_spec)
-    paths = tuple(parts(answer))
-    if all(path.replace(".", "").isdigit() or not path for path in paths):
-        return numbered(len(paths))
-    return paths
-
-
 def _factory(request: SourceRequest) -> LoadedModule:
-    import importlib
-    import sys
-
     from torch import nn
 
+    from edgekit.conversion.factories import call_factory
     from edgekit.zoo.checkpoint import load_weights
 
-    module_name, _, attribute = request.locator.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise BadModel(_cannot_import(module_name, error)) from None
-    except (Exception, SystemExit) as error:
-        raise BadModel(_raised(f"the Python module {module_name}", error)) from error
-    factory = getattr(module, attribute, None)
-    if factory is None:
-        raise BadModel(f"{module_name} has no '{attribute}': name a function in it")
-    try:
-        made = factory() if callable(factory) and not isinstance(factory, nn.Module) else factory
-    except ImportError as error:
-        raise BadModel(_cannot_import(module_name, error)) from None
-    except (Exception, SystemExit) as error:
-        raise BadModel(_raised(request.locator, error)) from error
+    made = call_factory(request.locator)
     network, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(network, nn.Module):
-        raise BadModel(f"{request.locator} gave a {type(network).__name__}, not a torch.nn.Module")
+        raise BadModel(_no_network(request.locator, network))
+    network = ready(request.locator, network)
     if request.spec:
         spec = read_spec(request.spec)
     if not isinstance(spec, ModelSpec):
@@ -334,11 +308,22 @@ def _factory(request: SourceRequest) -> LoadedModule:
     return LoadedModule(
         module=network,
         spec=spec,
-        name=attribute,
+        name=request.locator.partition(":")[2],
         weights=weights,
         sha256=_hash(network),
         notes=notes,
     )
+
+
+def _no_network(locator: str, made: object) -> str:
+    """Return what to say of a factory that gives something else than a network."""
+    told = f"{locator} gave a {type(made).__name__}, not a torch.nn.Module"
+    if isinstance(made, dict):
+        return (
+            f"{told}: where that holds weights, build the network, call its load_state_dict and "
+            "return the network"
+        )
+    return f"{told}: return the network"
 
 
 def _library(request: SourceRequest) -> LoadedModule:
@@ -355,47 +340,26 @@ def _library(request: SourceRequest) -> LoadedModule:
     except BadModel as error:
         line = str(error)
         raise BadModel(line if name in line else f"{request.locator}: {line}") from None
+    # Saved in half precision or bfloat16 or not: these networks are computed in float32.
+    module = ready(request.locator, found.module).float()
     return LoadedModule(
-        module=found.module,
+        module=module,
         spec=read_spec(request.spec) if request.spec else found.spec,
         name=Path(name).stem if name.endswith((".pt", ".yaml", ".yml")) else Path(name).name,
         weights=found.weights,
-        sha256=_hash(found.module),
+        notes=found.notes,
+        sha256=_hash(module),
     )
-
-
-def _cannot_import(module: str, error: ImportError) -> str:
-    """Return why a user's module cannot be imported, and the true remedy."""
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if missing and (module == missing or module.startswith(f"{missing}.")):
-        file = f"{missing.replace('.', '/')}.py"
-        return f"no Python module {module}: run edgekit in the folder that holds {file}"
-    if missing:
-        root = missing.partition(".")[0]
-        package = PACKAGE_OF.get(root, root)
-        return f"{module} imports {missing}, which is not installed: pip install {package}"
-    return f"cannot import {module}: {error}"
-
-
-def _raised(what: str, error: BaseException) -> str:
-    """Return what to say where a user's own code ends in an exception, with its last line there."""
-    import traceback
-
-    said = first_line(error)
-    name = type(error).__name__
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    file, line = frame.filename, frame.lineno
-    if isinstance(error, SyntaxError) and error.filename:
-        file, line = error.filename, error.lineno
-    at = f" ({Path(file).name}, line {line})"
-    told = name if said == name else f"{name}: {said}"
-    return f"{what} raised {told}{at}: run it in Python alone to see the whole error, and mend it"
 
 
 def _hash(module: nn.Module) -> str:
     """Return the SHA-256 over a module's tensors, by name, in order."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+        # As bytes: NumPy has no bfloat16.
+        flat = tensor.detach().contiguous().cpu().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadModel
 from edgekit.spec import MAX_PIXELS, InputSpec, ModelSpec, OutputSpec
+
+if TYPE_CHECKING:
+    from edgekit.toml_files import Place, Places
 
 
 def read_spec(path: str) -> ModelSpec:
@@ -18,9 +21,8 @@ def read_spec(path: str) -> ModelSpec:
     """
     from edgekit.toml_files import read_toml
 
-    def prepare(table: dict[str, Any]) -> None:
-        if isinstance(table.get("inputs"), list):
-            table |= _split_inputs(table.pop("inputs"), path, "input" in table)
+    def prepare(table: dict[str, Any]) -> Places:
+        places = _prepare_inputs(table)
         outputs = table.get("outputs")
         for output in outputs if isinstance(outputs, list) else ():
             if not isinstance(output, dict):
@@ -29,29 +31,79 @@ def read_spec(path: str) -> ModelSpec:
                 output["path"] = output.pop("from")
             if isinstance(output.get("labels"), str):
                 output["labels"] = _read_labels(Path(path).parent / output["labels"])
+        return places
 
-    remedy = "a spec needs [input] height, width, mean, std and [[outputs]] name"
+    remedy = (
+        "a spec needs [input] with height and width, or [[inputs]] with name and kind, "
+        "and [[outputs]] with name"
+    )
     return read_toml(Path(path), ModelSpec, error=BadModel, remedy=remedy, prepare=prepare)
 
 
-def _split_inputs(inputs: list[Any], path: str, also_input: bool) -> dict[str, Any]:
-    """Return `[[inputs]]` as ModelSpec's fields. Raises BadModel for what is no list of tables."""
+def _prepare_inputs(table: dict[str, Any]) -> Places:
+    """Put `[[inputs]]` where ModelSpec has its fields, in place.
+
+    Returns where those stand in the file. Raises Misplaced for what is no list of tables.
+    """
+    from edgekit.toml_files import Misplaced
+
     remedy = 'give each [[inputs]] a name and kind = "image" or "tensor"'
-    if also_input:
-        raise BadModel(f"{path} has [input] and [[inputs]]: leave one of them out")
-    if not all(isinstance(item, dict) for item in inputs):
-        raise BadModel(f"{path}: inputs is no list of tables: {remedy}")
-    tensors: list[dict[str, Any]] = []
-    images: list[dict[str, Any]] = []
-    for item in inputs:
-        kind = item.pop("kind", None)
-        if kind not in {"image", "tensor"} or not isinstance(item.get("name"), str):
-            raise BadModel(f"{path}: an input without name or kind: {remedy}")
-        (images if kind == "image" else tensors).append(item)
-    if len(images) > 1:
-        raise BadModel(f"{path} has {len(images)} images: say all but one as tensors")
-    order = [item["name"] for item in inputs]
-    return {"input": images[0] if images else None, "tensors": tensors, "order": order}
+    inputs, single = table.get("inputs"), table.get("input")
+    at: dict[str, list[int]] = {"image": [], "tensor": []}
+    in_file = _in_file(frozenset(table), at)
+    if isinstance(single, dict) and "kind" in single:
+        raise Misplaced(
+            ("input", "kind"), "[input] is one image and has no kind: write [[inputs]], with a name"
+        )
+    for several in ("inputs", "outputs"):
+        if isinstance(table.get(several), dict):
+            raise Misplaced(
+                (several,), f"[{several}] is one table: write [[{several}]], once for each of them"
+            )
+    if inputs is None:
+        return in_file
+    if single is not None:
+        raise Misplaced(("inputs",), "it has [input] and [[inputs]]: leave one of them out")
+    if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
+        raise Misplaced(("inputs",), f"inputs is no list of tables: {remedy}")
+    for index, item in enumerate(inputs):
+        if "kind" not in item or not isinstance(item.get("name"), str):
+            raise Misplaced(("inputs", index), f"an input without name or kind: {remedy}")
+        kind = item.pop("kind")
+        if kind not in [*at]:
+            raise Misplaced(
+                ("inputs", index, "kind"), f"unknown inputs[{index}].kind {kind!r}: {remedy}"
+            )
+        at[kind].append(index)
+    if len(at["image"]) > 1:
+        told = f"it has {len(at['image'])} images: say all but one as tensors"
+        raise Misplaced(("inputs", at["image"][1]), told)
+    del table["inputs"]
+    table["input"] = inputs[at["image"][0]] if at["image"] else None
+    table["tensors"] = [inputs[index] for index in at["tensor"]]
+    table["order"] = [item["name"] for item in inputs]
+    return in_file
+
+
+def _in_file(written: frozenset[str], at: Mapping[str, Sequence[int]]) -> Places:
+    """Return where the places of a ModelSpec stand in a file with the tables `written`.
+
+    `at`: which of its `[[inputs]]` are of a kind, in order.
+    """
+
+    def in_file(place: Place) -> Place:
+        first, rest = place[:1], place[1:]
+        if first == ("order",) and "order" not in written:
+            return ()
+        if first == ("tensors",) and "tensors" not in written:
+            return ("inputs", *(at["tensor"][int(index)] for index in rest[:1]), *rest[1:])
+        if first == ("input",) and at["image"]:
+            return ("inputs", at["image"][0], *rest)
+        if first == ("outputs",) and rest[1:] == ("path",):
+            return (*place[:-1], "from")
+        return place
+
+    return in_file
 
 
 def _read_labels(path: Path) -> list[str]:
@@ -113,8 +165,28 @@ def complete_spec(
     given = (spec.image.height, spec.image.width, spec.image.channels)
     if given != (height, width, channels):
         raise BadModel(f"the spec says {given} (height, width, channels) but {where} takes {shape}")
+    planes = (spec.image.channels, spec.image.height, spec.image.width)
+    wanted = planes if spec.image.layout == "NCHW" else (*planes[1:], planes[0])
+    if shape[1:] != wanted:
+        other = "NHWC" if spec.image.layout == "NCHW" else "NCHW"
+        raise BadModel(
+            f"the spec's layout is {spec.image.layout}, {where} takes {shape}: write "
+            f'layout = "{other}" under the image'
+        )
     check_count(spec, len(outputs), where)
     return spec
+
+
+def check_units(model: str, image: InputSpec | None) -> None:
+    """Raise BadModel for a mean and std of pixels of 0 to 1: edgekit's are of 0 to 255."""
+    if image is None or not (max(image.std) < 1 and max(map(abs, image.mean)) <= 1):
+        return
+    mean, std = ([round(255 * value, 3) for value in values] for values in (image.mean, image.std))
+    raise BadModel(
+        f"the spec of {model} has mean {list(image.mean)} and std {list(image.std)}, which are of "
+        f"pixels from 0 to 1; edgekit counts them from 0 to 255: write mean = {mean} and "
+        f"std = {std}"
+    )
 
 
 def fix_sizes(sizes: Sequence[int | str], image: InputSpec | None, where: str) -> tuple[int, ...]:
@@ -136,11 +208,22 @@ def fix_sizes(sizes: Sequence[int | str], image: InputSpec | None, where: str) -
     return tuple(1 if isinstance(size, str) else size for size in (*batch, *rest))
 
 
+def check_one(shape: Sequence[int], where: str) -> None:
+    """Raise BadModel for a picture's input that takes several at once."""
+    if shape and shape[0] > 1:
+        raise BadModel(
+            f"{where} has a fixed batch of {shape[0]}: export it with a batch of 1, or a free one"
+        )
+
+
 def check_count(spec: ModelSpec, count: int, where: str) -> None:
     """Raise BadModel where a graph of `count` outputs has not those of a spec that picks none."""
     picked = any(output.path for output in spec.outputs)
     if len(spec.outputs) != count and not picked:
-        raise BadModel(f"the spec names {len(spec.outputs)} outputs but {where} has {count}")
+        raise BadModel(
+            f"the spec names {len(spec.outputs)} outputs but {where} has {count}: name all of "
+            "them, or say with `from` which are meant"
+        )
 
 
 def check_batch(model: str, output: OutputSpec, shape: tuple[int, ...]) -> None:

@@ -123,7 +123,8 @@ def _run(
         finally:
             children.end(step)
     if reply is None:
-        raise BuildFailed(f"{wanted.module}'s process {_ending(code)}{_last_line(log)}")
+        title = wanted.title or f"{wanted.module}'s process"
+        raise BuildFailed(f"{title} {_ending(code)}{_last_line(log)}")
     return reply
 
 
@@ -167,9 +168,10 @@ def _error(event: dict[str, Any]) -> EdgekitError:
 
 
 def _ending(code: int) -> str:
-    return (
-        f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    )
+    if code >= 0:
+        return f"ended with exit code {code}"
+    told = f"was ended by {signal.Signals(-code).name} (signal {-code})"
+    return f"{told}: does the memory suffice?" if code == -signal.SIGKILL else told
 
 
 def _last_line(log: Path) -> str:

@@ -109,16 +109,23 @@ def open_dataset(
     )
 
 
-def _needed(outputs: Sequence[OutputSpec]) -> str:
-    """Return what would be labels of a model's outputs, in few words."""
+def forms_of(outputs: Sequence[OutputSpec]) -> list[str]:
+    """Return the forms that labels of a model's outputs may have, in few words; of some, none."""
     kinds = {output.kind for output in outputs}
+    folders = f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})"
     forms = {
         "detection": "COCO's JSON, or YOLO's images/ and labels/",
         "keypoints": "COCO's JSON with keypoints, or YOLO's images/ and labels/",
-        "segmentation": "images/ and masks/",
-        "classification": f"a {LABELS_FILE}, or a folder a class ({_some_labels(outputs)})",
+        "segmentation": "images/ and masks/, a PNG of the picture's name",
+        "classification": folders,
+        "ordinal": folders,
+        "regression": f"a {LABELS_FILE}",
     }
-    told = [form for kind, form in forms.items() if kind in kinds]
+    return list(dict.fromkeys(form for kind, form in forms.items() if kind in kinds))
+
+
+def _needed(outputs: Sequence[OutputSpec]) -> str:
+    told = forms_of(outputs)
     return f" (of such a model: {'; '.join(told)})" if told else ""
 
 
@@ -173,7 +180,11 @@ def check_labels(dataset: Dataset, outputs: Sequence[OutputSpec]) -> None:
         raise BadData(f"{dataset.name} holds {dataset.holds}, and {told}: other --data?")
     if not judged:
         names = ", ".join(output.name for output in outputs)
-        raise BadData(f"{dataset.name} labels none of the model's outputs ({names}): other --data?")
+        held = ", ".join(dataset.labels)[:80] or "nothing"
+        raise BadData(
+            f"{dataset.name} labels {held}, and none of the model's outputs ({names}): call a "
+            "column or an array like one of them, or give other --data"
+        )
     known = {name for s in dataset.samples for name, i in s.labels.items() if i != UNLABELLED}
     if dataset.holds == "classes" and not known & {output.name for output in judged}:
         reasons = "; ".join(line.strip() for line in dataset.decisions.lines(1))

@@ -69,6 +69,9 @@ def near_miss(names: Sequence[str], outputs: Sequence[OutputSpec]) -> str:
                     f"; its folder '{folder}' is no class of {output.name}: "
                     f"did you mean {by_lower[near[0]]}?"
                 )
+    if folders and _labelled(outputs):
+        told = ", ".join(f"'{folder}'" for folder in list(folders)[:3])
+        return f"; its folders {told} are not called like classes of the model's"
     return ""
 
 

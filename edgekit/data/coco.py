@@ -23,14 +23,16 @@ from edgekit.spec import OutputSpec
 
 MOST_HINTS = 1000
 """Categories up to which the nearest label is looked up; a hostile file may have millions."""
+FEW = 4
+"""Boxes under which nothing is told of them as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Image:
     id: int | str
     file_name: str
-    width: int | None = None
-    height: int | None = None
+    width: float | None = None
+    height: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class _Annotation:
     category_id: int
     bbox: tuple[float, float, float, float]
     area: float | None = None
-    iscrowd: int = 0
+    iscrowd: int | None = 0
     keypoints: tuple[float, ...] = ()
 
 
@@ -82,6 +84,7 @@ def open_coco(
     indices = _indices(content.categories, output, file)
     places = _places(content.images, file, store.names(), decisions)
     pictures = look_at(store, dict.fromkeys(places.values()), decisions)
+    _check_form(content, file, places, pictures)
     boxes = _boxes(content, file, output, indices, places, pictures, decisions)
     samples = []
     for image in content.images:
@@ -211,6 +214,26 @@ def _places(
             taken.add(place)
             places[image.id] = place
     return places
+
+
+def _check_form(
+    content: _Content,
+    file: str,
+    places: dict[int | str, str],
+    pictures: dict[str, Picture],
+) -> None:
+    """Raise BadData where the boxes as a whole are of another form than x, y, width, height."""
+    shown = [(i.bbox, pictures.get(places.get(i.image_id, ""))) for i in content.annotations]
+    known = [(bbox, picture.size) for bbox, picture in shown if picture is not None]
+    form = "COCO's bbox is x, y, width and height in pixels of the picture"
+    if known and all(max(x + w, y + h) <= 1 for (x, y, w, h), _ in known):
+        raise BadData(f"{file}: every bbox lies within one pixel, as fractions would: {form}")
+    far = [x + w > 1.1 * wide or y + h > 1.1 * high for (x, y, w, h), (wide, high) in known]
+    if len(far) >= FEW and sum(far) * 2 > len(far):
+        raise BadData(
+            f"{file}: {sum(far)} of {len(far)} boxes end far outside of their pictures, as two "
+            f"corners would: {form}"
+        )
 
 
 def _boxes(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edgekit.data.images import open_images
+from edgekit.data.images import is_image, is_unread, open_images
 from edgekit.data.samples import open_sample_files
+from edgekit.data.stores import FolderStore
 from edgekit.errors import BadData
 
 
@@ -23,11 +24,18 @@ def files_of(given: Iterable[Path], *, samples: bool = False) -> list[Path]:
             if place.suffix.lower() == ".zip":
                 raise BadData(f"{place} is an archive: unpack it and give its folder")
             if place.is_dir():
-                inside = open_sample_files(place) if samples else open_images(place)
-                found += [place / name for name in inside.names]
+                names = open_sample_files(place).names if samples else _pictures(place)
+                found += [place / name for name in names]
             else:
                 found.append(place)
     return found
+
+
+def _pictures(folder: Path) -> Sequence[str]:
+    """Return the images of a folder, and those of a kind that nothing here reads: their rows say
+    so. Raises BadData where there is neither."""
+    names = [n for n in FolderStore(folder).names() if is_image(n) or is_unread(n)]
+    return names or open_images(folder).names
 
 
 def _places(path: Path) -> list[Path]:

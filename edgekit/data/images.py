@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff",
+)  # fmt: skip
+UNREAD = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".dng", ".cr2", ".nef")
+"""How pictures end that nothing here reads."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,17 @@ def content_hash(data: bytes) -> str:
 
 def is_image(name: str) -> bool:
     """Tell by its name whether a file is an image, and none that a system left there."""
+    return _ends(name, SUFFIXES)
+
+
+def is_unread(name: str) -> bool:
+    """Tell by its name whether a file is a picture of a kind that nothing here reads."""
+    return _ends(name, UNREAD)
+
+
+def _ends(name: str, suffixes: tuple[str, ...]) -> bool:
     last = name.rpartition("/")[2]
-    return last.lower().endswith(SUFFIXES) and not last.startswith(".") and "__MACOSX" not in name
+    return last.lower().endswith(suffixes) and not last.startswith(".") and "__MACOSX" not in name
 
 
 def decode_image(data: bytes, spec: InputSpec, find: bool = False) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -23,13 +23,15 @@ from edgekit.data.dataset import (
     SplitName,
     hash_files,
 )
-from edgekit.data.splits import WHOLE, Protocol, SplitPlan, choose, random_split
+from edgekit.data.splits import WHOLE, Protocol, SplitPlan, choose, random_split, side_of
 from edgekit.data.stores import ImageStore
 from edgekit.errors import BadData
 from edgekit.spec import ADIENCE_AGE_LABELS, GENDER_LABELS
 
 LABELS_FILE = "labels.csv"
 RESERVED = ("file", "split", "group")
+FILE_WORDS = ("file", "filename", "file_name", "image", "image_name", "img", "path", "filepath")
+"""What others call the column `file`."""
 FACE_LABELS = {"age": ADIENCE_AGE_LABELS, "gender": GENDER_LABELS}
 
 
@@ -104,13 +106,24 @@ def _read_csv(store: ImageStore, path: str) -> tuple[list[str], list[dict[str, s
         raise BadData(f"{path} is not a UTF-8 CSV file: {error}") from error
     if any(None in row for row in read):
         raise BadData(f"{path} has a row with more cells than its header: quote commas in values")
-    rows = [{key: (value or "").strip() for key, value in row.items()} for row in read]
-    header = list(reader.fieldnames or [])
+    rows = [{key.strip(): (value or "").strip() for key, value in row.items()} for row in read]
+    header = [name.strip() for name in reader.fieldnames or []]
     if "file" not in header or not set(header) - set(RESERVED):
-        remedy = "separate columns by commas" if ";" in "".join(header) else "add them"
         held = ", ".join(header)[:80] or "nothing"
-        raise BadData(f"{path} needs a column 'file' and one per output, it has {held}: {remedy}")
+        raise BadData(
+            f"{path} needs a column 'file' and one per output, it has {held}: {_mended(header)}"
+        )
     return header, [row for row in rows if row["file"]]
+
+
+def _mended(header: Sequence[str]) -> str:
+    """Return what to do about a header without a `file` or an output."""
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        return "separate columns by commas"
+    called = [name for name in header if name.lower().strip("_s") in FILE_WORDS]
+    if "file" not in header and called:
+        return f"call the column '{called[0]}' file"
+    return "add them"
 
 
 def _classes(
@@ -162,7 +175,8 @@ def _sample(
             decisions.note(f"no age, '{value[:40]}': unlabelled", file)
         else:
             raise BadData(_unknown_class(column, value, classes, row["file"]))
-    side = row.get("split", "")
+    said = row.get("split", "")
+    side = side_of(f"{said}/") or said
     if side and side not in get_args(SplitName):
         decisions.note(f"unknown split '{side}': on no side", file)
         side = ""

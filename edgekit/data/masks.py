@@ -48,9 +48,11 @@ def open_masks(
             decisions.note("image left out: it has no mask", file)
     pictures = look_at(store, [f for f in files if _mask_file(f) in known], decisions)
     samples = []
+    held: set[int] = set()
     for file, picture in pictures.items():
         mask = _mask_file(file)
         values = read_mask(store, mask, len(output.labels))
+        held.update(np.unique(values).tolist())
         if values.shape[::-1] != picture.size:
             size = f"{values.shape[1]}x{values.shape[0]}"
             raise BadData(
@@ -69,6 +71,11 @@ def open_masks(
         )
     if not samples:
         raise BadData(f"{name}: no picture in its folder images that has a mask can be read")
+    if held == {0, NOT_JUDGED}:
+        raise BadData(
+            f"the masks of {name} hold 0 and {NOT_JUDGED} alone, and {NOT_JUDGED} is not judged: "
+            f"save class indices, 1 for {output.labels[1]}"
+        )
     return sided(
         plan,
         name=name,
@@ -89,12 +96,12 @@ def read_mask(store: ImageStore, name: str, count: int) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise BadData(f"{name} has more than {MAX_PIXELS:,} pixels: make it smaller")
-            if picture.mode not in {"P", "L", "1"}:
+            if picture.mode not in {"P", "L", "1", "I;16"}:
                 raise BadData(
                     f"{name} has colours (mode {picture.mode}), no class indices: save a PNG with "
                     "one index a pixel"
                 )
-            values: NDArray[np.uint8] = np.asarray(picture).astype(np.uint8)
+            values: NDArray[np.generic] = np.asarray(picture)
     except BadData:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads to
@@ -106,7 +113,7 @@ def read_mask(store: ImageStore, name: str, count: int) -> NDArray[np.uint8]:
             f"{name} holds class {largest}; the model has {count}, from 0 on ({NOT_JUDGED}: not "
             "judged)"
         )
-    return values
+    return values.astype(np.uint8)
 
 
 def _mask_file(name: str) -> str:

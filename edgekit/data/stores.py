@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,14 +35,20 @@ class FolderStore:
 
     def names(self) -> list[str]:
         """Return the relative path of every file, sorted."""
-        files = (path for path in self.root.rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in files)
+        files = _files(str(self.root), frozenset())
+        return sorted(Path(path).relative_to(self.root).as_posix() for path in files)
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; a name that leads out of the folder is an OSError too."""
+        """Return a file's bytes; a name that leads out of the folder is an OSError too.
+
+        A link in the folder is followed wherever it leads: the folder's owner has put it there.
+        """
         path = self.root / name
         try:
-            if not path.resolve().is_relative_to(self.root.resolve()):
+            written = Path(os.path.normpath(path.absolute()))
+            if written.is_relative_to(os.path.normpath(self.root.absolute())):
+                path = written  # what is read is what was looked at
+            elif not path.resolve().is_relative_to(self.root.resolve()):
                 raise OSError(f"{name} lies outside {self.root}")
             if not path.is_file():  # opening a pipe would wait for ever
                 raise OSError(f"{name} is missing, or no regular file")
@@ -48,6 +57,24 @@ class FolderStore:
         if path.stat().st_size > MAX_BYTES:
             raise OSError(f"{name} is larger than {MAX_BYTES} bytes")
         return path.read_bytes()
+
+
+def _files(folder: str, above: frozenset[str]) -> Iterator[str]:
+    """Yield every file in a folder and in those inside, linked ones too, but in no circle.
+
+    `above` are the real paths of the folders that it lies in. A folder that may not be read has
+    none.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # a link that leads round in a circle
+                if entry.is_dir():
+                    yield from _files(entry.path, above | {real})
+                elif entry.is_file():
+                    yield entry.path
 
 
 @dataclass(frozen=True)
@@ -78,5 +105,6 @@ class ZipStore:
             return zipfile.ZipFile(self.path)
         except Exception as error:  # a damaged directory raises whatever its fields lead to
             raise BadData(
-                f"{self.path} is not a readable zip archive ({error}): fetch it again"
+                f"{self.path} is no folder and no readable zip archive ({error}): give a folder, "
+                "or fetch the archive again"
             ) from error

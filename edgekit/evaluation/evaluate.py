@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, Manifest
 from edgekit.backends import runtime_for
-from edgekit.data import Dataset, Side, SplitPlan, check_labels, open_dataset
+from edgekit.data import Dataset, Side, SplitPlan, check_labels, forms_of, open_dataset
 from edgekit.data.images import check_findable
 from edgekit.data.reframe import TITLE, reframe
 from edgekit.data.stores import FolderStore
@@ -111,6 +111,7 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
     """
     if not request.artifacts:
         raise UserError("nothing to judge: give artifacts of onnx, tflite, openvino or ncnn")
+    _check_scored(request.artifacts)
     say("data", "reading labels")
     for artifact in request.artifacts if request.reframe else ():
         _ = artifact.manifest.image  # what takes anything else is refused
@@ -134,6 +135,18 @@ def evaluate(request: EvaluateRequest, say: Say = silent) -> tuple[Evaluation, .
         assert isinstance(moved.store, FolderStore)
         evaluations += _evaluate(request, moved, moved.store.root, say)
     return tuple(replace(item, outside=outside) for item in evaluations)
+
+
+def _check_scored(artifacts: Iterable[Artifact]) -> None:
+    """Raise UserError for an artifact of which no output can be scored against labels."""
+    for artifact in artifacts:
+        outputs = artifact.manifest.outputs
+        if not forms_of(outputs):
+            told = ", ".join(f"'{output.name}' is of kind {output.kind}" for output in outputs)
+            raise UserError(
+                f"evaluate scores classes, boxes, keypoints and masks, and {told}: where that is "
+                "one of them, say its kind and labels in the spec, and convert again"
+            )
 
 
 def _evaluate(

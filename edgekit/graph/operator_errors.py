@@ -42,7 +42,9 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
             f"{backend} does not compute in float64: let the model compute in float32 (no "
             f".double() in forward), or leave out --backend {backend}"
         )
-    return UnsupportedModel(f"{backend} cannot convert the model: {first_line(error)}")
+    return UnsupportedModel(
+        f"{backend} cannot convert the model: {first_line(error)}; leave out --backend {backend}"
+    )
 
 
 def _layer(module: Any, operator: str) -> str | None:

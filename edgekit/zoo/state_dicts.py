@@ -21,7 +21,8 @@ WRAPPERS = frozenset({"module", "model", "net", "network", "ema", "ema_model", "
 """First words of names beside which a training keeps tensors of its own, a loss's weights say."""
 _INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile and others put into names wherever they wrap a module."""
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
+"""What a batch norm counts while it is trained; no answer depends on it."""
 _MOST_PREFIXES = 64
 
 
@@ -59,7 +60,7 @@ class Network:
         return [
             names[0]
             for names in self.ties
-            if not any(name in given for name in names) and names[0].rpartition(".")[2] != _COUNTER
+            if not any(name in given for name in names) and names[0].rpartition(".")[2] != COUNTER
         ]
 
     def is_like(self, given: Mapping[str, Tensor]) -> bool:
@@ -148,7 +149,7 @@ def _found(keys: tuple[str, ...], given: Tensors, network: Network) -> Iterator[
             extra={
                 prefix + name: tensor
                 for name, tensor in under.items()
-                if name not in plain and name.rpartition(".")[2] != _COUNTER
+                if name not in plain and name.rpartition(".")[2] != COUNTER
             },
             inner=held is not given and held.keys() != given.keys(),
         )

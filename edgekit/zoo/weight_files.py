@@ -143,13 +143,18 @@ def _check_archive(path: Path) -> None:
     except _BROKEN:
         raise BadModel(f"{path}: truncated or damaged: copy or download it again") from None
     if "constants.pkl" in names:
-        raise BadModel(
-            f"{path}: a TorchScript program, which edgekit does not open. If you trust it, save "
-            "its weights in Python: torch.save(torch.jit.load("
-            f"{path.name!r}).state_dict(), 'weights.pt'), and name the network with --arch"
-        )
+        raise torchscript(path)
     if "models/model.json" in names:
         raise BadModel(f"{path}: an exported program of torch.export: rename it to end in .pt2")
+
+
+def torchscript(path: Path) -> BadModel:
+    """Return what to say of a file that holds a TorchScript program."""
+    return BadModel(
+        f"{path}: a TorchScript program, which edgekit does not open. If you trust it, save "
+        "its weights in Python: torch.save(torch.jit.load("
+        f"{path.name!r}).state_dict(), 'weights.pt'), and name the network with --arch"
+    )
 
 
 def _load_around_objects(path: Path, first: Exception) -> Any:

@@ -47,12 +47,14 @@ class Wanted:
 class Found:
     """A library's network with its contract, and where its weights came from.
 
-    `trained`: the library's own; `given`: a file of the user's; `random`: drawn.
+    `trained`: the library's own; `given`: a file of the user's; `random`: drawn. `notes`: what the
+    user must know of the network.
     """
 
     module: nn.Module
     spec: ModelSpec
     weights: Literal["trained", "given", "random"]
+    notes: tuple[str, ...] = ()
 
 
 class Library(Protocol):
@@ -99,6 +101,38 @@ def pixels(values: tuple[float, ...] | list[float]) -> tuple[float, ...]:
 def numbered_labels(count: int) -> tuple[str, ...]:
     """Return labels for classes that have no names."""
     return tuple(f"class {index}" for index in range(count))
+
+
+def own_classes(module: nn.Module, wanted: Wanted) -> int | None:
+    """Return how many classes the checkpoint asked for has, where nothing else differs from
+    `module`: a network that was trained on classes of one's own has another last layer.
+
+    None where there is no checkpoint, where it fits, and where it is of another network.
+    """
+    from edgekit.zoo.state_dicts import choose, network_of
+    from edgekit.zoo.weight_files import read_parts
+
+    if wanted.weights is None:
+        return None
+    network = network_of(module)
+    found, _ = choose(wanted.weights, read_parts(wanted.weights), network, None)
+    if network.lacks(found.tensors) or found.extra:
+        return None
+    pairs = [(tensor.shape, network.tensors[name].shape) for name, tensor in found.tensors.items()]
+    other = [(given, own) for given, own in pairs if given != own]
+    counts = {(given[:1], own[:1]) for given, own in other}
+    if len(counts) != 1 or any(given[1:] != own[1:] for given, own in other):
+        return None
+    ((given, _),) = counts
+    return int(given[0]) if given else None
+
+
+def own_note(count: int) -> str:
+    """Return what to tell of a network with classes of the user's own."""
+    return (
+        f"its last layer has {count} classes of your own, which are called class 0 to class "
+        f"{count - 1} here: give --spec to name them"
+    )
 
 
 def place_weights(module: nn.Module, wanted: Wanted) -> Literal["given", "random"]:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, cast
 
-from edgekit.conversion.libraries import Found, Wanted, numbered_labels, pixels, place_weights
-from edgekit.errors import BadModel, did_you_mean
+from edgekit.conversion.libraries import (
+    Found,
+    Wanted,
+    numbered_labels,
+    own_classes,
+    own_note,
+    pixels,
+    place_weights,
+)
+from edgekit.errors import BadModel, did_you_mean, first_line
 from edgekit.spec import InputSpec, ModelSpec, OutputSpec
 
 PACKAGES = ("timm",)
@@ -22,11 +30,19 @@ def load(wanted: Wanted) -> Found:
     if base not in timm.list_models():
         raise BadModel(did_you_mean("timm network", base, timm.list_models()))
     torch.manual_seed(wanted.seed)
-    module = timm.create_model(wanted.name, pretrained=wanted.download and wanted.weights is None)
-    weights = "trained" if wanted.download and wanted.weights is None else None
+    fetch = wanted.download and wanted.weights is None
+    try:
+        module = timm.create_model(wanted.name, pretrained=fetch)
+    except RuntimeError as error:  # a tag that it does not know, or nothing fetched
+        raise BadModel(first_line(error)) from None
+    count = own_classes(module, wanted)
+    if count is not None:
+        module = timm.create_model(wanted.name, num_classes=count)
+    weights = "trained" if fetch else None
     found = weights or place_weights(module, wanted)
     spec = ModelSpec(input_of(resolve_data_config({}, model=module)), (output_of(module),))
-    return Found(module=module, spec=spec, weights=cast(Any, found))
+    notes = () if count is None else (own_note(count),)
+    return Found(module=module, spec=spec, weights=cast(Any, found), notes=notes)
 
 
 def input_of(config: dict[str, Any]) -> InputSpec:

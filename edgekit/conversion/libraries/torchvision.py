@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from edgekit.conversion.libraries import Found, Wanted, pixels, place_weights
+from edgekit.conversion.libraries import (
+    Found,
+    Wanted,
+    numbered_labels,
+    own_classes,
+    own_note,
+    pixels,
+    place_weights,
+)
 from edgekit.errors import BadModel, did_you_mean
 from edgekit.spec import Boxes, InputSpec, ModelSpec, OutputSpec
 
 PACKAGES = ("torchvision",)
+OTHER_TASKS = {
+    "video": "videos", "optical_flow": "optical flow", "quantization": "its own quantization",
+}  # fmt: skip
+"""What the networks of its other packages are for."""
 
 
 def load(wanted: Wanted) -> Found:
@@ -26,6 +38,11 @@ def load(wanted: Wanted) -> Found:
     fetch = wanted.download and wanted.weights is None
     options: dict[str, Any] = {"weights": default if fetch else None}
     task = models.get_model_builder(wanted.name).__module__.split(".")[2]
+    if task in OTHER_TASKS:
+        raise BadModel(
+            f"{wanted.name} is one of torchvision's networks for {OTHER_TASKS[task]}, of which "
+            "edgekit knows no input: write a function that returns it, and a --spec"
+        )
     if task == "detection":
         options["weights_backbone"] = None
         options["num_classes"] = len(default.meta["categories"])
@@ -33,9 +50,13 @@ def load(wanted: Wanted) -> Found:
         options |= {"weights_backbone": None, "num_classes": len(default.meta["categories"])}
         options["aux_loss"] = True if "aux" in wanted.name or "deeplab" in wanted.name else None
     module = models.get_model(wanted.name, **options)
+    labels = tuple(default.meta["categories"])
+    count = own_classes(module, wanted)
+    if count is not None:
+        module = models.get_model(wanted.name, **{**options, "num_classes": count})
+        labels = numbered_labels(count)
     found = "trained" if fetch else place_weights(module, wanted)
     module.eval()
-    labels = tuple(default.meta["categories"])
     if task == "detection":
         module, spec = _detector(wanted.name, module, labels)
     else:
@@ -43,7 +64,8 @@ def load(wanted: Wanted) -> Found:
         if task == "segmentation":
             output = OutputSpec("out", "segmentation", labels, path="out")
         spec = ModelSpec(input_of(default.transforms()), (output,))
-    return Found(module=module, spec=spec, weights=cast(Any, found))
+    notes = () if count is None else (own_note(count),)
+    return Found(module=module, spec=spec, weights=cast(Any, found), notes=notes)
 
 
 def input_of(preset: Any) -> InputSpec:
