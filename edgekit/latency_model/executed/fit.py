@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,8 @@ class Run:
 class Sample:
     """One measured latency, and what its network executes here: `terms` of TERMS.
 
-    `kernels` says which of a runtime's kernels ran, `family` whose network it is.
+    `kernels` says which of a runtime's kernels ran, `family` whose network it is. What is asked
+    of it is kept: a nested fit asks ten thousand times.
     """
 
     kernels: str
@@ -80,12 +82,27 @@ class Sample:
         """What was measured."""
         return self.row.latency_ms / 1e3
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """`int8`, or `float` for the others."""
         return "int8" if self.row.dtype == "int8" else "float"
 
-    @property
+    @cached_property
+    def relative(self) -> Vector:
+        """What its terms are of a second measured."""
+        return self.terms / self.seconds
+
+    @cached_property
+    def trust(self) -> float:
+        """How much it counts in a fit (Row.trust)."""
+        return self.row.trust
+
+    @cached_property
+    def say(self) -> Hashable:
+        """Whose say in a fit it shares: its family's, in these kernels, precision and threads."""
+        return self.kernels, self.family, self.row.dtype, self.row.threads
+
+    @cached_property
     def place(self) -> Hashable:
         """What rows of one setting share: kernels, precision, threads, and one lab's release.
 
@@ -169,14 +186,13 @@ def fit(known: Sequence[Sample], form: str, without: Sequence[str] = ()) -> Vect
     so that one runtime's does not bend what an instruction costs; no prediction has it.
     """
     matrix = columns(form, without)
-    keys = [(s.kernels, s.family, s.row.dtype, s.row.threads) for s in known]
-    counts = Counter(keys)
-    weights = np.array([s.row.trust / counts[k] for s, k in zip(known, keys, strict=True)])
-    relative = np.array([sample.terms / sample.seconds for sample in known]) @ matrix
+    counts = Counter(sample.say for sample in known)
+    weights = np.array([sample.trust / counts[sample.say] for sample in known])
+    relative = np.array([sample.relative for sample in known]) @ matrix
     issue = np.array([name in ISSUE for name in TERMS], float)
     least = issue[matrix.argmax(axis=0)]
-    kinds = sorted({(sample.kernels, sample.kind) for sample in known})
-    at = np.array([kinds.index((sample.kernels, sample.kind)) for sample in known])
+    kinds = {key: n for n, key in enumerate(sorted({(s.kernels, s.kind) for s in known}))}
+    at = np.array([kinds[sample.kernels, sample.kind] for sample in known])
     say = np.bincount(at, weights)
     levels = np.zeros(len(kinds))
     for _ in range(ROUNDS):
