@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 ADIENCE_AGE_LABELS = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 """Adience's eight age groups in class order, as its label files print them."""
@@ -103,6 +103,11 @@ class InputSpec:
             raise ValueError("pad is a colour: every value is from 0 to 255")
 
 
+Dtype = Literal["float32", "int32", "int64", "uint8", "bool"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+"""What an input that is no image may hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input that is no image: an array of a fixed shape, given as it is.
@@ -114,7 +119,7 @@ class TensorSpec:
 
     name: str
     shape: tuple[int, ...]
-    dtype: Literal["float32", "int32", "int64", "uint8", "bool"] = "float32"
+    dtype: Dtype = "float32"
     range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

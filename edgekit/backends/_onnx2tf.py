@@ -117,9 +117,9 @@ def _reason(said: str) -> str:
 
 def _name_starts(model: Any) -> list[str]:
     """Call the inputs args_0, args_1 and so on, as litert-torch does; return their new names."""
-    net = model.graph
-    stored = {tensor.name for tensor in net.initializer}
-    inputs = [value for value in net.input if value.name not in stored]
+    from edgekit.backends.onnx import inputs_of
+
+    net, inputs = model.graph, inputs_of(model)
     names = {value.name: f"args_{number}" for number, value in enumerate(inputs)}
     for value in inputs:
         value.name = names[value.name]
@@ -153,17 +153,16 @@ def _try(content: bytes) -> None:
 
 def _in_order(content: bytes, inputs: list[str], outputs: list[str]) -> bytes:
     """Return a .tflite whose inputs and outputs stand as named: onnx2tf may sort them otherwise."""
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
+
+    from edgekit.backends._tflite_files import packed
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (signature,) = model.signatureDefs
     graph = model.subgraphs[signature.subgraphIndex]
     graph.inputs = _places(signature.inputs, inputs)
     graph.outputs = _places(signature.outputs, outputs)
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def _places(ends: Any, names: list[str]) -> list[int]:

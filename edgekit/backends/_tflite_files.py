@@ -55,7 +55,7 @@ def behind_pixels(content: bytes) -> tuple[bytes, Pixels | None]:
     graph.inputs, signature.inputs[0].tensorIndex = [now], now
     graph.tensors[now].name = graph.tensors[image].name
     _without_unused(graph, signature)
-    return _packed(model), pixels
+    return packed(model), pixels
 
 
 def _only_user(graph: Any, tensor: int) -> Any:
@@ -116,7 +116,8 @@ def _without_unused(graph: Any, signature: Any) -> None:
         end.tensorIndex = numbers[end.tensorIndex]
 
 
-def _packed(model: Any) -> bytes:
+def packed(model: Any) -> bytes:
+    """Return a ModelT as the bytes of a .tflite file."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
@@ -148,4 +149,4 @@ def with_quantizable_shapes(content: bytes) -> bytes:
             bias = graph.tensors[operator.inputs[place]]
             if len(bias.shape) > 1 and max(bias.shape) == math.prod(bias.shape):
                 bias.shape, changed = [math.prod(bias.shape)], True
-    return _packed(model) if changed else content
+    return packed(model) if changed else content

@@ -146,9 +146,7 @@ def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     model = _at_our_opset(onnx.load(str(graph.path)))
-    net = model.graph
-    stored = {tensor.name for tensor in net.initializer}
-    source = next(value for value in net.input if value.name not in stored)
+    net, source = model.graph, inputs_of(model)[0]
     if graph.raw_input or graph.spec.input is None:
         return model
     spec = graph.spec.image
@@ -191,6 +189,12 @@ def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:
     net.input.remove(source)
     net.input.insert(0, pixels)
     return model
+
+
+def inputs_of(model: Any) -> list[Any]:
+    """Return the inputs that must be given: old files list their weights among the inputs too."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
 
 
 def _at_our_opset(model: Any) -> Any:

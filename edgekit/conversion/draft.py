@@ -6,19 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from edgekit.conversion.onnx_source import ANY
 from edgekit.conversion.pt2_source import open_pt2, output_paths
 from edgekit.conversion.sources import check_kind
 from edgekit.errors import BadModel
-from edgekit.spec import TensorSpec
+from edgekit.spec import DTYPES
 
 FREE = 0
 """What stands for a size that the file leaves free: no spec is read with it."""
 UNNAMED = {ANY, "?", "-1", "None", "unknown"}
 """What stands in files for a free size without a name: two of them need not be one size."""
-DTYPES: tuple[str, ...] = get_args(get_type_hints(TensorSpec)["dtype"])
 PIXELS = """\
 # A pixel, 0 to 255, becomes (pixel - mean) / std. These give 0 to 1: write what
 # the training used. `colour` says RGB or BGR (OpenCV reads BGR), `fit` and
@@ -147,7 +146,8 @@ def _escaped(text: str) -> str:
 
 
 def _onnx_ports(path: Path, trust: bool) -> tuple[list[Port], list[Port]]:
-    from edgekit.conversion.onnx_source import dtype_of, inputs_of, load, sizes_of
+    from edgekit.backends.onnx import inputs_of
+    from edgekit.conversion.onnx_source import dtype_of, load, sizes_of
 
     model = load(path)
 

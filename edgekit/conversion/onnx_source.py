@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
+from edgekit.backends.onnx import inputs_of
 from edgekit.conversion.calibration import Recipe
 from edgekit.conversion.spec_files import check_batch, check_one, check_tensors, fix_sizes
 from edgekit.errors import BadModel, MissingPackage, first_line
-from edgekit.spec import InputSpec, ModelSpec, TensorSpec
+from edgekit.spec import DTYPES, InputSpec, ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,12 +85,6 @@ def shapes(model: Any, path: Path, image: InputSpec | None) -> tuple[tuple[int, 
     return shape, len(model.graph.output)
 
 
-def inputs_of(model: Any) -> list[Any]:
-    """Return the inputs that must be given: old files list their weights among the inputs too."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in stored]
-
-
 def sizes_of(value: Any) -> list[int | str]:
     """Return a ValueInfoProto's sizes; a free one by its name."""
     dimensions = value.type.tensor_type.shape.dim
@@ -128,7 +123,7 @@ def take_tensors(model: Any, spec: ModelSpec, path: Path) -> None:
         dtype = dtype_of(found[tensor.name])
         if dtype != tensor.dtype:
             remedy = "edgekit takes no such input"
-            if dtype in get_args(get_type_hints(TensorSpec)["dtype"]):
+            if dtype in DTYPES:
                 remedy = f'write dtype = "{dtype}" under it'
             raise BadModel(
                 f"the spec says that '{tensor.name}' is {tensor.dtype}, {path} takes {dtype}: "

@@ -126,36 +126,19 @@ def convolution(
     positions = outputs // channels
     if positions == 1:
         return Operator(kind="dense", macs=macs, inputs=inputs, outputs=outputs, weights=weights)
-    each = channels // groups
-    if area == 1:
-        return Operator(
-            kind="pointwise",
-            macs=macs,
-            inputs=inputs,
-            outputs=outputs,
-            weights=weights,
-            channels=each,
-        )
-    if group_inputs == 1 and groups > 1:
-        return Operator(
-            kind="depthwise",
-            macs=macs,
-            inputs=inputs,
-            outputs=outputs,
-            weights=weights,
-            channels=channels,
-        )
-    patches = positions * area * group_inputs * groups
+    depthwise = group_inputs == 1 and groups > 1
+    kind: Kind = "pointwise" if area == 1 else "depthwise" if depthwise else "conv"
+    gathers = kind == "conv"
     # Where the positions are nearly as many as before, the stride is 1.
     alike = inputs < 2 * positions * group_inputs * groups
-    winograd = area == 9 and groups == 1 and alike and min(channels, group_inputs) >= 8
+    winograd = gathers and area == 9 and groups == 1 and alike and min(channels, group_inputs) >= 8
     return Operator(
-        kind="conv",
+        kind=kind,
         macs=macs,
         inputs=inputs,
         outputs=outputs,
         weights=weights,
-        patches=patches,
+        patches=positions * area * group_inputs * groups if gathers else 0,
         winograd=winograd,
-        channels=each,
+        channels=channels if kind == "depthwise" else channels // groups,
     )

@@ -218,18 +218,19 @@ def choose(known: Sequence[Sample]) -> str:
 
     def error(form: str) -> float:
         told = left_out(known, form)
+        off = [
+            (sample, float(np.log(seconds / sample.seconds)))
+            for sample, seconds in zip(known, told, strict=True)
+            if seconds > 0
+        ]
         of_place: dict[Hashable, list[tuple[str, float]]] = {}
-        for sample, seconds in zip(known, told, strict=True):
-            if seconds > 0:
-                off = float(np.log(seconds / sample.seconds))
-                of_place.setdefault(sample.place, []).append((sample.family, off))
+        for sample, mine in off:
+            of_place.setdefault(sample.place, []).append((sample.family, mine))
         errors = []
-        for sample, seconds in zip(known, told, strict=True):
-            if seconds > 0:
-                off = float(np.log(seconds / sample.seconds))
-                rest = [each for family, each in of_place[sample.place] if family != sample.family]
-                crowd = (sample.kernels, sample.kind, sample.family)
-                errors.append((crowd, abs(off - (sum(rest) / len(rest) if rest else 0.0))))
+        for sample, mine in off:
+            rest = [each for family, each in of_place[sample.place] if family != sample.family]
+            crowd = (sample.kernels, sample.kind, sample.family)
+            errors.append((crowd, abs(mine - (sum(rest) / len(rest) if rest else 0.0))))
         return balanced_mean(errors)
 
     return min(FORMS, key=error)
