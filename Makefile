@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports; to compile all of twenty thousand files first takes a minute.
+# Python compiles what it imports and keeps it; to compile all of twenty thousand files first takes a
+# minute. Where the environment forbids to keep it, every process would compile all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
