@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgekit.conversion.calibration import (
     recipe_names,
 )
 from edgekit.conversion.synthesis import synthesise
+from edgekit.data import sample_images
 from edgekit.data.images import content_hash, open_images
 from edgekit.errors import BadData
 from edgekit.graph.contract import reference_input
@@ -98,6 +100,22 @@ def test_choice_depends_on_the_seed_alone(pictures: Path) -> None:
         choose(images, Recipe(samples=10, pick="first", seed=0, method="minmax"))
         == images.names[:10]
     )
+
+
+def test_two_runs_may_draw_the_sample_images_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    write_crops = vars(sample_images)["_write_crops"]
+
+    def while_another_run_is_first(folder: Path) -> None:
+        write_crops(folder)
+        shutil.copytree(folder, tmp_path / "edgekit" / "sample-images-3")
+
+    monkeypatch.setattr(sample_images, "_write_crops", while_another_run_is_first)
+    crops = sample_images.sample_images()
+    assert len(crops.names) == sample_images.COUNT
+    assert [path.name for path in crops.path.parent.iterdir()] == [crops.path.name]
 
 
 def test_a_zip_gives_the_same_samples_as_its_folder(pictures: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ a benchmark, and say nothing about accuracy.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.data.images import ImageSet, open_images
-from edgekit.errors import MissingPackage
+from edgekit.errors import MissingPackage, OutputExists
 from edgekit.files import folder_whole, write_whole
 from edgekit.paths import cache_folder
 
@@ -37,7 +38,7 @@ def sample_images() -> ImageSet:
     """
     folder = cache_folder() / "sample-images-3"
     if not folder.is_dir():
-        with folder_whole(folder) as aside:
+        with suppress(OutputExists), folder_whole(folder) as aside:  # another run may be first
             _write_crops(aside)
     return open_images(folder)
 
