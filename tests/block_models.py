@@ -106,6 +106,21 @@ class Masked(nn.Module):
         return answer
 
 
+class Headless(nn.Module):
+    """Attention by torch's own operator over N×T×C, with no heads; one product has a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+        self.mask = nn.Buffer(torch.randn(1, 24, 24))
+
+    def forward(self, x: Tensor) -> Tensor:
+        attend = nn.functional.scaled_dot_product_attention
+        found = attend(*self.mix(x).chunk(3, -1))
+        answer: Tensor = attend(self.out(found), found, found, attn_mask=self.mask)
+        return answer
+
+
 class ConvNext(nn.Module):
     """A wide depthwise convolution, a norm over channels, two linear layers, a scale, a sum."""
 
@@ -250,6 +265,7 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "linear_attention": LinearAttention,
     "windows": Windows,
     "masked": lambda: Tokens(Masked()),
+    "headless": lambda: Tokens(Headless()),
     "convnext": ConvNext,
     "mobilevit": Unfolded,
     "shuffle": Shuffle,

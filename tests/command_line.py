@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import command_server
 import nursery
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -20,12 +21,15 @@ def run_cli(
 ) -> subprocess.CompletedProcess[str]:
     """Run the `edgekit` command in a process of its own.
 
-    A conversion imports nothing again, unless it has an environment of its own (nursery.py).
+    It is forked, and a conversion imports nothing again, unless it has an environment of its own
+    (command_server.py, nursery.py).
     """
-    warm = arguments[0] == "convert" and nursery.PLACE in os.environ and not environment
-    program = [nursery.__file__] if warm else ["-m", "edgekit"]
+    words = [str(argument) for argument in arguments]
+    if command_server.serves(environment):
+        warm = words[:1] == ["convert"] and nursery.PLACE in os.environ
+        return command_server.run(words, cwd, warm=warm, timeout=300)
     return subprocess.run(
-        [sys.executable, *program, *map(str, arguments)],
+        [sys.executable, "-m", "edgekit", *words],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Cli, run_cli
+from command_server import open_command_server
 from nursery import open_nursery
 from pictures import draw_pictures, face_pictures
 from sshd import Board, accept, new_board, new_key
@@ -27,10 +28,11 @@ LONGEST_FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One nursery for all processes of a run."""
+    """One nursery and one command server for all processes of a run."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         stack = contextlib.ExitStack()
         stack.enter_context(open_nursery())
+        stack.enter_context(open_command_server())
         config.add_cleanup(stack.close)
 
 

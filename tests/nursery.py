@@ -194,9 +194,14 @@ def _give(request: bytes, connection: socket.socket) -> None:
         os._exit(0)
 
 
+def lend() -> None:
+    """Let the conversions of this process have what the nursery lends."""
+    vars(steps)["ForkServer"] = borrowed
+
+
 if __name__ == "__main__":
     if not sys.argv[1:]:
         nursery()
-    vars(steps)["ForkServer"] = borrowed
+    lend()
     sys.path[0] = str(Path.cwd())
     runpy.run_module("edgekit", run_name="__main__", alter_sys=True)

@@ -12,6 +12,7 @@ _BROADCASTS = (
     torch.ops.aten.mul.Tensor,
     torch.ops.aten.div.Tensor,
 )
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
 
 class BandedLocalResponseNorm(nn.Module):
@@ -53,7 +54,8 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
     torch.onnx takes no clamp of floats with an integer bound. litert-torch takes no `detach_`,
     which torch.export writes behind every constant that forward makes (`torch.tensor([0.5])`). Its
     converter fails on some products with an expanded factor, as linear attention has ("operands
-    don't have broadcast-compatible shapes"); they broadcast by themselves.
+    don't have broadcast-compatible shapes"); they broadcast by themselves. torch.onnx takes
+    attention with heads only.
     """
     for node in program.graph.nodes:
         if node.op != "call_function":
@@ -67,6 +69,8 @@ def for_converters(program: torch.export.ExportedProgram) -> torch.export.Export
             node.target = torch.ops.aten.detach.default
         elif node.target in (torch.ops.aten.expand.default, torch.ops.aten.expand_as.default):
             _broadcast_instead(node)
+        elif node.target is _ATTENTION and node.meta["val"].dim() == 3:
+            _give_one_head(program, node)
     program.graph_module.recompile()
     return program
 
@@ -79,9 +83,8 @@ def with_plain_attention(module: torch.nn.Module) -> torch.nn.Module:
     and the view fails ("Cannot view a tensor with shape"). A copy between them moves no number, and
     converters drop it.
     """
-    attention = torch.ops.aten.scaled_dot_product_attention.default
     graph = getattr(module, "graph", None)
-    found = [node for node in graph.nodes if node.target is attention] if graph else []
+    found = [node for node in graph.nodes if node.target is _ATTENTION] if graph else []
     for node in found:
         with graph.inserting_after(node):  # type: ignore[union-attr]
             copy = graph.call_function(  # type: ignore[union-attr]
@@ -138,3 +141,22 @@ def _broadcast_instead(expand: Node) -> None:
         broadcast = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
         if broadcast == user.meta["val"].shape:
             user.replace_input_with(expand, narrow)
+
+
+def _give_one_head(program: torch.export.ExportedProgram, attention: Node) -> None:
+    """Let attention over N×T×C be attention over N×1×T×C, which says the same."""
+    bare = attention.meta["val"]
+    graph = attention.graph
+    for operand in attention.all_input_nodes:  # a mask of T×T broadcasts over heads by itself
+        value = operand.meta["val"]
+        if value.dim() == 3:
+            with graph.inserting_before(attention):
+                headed = graph.call_function(torch.ops.aten.unsqueeze.default, (operand, 1))
+            headed.meta["val"] = value.unsqueeze(1)
+            attention.replace_input_with(operand, headed)
+    attention.meta["val"] = bare.unsqueeze(1)
+    with graph.inserting_after(attention):
+        answer = graph.call_function(torch.ops.aten.squeeze.dim, (attention, 1))
+    answer.meta["val"] = bare
+    attention.replace_all_uses_with(answer, delete_user_cb=lambda user: user is not answer)
+    program.graph_signature.replace_all_uses(attention.name, answer.name)

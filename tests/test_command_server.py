@@ -1,0 +1,77 @@
+"""A forked command is what `python -m edgekit` is: words, folder, environment, output, end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import run_cli
+from command_server import PLACE, run, serves
+from waiting import appears, wait_gone
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["models"], ["--version"], ["convert", "no-such-model"], ["bench", "--no-such-option"], []],
+)
+def test_it_says_what_the_command_says(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert serves({})
+    real = subprocess.run(
+        [sys.executable, "-m", "edgekit", *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    forked = run_cli(*words, cwd=tmp_path)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (
+        real.returncode, real.stdout, real.stderr,
+    )  # fmt: skip
+    assert forked.stdout + forked.stderr
+
+
+def test_it_sees_its_own_folder_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
+    assert str(tmp_path / "a cache") in run_cli("cache", "show").stdout.replace("\n", "")
+    (tmp_path / "edgekit.toml").write_text("[convert]\nbackends = 3\n")
+    assert "edgekit.toml" in run_cli("convert", "multitask-cnn", cwd=tmp_path).stderr
+
+
+def test_what_is_read_at_the_start_has_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not serves({"COLUMNS": "80"})
+    monkeypatch.setenv("PYTHONPATH", "somewhere")
+    assert not serves({})
+
+
+def test_a_command_ends_with_who_asked_for_it(tmp_path: Path) -> None:
+    (tmp_path / "asleep.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path('new').write_text(str(os.getpid()))\n"
+        "pathlib.Path('new').rename('pid')\n"
+        "time.sleep(60)\n"
+    )
+    code = (
+        "import os, sys, pathlib\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import command_server\n"
+        "words = ['convert', 'asleep:net', '-o', 'out']\n"
+        "command_server.run(words, pathlib.Path.cwd(), warm=True, timeout=60)\n"
+    )
+    asked = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=dict(os.environ))
+    appears(tmp_path / "pid")
+    asked.kill()
+    asked.wait()
+    assert wait_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(["convert", "slow:net", "-o", "out"], tmp_path, warm=True, timeout=0.5)
+    assert PLACE in os.environ
