@@ -25,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import nursery
 
@@ -146,13 +146,13 @@ def _supervise(connection: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _become(asked: dict[str, object]) -> NoReturn:
+def _become(asked: dict[str, Any]) -> NoReturn:
     """Be `python -m edgekit` with these words, in this folder and environment."""
     os.environ.clear()
-    os.environ.update(asked["environment"])  # type: ignore[call-overload]
-    os.chdir(str(asked["folder"]))
-    sys.path[0] = str(asked["folder"])
-    sys.argv[1:] = asked["arguments"]  # type: ignore[assignment]
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    sys.path[0] = asked["folder"]
+    sys.argv[1:] = asked["arguments"]
     importlib.invalidate_caches()
     tempfile.tempdir = None
     random.seed()

@@ -70,6 +70,7 @@ def accuracy(rebuilt: Rebuilt, runtime: str, dtype: str, board: str) -> Accuracy
     return found
 
 
+@pytest.mark.no_cover
 def test_the_recorded_accuracy_is_what_the_evidence_gives(rebuilt: Rebuilt) -> None:
     recorded = json.loads((folder() / "check.json").read_text())
     now = json.loads(msgspec.json.encode(rebuilt.rows))
@@ -94,6 +95,7 @@ def test_the_shipped_coefficients_are_what_the_evidence_gives(
         assert fresh.coefficients == pytest.approx(stored.coefficients, rel=0.01, abs=1e-4)
 
 
+@pytest.mark.no_cover
 def test_the_form_is_chosen_without_the_family_it_is_judged_by(
     rebuilt: Rebuilt, analytic: AnalyticPredictor
 ) -> None:

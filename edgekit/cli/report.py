@@ -77,7 +77,7 @@ def report(
             written += write_report(tables, output, chosen, short=short, summary=summary)
             say("tables", "done")
         if page is not None or plots is not None:
-            written += _write_drawn(saved, results, page, plots, summary, short, paper, say)
+            written += _write_drawn(saved, results, page, plots, summary, short, tables, paper, say)
     if as_json:
         shown = [
             {"name": t.name, "title": t.title, "rows": [dict(r) for r in t.rows], "notes": t.notes}
@@ -125,6 +125,7 @@ def _write_drawn(
     plots: Path | None,
     summary: Sequence[Summary],
     short: Sequence[Table],
+    full: Sequence[Table],
     paper: bool,
     say: Say,
 ) -> list[Path]:
@@ -136,7 +137,9 @@ def _write_drawn(
     made = sections(saved, say)
     written = []
     if page is not None:
-        text = html_page(saved, results, made, summary=summary, short=short, paper=paper, say=say)
+        text = html_page(
+            saved, results, made, summary=summary, short=short, full=full, paper=paper, say=say
+        )
         write_whole(page, text)
         say("page", "done")
         written.append(page)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,7 @@ class Interval:
         return self.low <= value <= self.high
 
 
+@cache
 def samples_needed(share: float, confidence: float = GATE_CONFIDENCE) -> int:
     """Return how many samples a percentile needs: 11, 64, 130 and 662 for p50, p90, p95 and p99.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from edgekit.records import Measurement, Round
 
 if TYPE_CHECKING:
-    pass
+    from edgekit.measurement.stats import Interval
 
 
 def verdict(measurement: Measurement) -> str:
@@ -62,10 +63,10 @@ def summary_row(measurement: Measurement) -> dict[str, Any]:
     from edgekit.measurement import stats
 
     rounds = measurement.rounds
-    invoke = [r.invoke_s for r in rounds]
+    invoke = tuple(r.invoke_s for r in rounds)
     pooled = [sample for samples in invoke for sample in samples]
     end_to_end = [sample for r in rounds for sample in r.end_to_end_s]
-    sure = stats.interval(invoke, "p50")
+    sure = _median(invoke)
     return {
         "model": measurement.artifact.model,
         "backend": measurement.artifact.backend,
@@ -89,6 +90,14 @@ def summary_row(measurement: Measurement) -> dict[str, Any]:
         "target": measurement.target,
         "device": measurement.device,
     }
+
+
+@lru_cache(maxsize=1024)
+def _median(invoke: tuple[tuple[float, ...], ...]) -> Interval | None:
+    """Return the p50 with its interval, once for all tables and plots of a report."""
+    from edgekit.measurement import stats
+
+    return stats.interval(invoke, "p50")
 
 
 def _is_hexadecimal(text: str) -> bool:

@@ -88,14 +88,15 @@ def html_page(
     *,
     summary: Sequence[Told] = (),
     short: Sequence[Table] | None = None,
+    full: Sequence[Table] | None = None,
     paper: bool = False,
     say: Say = silent,
 ) -> str:
     """Return the whole report as HTML, the summary first; equal records give equal text.
 
-    `made` are the plots, where they were drawn already; `short` are the tables that
-    people read, where they were made already; `paper` adds the seed paper's. `say` is
-    called with each part that is begun.
+    `made` are the plots, `short` the tables that people read and `full` those with all columns,
+    where they were made already; `paper` adds the seed paper's. `say` is called with each part
+    that is begun.
     Raises MissingPackage without jinja2 or matplotlib.
     """
     try:
@@ -142,7 +143,7 @@ def html_page(
         ],
         tables=[
             shown_table(table if paper else _own(table), known)
-            for table in tables_of(saved)
+            for table in (tables_of(saved) if full is None else full)
             if table.rows and (paper or table.name in _OWN or any(table.sources))
         ],
         drawn=[item for item in drawn if item["section"].name not in _FOLDED],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from edgekit import zoo
 from edgekit.errors import BadModel
 
 
+@cache
 def system_of(model: str) -> tuple[str, str] | None:
     """Return the (system, variant) that a model's name stands for, None for a user's own model."""
     try:
