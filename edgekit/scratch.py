@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,16 +33,18 @@ class Scratch:
     def __init__(self) -> None:
         _sweep_once()
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._closing = threading.Lock()
         self._held = os.open(self.path, os.O_RDONLY)
         with suppress(OSError):  # a file system without locks: then nothing is swept there either
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder; two threads may ask for it at once, as after Ctrl-C."""
         shutil.rmtree(self.path, ignore_errors=True)
-        if self._held >= 0:
-            os.close(self._held)
-            self._held = -1
+        with self._closing:
+            held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
 
 @contextmanager

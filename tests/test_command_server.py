@@ -37,8 +37,8 @@ def test_it_says_what_the_command_says(
 def test_it_sees_its_own_folder_and_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a cache"))
-    assert str(tmp_path / "a cache") in run_cli("cache", "show").stdout.replace("\n", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert f"{tmp_path}/own/edgekit" in "".join(run_cli("cache", "show").stdout.split())
     (tmp_path / "edgekit.toml").write_text("[convert]\nbackends = 3\n")
     assert "edgekit.toml" in run_cli("convert", "multitask-cnn", cwd=tmp_path).stderr
 

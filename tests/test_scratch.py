@@ -119,3 +119,21 @@ def test_a_leashed_program_is_the_program_itself(tmp_path: Path) -> None:
         assert device.run(["-c", "raise SystemExit(7)"], timeout=60).exit_code == 7
     finally:
         device.close()
+
+
+def test_two_threads_may_let_go_of_a_folder_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C one ends what another's item still runs, and both clean up."""
+    folder = Scratch()
+    held, close, closed = vars(folder)["_held"], os.close, 0
+
+    def and_meanwhile_another(handle: int) -> None:
+        nonlocal closed
+        closed += handle == held
+        if handle == held and closed == 1:
+            folder.close()
+        close(handle)
+
+    monkeypatch.setattr(os, "close", and_meanwhile_another)
+    folder.close()
+    monkeypatch.undo()
+    assert closed == 1 and not folder.path.exists()
