@@ -36,7 +36,8 @@ PLACE = "EDGEKIT_TESTS_COMMAND_SERVER"
 """The variable that tells the processes of a run where it listens."""
 _READ_AT_START = ("PYTHONPATH", "PYTHONWARNINGS", "FORCE_COLOR", "NO_COLOR", "LD_PRELOAD")
 """Variables that Python, or what was imported, has read when a command is forked."""
-_AHEAD = ("edgekit.cli", "numpy", "pydantic", "rich.console", "rich.table", "rich.progress")
+_AHEAD = ("edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress", "pydantic")
+"""The last is newer typers', which import it when the first command runs."""
 
 
 @contextlib.contextmanager
@@ -106,7 +107,8 @@ def run(
 def serve() -> NoReturn:
     """Fork a supervisor for every command."""
     for name in _AHEAD:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     listener = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
