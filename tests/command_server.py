@@ -23,14 +23,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nursery
 
 from edgekit.leash import die_with
-from edgekit.scratch import leashed
 
 PLACE = "EDGEKIT_TESTS_COMMAND_SERVER"
 """The variable that tells the processes of a run where it listens."""
@@ -40,28 +38,9 @@ _AHEAD = ("edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress",
 """The last is newer typers', which import it when the first command runs."""
 
 
-@contextlib.contextmanager
-def open_command_server() -> Iterator[None]:
+def open_command_server() -> contextlib.AbstractContextManager[None]:
     """Have a command server, which ends with this process."""
-    with tempfile.TemporaryDirectory(prefix="commands-") as folder:
-        place, log = f"{folder}/socket", Path(folder) / "log"
-        with socket.socket(socket.AF_UNIX) as listener, log.open("w") as errors:
-            listener.bind(place)
-            listener.listen(64)
-            process = subprocess.Popen(
-                leashed([sys.executable, __file__]),
-                stdin=listener.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-            )
-        os.environ[PLACE] = place
-        yield
-        del os.environ[PLACE]
-        if process.poll() is not None:
-            print(f"the command server ended early:\n{log.read_text()}")
-        process.kill()
-        process.wait()
+    return nursery.listening(__file__, PLACE, socket.SOCK_STREAM)
 
 
 def serves(environment: dict[str, str]) -> bool:

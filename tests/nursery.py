@@ -99,27 +99,37 @@ def borrowed(preload: tuple[str, ...]) -> Borrowed | ForkServer:
 
 
 @contextlib.contextmanager
-def open_nursery() -> Iterator[None]:
-    """Have a nursery, which ends with this process. It imports nothing before it is asked."""
-    with tempfile.TemporaryDirectory(prefix="nursery-") as folder:
-        os.environ[PLACE], log = f"{folder}/socket", Path(folder) / "log"
-        with socket.socket(*_KIND) as listener, log.open("w") as errors:
-            listener.bind(os.environ[PLACE])
+def listening(program: str, variable: str, kind: int, **environment: str) -> Iterator[None]:
+    """Have a program that listens at the socket which is its standard input.
+
+    `variable` tells the processes of a run where. The program ends with this process.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"{Path(program).stem}-") as folder:
+        place, log = f"{folder}/socket", Path(folder) / "log"
+        with socket.socket(socket.AF_UNIX, kind) as listener, log.open("w") as errors:
+            listener.bind(place)
             listener.listen(64)
             process = subprocess.Popen(
-                leashed([sys.executable, __file__]),
+                leashed([sys.executable, program]),
                 stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | ENVIRONMENT,
+                env=os.environ | environment,
                 start_new_session=True,
             )
+        os.environ[variable] = place
         yield
-        del os.environ[PLACE]
+        del os.environ[variable]
         if process.poll() is not None:
-            print(f"the nursery ended early:\n{log.read_text()}")
+            print(f"{program} ended early:\n{log.read_text()}")
         process.kill()
         process.wait()
+
+
+def open_nursery() -> contextlib.AbstractContextManager[None]:
+    """Have a nursery, which ends with this process. It imports nothing before it is asked."""
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | ENVIRONMENT
+    return listening(__file__, PLACE, socket.SOCK_SEQPACKET, **environment)
 
 
 def nursery() -> NoReturn:
