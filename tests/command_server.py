@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 import nursery
 
+from edgekit.conversion.fork_server import preload
 from edgekit.leash import die_with
 
 PLACE = "EDGEKIT_TESTS_COMMAND_SERVER"
@@ -85,9 +86,7 @@ def run(
 
 def serve() -> NoReturn:
     """Fork a supervisor for every command."""
-    for name in _AHEAD:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    preload(_AHEAD)
     listener = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

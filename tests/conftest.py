@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from sshd import Board, accept, new_board, new_key
 
 # Several processes share the cores: a thread of torch that waits must not keep one busy meanwhile.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# NumPy's linear algebra starts threads that do, in each of a thousand processes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# With PyTorch imported there are a million objects to look through for garbage.
+gc.set_threshold(20_000)
 
 LONGEST_FIRST = (
     "test_convert", "test_docs", "test_deploy_faults", "test_virtual", "test_blocks", "test_page",

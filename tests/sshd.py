@@ -1,8 +1,10 @@
 """A board to reach: a real OpenSSH server on a loopback port, with a home folder of its own.
 
-Nothing of the account that runs the tests is touched: the server has its own host key, takes one
-key, and every session starts with HOME in the test's folder and `bin` there first in PATH, which
-is where a test puts what its board is to have or to lack.
+Nothing of the account that runs the tests is touched, nor its shell's own files run: the server has
+its own host key, takes one key, and every session starts with HOME in the test's folder and `bin`
+there first in PATH, which is where a test puts what its board is to have or to lack. The tests' own
+Python comes next, the program itself: a `python3` of pyenv's is a shell script that starts thirty
+programs.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ StrictModes no
 PidFile none
 MaxStartups 100
 Subsystem sftp {sftp}
+SetEnv HOME={home}
 ForceCommand {folder}/session
 """
 SESSION = """\
 #!/bin/sh
-export HOME={home} PATH={home}/bin:$PATH
+export HOME={home} PATH={home}/bin:{python}:$PATH
 cd "$HOME" && exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 
@@ -125,9 +128,11 @@ def new_board(folder: Path, public_key: str) -> Board:
     port = _free_port()
     new_key(folder / "host_key")
     (folder / "authorized_keys").write_text(public_key)
-    (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder, sftp=SFTP_SERVER))
+    config = CONFIG.format(port=port, folder=folder, home=home, sftp=SFTP_SERVER)
+    (folder / "sshd_config").write_text(config)
     session = folder / "session"
-    session.write_text(SESSION.format(home=shlex.quote(str(home))))
+    python = Path(sys.base_prefix) / "bin"
+    session.write_text(SESSION.format(home=shlex.quote(str(home)), python=shlex.quote(str(python))))
     session.chmod(0o755)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
