@@ -5,17 +5,21 @@ BIN := $(VENV)/bin
 # Python compiles what it imports and keeps it; to compile all of twenty thousand files first takes a
 # minute. Where the environment forbids to keep it, every process would compile all it imports again.
 unexport PYTHONDONTWRITEBYTECODE
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 STAMP := $(VENV)/installed-$(shell cksum pyproject.toml | cut -d' ' -f1)
 
-.PHONY: demo test pytest quick check weights fuzz ecosystem
+.PHONY: demo test packages pytest quick check weights fuzz ecosystem
 demo: $(STAMP)
 	$(BIN)/python -m edgekit.demo
 
-# Brings Debian's packages first: .venv is among what needs them.
+# Brings Debian's packages while .venv is built, or before it where Python lacks its venv module.
 test:
-	PYTHON="$(PYTHON)" tests/system_packages.sh
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || $(MAKE) packages
+	$(MAKE) --jobs=2 packages $(STAMP)
 	$(MAKE) --jobs=2 check pytest
+
+packages:
+	PYTHON="$(PYTHON)" tests/system_packages.sh
 
 # Three processes on two cores, for some tests wait.
 pytest: $(STAMP)
@@ -52,7 +56,7 @@ check: $(STAMP)
 
 $(STAMP):
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) torch==2.13.0
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --upgrade pip
+	$(INSTALL) torch==2.13.0 -e '.[dev]'
 	rm -f $(VENV)/installed-*
 	touch $@
