@@ -70,11 +70,15 @@ def environment() -> Path:
 
 def _build(home: Path) -> None:
     newest = _new_enough()
-    install = ("-m", "pip", "install", "--disable-pip-version-check", f"onnx2tf=={VERSION}")
+    # Python compiles what it imports; pip would compile all of five thousand files first.
+    install = ("-m", "pip", "install", "--no-compile", "--disable-pip-version-check")
     try:
         with folder_whole(home) as part:  # pip's scripts keep its path; only its Python is used
             made = part / "bin" / "python"
-            for program, *rest in ((newest, "-m", "venv", str(part)), (str(made), *install)):
+            for program, *rest in (
+                (newest, "-m", "venv", str(part)),
+                (str(made), *install, f"onnx2tf=={VERSION}"),
+            ):
                 done = _run(Path(program), *rest, cwd=home.parent)
                 print(done.stdout)
                 if done.returncode:
