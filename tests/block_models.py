@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from fault_models import Made, Net, plain
 from torch import Tensor, nn
 
 from edgekit.conversion.step_process import Report
+from edgekit.graph import ExportedGraph
 
 
 class Excite(nn.Module):
@@ -305,25 +307,37 @@ def __getattr__(name: str) -> Callable[[], Made]:
     return made
 
 
-def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Build blocks in a backend (a step's entry); each block and precision has its fault said."""
-    from edgekit.conversion.build import BuildRequest, build_one
+def exported(block: str, pictures: str, folder: Path) -> ExportedGraph:
+    """Export a block into `folder`; what another backend's process left there is taken instead."""
     from edgekit.conversion.calibration import load_recipe
     from edgekit.conversion.export import ExportRequest, export
     from edgekit.conversion.sources import SourceRequest
+
+    left = folder / "exported.json"
+    if not left.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        asked = ExportRequest(
+            source=SourceRequest(locator=f"block_models:{block}"),
+            folder=str(folder),
+            raw_input=False,
+            images=None,
+            calibration=pictures,
+            recipe=load_recipe("default"),
+        )
+        left.write_bytes(msgspec.json.encode(export(asked, lambda text: None), enc_hook=str))
+    return msgspec.json.decode(
+        left.read_bytes(), type=ExportedGraph, dec_hook=lambda kind, value: kind(value)
+    )
+
+
+def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Build blocks in a backend (a step's entry); each block and precision has its fault said."""
+    from edgekit.conversion.build import BuildRequest, build_one
     from edgekit.errors import EdgekitError
 
     for block in request["blocks"]:
+        graph = exported(block, request["pictures"], Path(request["exported"]) / block)
         with tempfile.TemporaryDirectory() as folder:
-            asked = ExportRequest(
-                source=SourceRequest(locator=f"block_models:{block}"),
-                folder=folder,
-                raw_input=False,
-                images=None,
-                calibration=request["pictures"],
-                recipe=load_recipe("default"),
-            )
-            graph = export(asked, lambda text: None)
             for precision in request["precisions"]:
                 wanted = BuildRequest(
                     graph=graph,

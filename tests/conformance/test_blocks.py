@@ -62,6 +62,7 @@ def made(backend: str, blocks: tuple[str, ...], pictures: Path) -> dict[tuple[st
         "backend": backend,
         "precisions": BUILT[backend],
         "pictures": str(pictures),
+        "exported": str(pictures.with_name("exported-blocks")),
         "blocks": [block for block in blocks if (backend, block) not in UNTRIED],
     }
     wanted = Wanted(module="block_models", ahead=imports_of(load_backend(backend)))
