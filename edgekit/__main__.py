@@ -9,8 +9,8 @@ import sys
 def main() -> None:
     """Import the command line and run it.
 
-    What is imported stays: nobody need look through it for garbage, which takes a fifteenth of the
-    start.
+    What is imported stays in use. Python does not look through it for garbage: that took a
+    fifteenth of a command's start.
     """
     gc.disable()
     try:

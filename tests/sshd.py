@@ -1,10 +1,9 @@
 """A board to reach: a real OpenSSH server on a loopback port, with a home folder of its own.
 
-Nothing of the account that runs the tests is touched, nor its shell's own files run: the server has
+Nothing of the account that runs the tests is touched, and its .bashrc is not read: the server has
 its own host key, takes one key, and every session starts with HOME in the test's folder and `bin`
-there first in PATH, which is where a test puts what its board is to have or to lack. The tests' own
-Python comes next, the program itself: a `python3` of pyenv's is a shell script that starts thirty
-programs.
+there first in PATH, which is where a test puts what its board is to have or to lack. The folder of
+the tests' own Python comes next: pyenv's `python3` is a shell script that starts thirty programs.
 """
 
 from __future__ import annotations
