@@ -149,3 +149,8 @@ class Named(nn.Module):
     def forward(self, *, image: Tensor) -> Tensor:
         answer: Tensor = self.net(image)
         return answer
+
+
+def vibration() -> nn.Module:
+    """Ten channels of a sensor; its batch norm needs the batch dimension."""
+    return nn.Sequential(nn.Conv1d(10, 4, 3), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(792, 3))

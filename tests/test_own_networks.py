@@ -91,6 +91,22 @@ def test_a_network_that_cannot_be_taken_names_the_remedy(
     assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_a_shape_without_its_batch_dimension_is_named_with_it(tmp_path: Path) -> None:
+    text = """
+[[inputs]]
+name = "x"
+kind = "tensor"
+shape = [10, 200]
+[[outputs]]
+name = "state"
+kind = "classification"
+labels = ["idle", "runs", "worn"]
+"""
+    asked = SourceRequest(locator="strange_models:vibration", spec=spec(tmp_path, text))
+    with pytest.raises(BadModel, match=r"\(it runs with shape = \[1, 10, 200\] in the spec\)$"):
+        load_source(asked, raw_input=False)
+
+
 def test_a_forward_that_leaves_torch_is_told_so(tmp_path: Path) -> None:
     source = load_source(request("OutsideTorch", tmp_path), raw_input=False)
     with pytest.raises(EdgekitError, match=r"with tensors alone, without \.item\(\), \.numpy\(\)"):

@@ -162,13 +162,12 @@ def _does_not_run(
 
 
 def _what_runs(network: torch.nn.Module, spec: ModelSpec) -> str:
-    """Return which other layout or colour the network does run on, or ''."""
-    import torch
-
-    from edgekit.graph.contract import example_inputs
-
+    """Return which other shape, layout or colour the network does run on, or ''."""
     if spec.input is None:
-        return ""
+        batched = tuple(replace(each, shape=(1, *each.shape)) for each in spec.tensors)
+        shapes = " and ".join(f"shape = {list(each.shape)}" for each in batched)
+        alike = replace(spec, tensors=batched)
+        return _said(shapes) if _runs(network, alike) else ""
     grey = replace(spec.input, colour="GREY", mean=(0.0,), std=(255.0,), pad=(114,))
     rgb = replace(spec.input, colour="RGB", mean=(0.0,) * 3, std=(255.0,) * 3, pad=(114,))
     other = grey if spec.input.colour != "GREY" else rgb
@@ -177,13 +176,27 @@ def _what_runs(network: torch.nn.Module, spec: ModelSpec) -> str:
         (replace(spec.input, layout=layout), f'layout = "{layout}"'),
         (other, f'colour = "{other.colour}" and a mean and std of {other.channels}'),
     ):
-        try:
-            with torch.no_grad():
-                network(*example_inputs(replace(spec, input=change), raw=True))
-        except Exception:  # as above
-            continue
-        return f" (it runs with {said} in the spec)"
+        if _runs(network, replace(spec, input=change)):
+            return _said(said)
     return ""
+
+
+def _said(fields: str) -> str:
+    return f" (it runs with {fields} in the spec)"
+
+
+def _runs(network: torch.nn.Module, spec: ModelSpec) -> bool:
+    """Tell whether a network takes what another spec says of its input."""
+    import torch
+
+    from edgekit.graph.contract import example_inputs
+
+    try:
+        with torch.no_grad():
+            network(*example_inputs(spec, raw=True))
+    except Exception:  # whatever the user's own code raises
+        return False
+    return True
 
 
 def check_shapes(model: str, spec: ModelSpec, shapes: Iterable[tuple[int, ...]]) -> None:
