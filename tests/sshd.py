@@ -3,7 +3,7 @@
 Nothing of the account that runs the tests is touched, and its .bashrc is not read: the server has
 its own host key, takes one key, and every session starts with HOME in the test's folder and `bin`
 there first in PATH, which is where a test puts what its board is to have or to lack. The folder of
-the tests' own Python comes next: pyenv's `python3` is a shell script that starts thirty programs.
+the tests' own Python comes next: pyenv's `python3` is a shell script that starts many programs.
 """
 
 from __future__ import annotations

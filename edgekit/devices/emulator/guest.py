@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -144,7 +144,11 @@ def _watch(
     timeout: float,
     sysroot: Sysroot,
 ) -> Ended:
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        contextlib.ExitStack() as stack,
+    ):
         start = time.monotonic()
         process = subprocess.Popen(
             leashed(command),
@@ -156,10 +160,8 @@ def _watch(
             start_new_session=True,
         )
         memory = _Memory(pid=process.pid)
-        end = select.poll()
-        handle = os.pidfd_open(process.pid)
-        end.register(handle, select.POLLIN)
         try:
+            end = stack.enter_context(_end_of(process.pid))
             # A crash must not leave a core file of the whole guest behind.
             resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
             while True:
@@ -175,7 +177,6 @@ def _watch(
                 end.poll(1000 * _between(_POLL_S, seconds / 10))
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
-            os.close(handle)
             end_group(process)
         seconds = time.monotonic() - start
         out.seek(0)
@@ -188,6 +189,17 @@ def _watch(
             peak_memory_bytes=memory.peak,
             out_of_memory=memory.exceeded,
         )
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[select.poll]:
+    """Return what can be waited on, for a time, until a process has ended."""
+    end, handle = select.poll(), os.pidfd_open(pid)
+    try:
+        end.register(handle, select.POLLIN)
+        yield end
+    finally:
+        os.close(handle)
 
 
 def _between(limits: tuple[float, float], value: float) -> float:
