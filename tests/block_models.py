@@ -31,14 +31,18 @@ class Excite(nn.Module):
 
 
 class Tokens(nn.Module):
-    """What comes of a sequence block on the places of a coarse picture, row by row."""
+    """What comes of a sequence block on the places of a coarse picture, row by row.
 
-    def __init__(self, block: nn.Module) -> None:
+    `coarse` is the size of a place. Recurrent blocks have few places: OpenVINO's converter writes
+    out every step, and int8 of a hundred took 20 seconds.
+    """
+
+    def __init__(self, block: nn.Module, coarse: int = 4) -> None:
         super().__init__()
-        self.block = block
+        self.block, self.coarse = block, coarse
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = nn.functional.avg_pool2d(x, 4).flatten(2).transpose(1, 2)
+        tokens = nn.functional.avg_pool2d(x, self.coarse).flatten(2).transpose(1, 2)
         found = self.block(tokens)
         answer: Tensor = found[0] if isinstance(found, tuple) else found
         return answer
@@ -260,8 +264,8 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "resize_nearest": lambda: nn.Sequential(nn.Upsample(scale_factor=2), conv()),
     "resize_bilinear": lambda: nn.Sequential(nn.UpsamplingBilinear2d(scale_factor=2), conv()),
     "pixel_shuffle": lambda: nn.Sequential(conv(), nn.PixelShuffle(2)),
-    "lstm": lambda: Tokens(nn.LSTM(16, 12, batch_first=True)),
-    "gru": lambda: Tokens(nn.GRU(16, 12, batch_first=True)),
+    "lstm": lambda: Tokens(nn.LSTM(16, 12, batch_first=True), 8),
+    "gru": lambda: Tokens(nn.GRU(16, 12, batch_first=True), 8),
     "attention": lambda: Tokens(Attention()),
     "layer_norm": lambda: Tokens(nn.LayerNorm(16)),
     "linear_attention": LinearAttention,
@@ -290,7 +294,7 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "causal": lambda: Line(
         nn.Sequential(nn.ConstantPad1d((4, 0), 0.0), nn.Conv1d(16, 16, 3, dilation=2), nn.ReLU())
     ),
-    "both_ways": lambda: Tokens(nn.LSTM(16, 8, 2, batch_first=True, bidirectional=True)),
+    "both_ways": lambda: Tokens(nn.LSTM(16, 8, 2, batch_first=True, bidirectional=True), 8),
     "encoder": lambda: Tokens(nn.TransformerEncoderLayer(16, 4, 32, 0.0, batch_first=True)),
 }
 

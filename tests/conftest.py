@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import gc
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest files begin: of two processes, none has a long one alone at the end."""
     place = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that is marked `unmeasured`, its fixtures too, without coverage.
+
+    pytest-cov's own `no_cover` measures on in a process of xdist, where a second Coverage lies
+    under the one that it stops.
+    """
+    tracer = sys.gettrace()
+    marked = item.get_closest_marker("unmeasured") is not None
+    if marked:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        if marked:
+            sys.settrace(tracer)
 
 
 @pytest.fixture(scope="session")

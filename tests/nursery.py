@@ -29,6 +29,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,10 +45,6 @@ _LARGEST = 200_000
 _READY = (
     *TORCH, "edgekit.conversion.export", "edgekit.conversion.build", "edgekit.zoo.checkpoint",
 )  # fmt: skip
-_LATE = {
-    "edgekit.backends.onnx": ("torch.onnx._internal.exporter._compat", "onnxruntime.quantization")
-}
-"""What a converter imports when it begins to work, by its backend's module."""
 
 
 class Borrowed:
@@ -176,11 +173,28 @@ def _take(connection: socket.socket, wards: dict[tuple[str, ...], socket.socket]
 
 
 def _ward(ahead: tuple[str, ...], connections: socket.socket) -> NoReturn:
-    fork_server.preload((*ahead, *_LATE.get(ahead[0], ())))
+    fork_server.preload(ahead)
+    if "onnxscript" in ahead:
+        _keep_registry()
     while True:
         request, (handle,), _, _ = socket.recv_fds(connections, _LARGEST, 1)
         with socket.socket(fileno=handle) as connection:
             _give(request, connection)
+
+
+def _keep_registry() -> None:
+    """Let PyTorch's ONNX exporter make its table of operators once.
+
+    It reads the source of five hundred functions for it in every export, half of what a small
+    network's takes; the table is the same each time.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    from edgekit.backends.onnx import OPSET
+
+    kept = cache(ONNXRegistry.from_torchlib)
+    type.__setattr__(ONNXRegistry, "from_torchlib", staticmethod(kept))
+    kept(opset_version=OPSET)
 
 
 def _give(request: bytes, connection: socket.socket) -> None:

@@ -203,6 +203,7 @@ def test_a_spec_that_misnames_its_scores_is_refused(
         exported(name, calibration=None)
 
 
+@pytest.mark.unmeasured
 def test_an_onnx_that_ends_in_a_softmax_is_known(tmp_path: Path) -> None:
     import onnx
 

@@ -374,6 +374,7 @@ def test_names_are_read_as_they_are_written() -> None:
         ("names: [dog, cta]", "the model has no label 'cta': did you mean cat?"),
     ],
 )
+@pytest.mark.unmeasured
 def test_a_data_yaml_that_cannot_be_meant_is_one_line(
     tmp_path: Path, text: str, words: str
 ) -> None:

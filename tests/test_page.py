@@ -259,6 +259,7 @@ def test_the_picture_in_the_readme_shows_the_page_as_it_is() -> None:
         )
 
 
+@pytest.mark.unmeasured
 def test_many_tables_are_folded_after_the_first(page: Page, benchmarks: Path) -> None:
     page.open(benchmarks, 1280)
     shown = page.driver.find_elements("css selector", ".answers")
@@ -267,6 +268,7 @@ def test_many_tables_are_folded_after_the_first(page: Page, benchmarks: Path) ->
     assert shown[-1].is_displayed()
 
 
+@pytest.mark.unmeasured
 def test_making_the_page_is_told_on_standard_error(tmp_path: Path) -> None:
     results = saved_in(tmp_path / "results", six_artifacts())
     asked = ["report", "--results", str(results), "--html", str(tmp_path / "report.html")]

@@ -294,23 +294,6 @@ def test_the_shipped_constants_are_what_the_counts_give() -> None:
         assert board.counts == sha256(counts_of(board.board)), "counted anew: fit again"
 
 
-@pytest.mark.no_cover
-def test_left_out_families_are_predicted_better_than_by_one_number() -> None:
-    predictor = open_predictor()
-    rows, lines = predictor.check()
-    on_pi4 = [row for row in rows if row.board == "rpi4"]
-    held = sum(row.covered * row.rows for row in on_pi4) / sum(row.rows for row in on_pi4)
-    assert 0.85 <= held <= 0.95
-    for kind, most in (("float", 0.08), ("int8", 0.12)):
-        mine = [row for row in on_pi4 if (row.dtype == "int8") == (kind == "int8")]
-        mape = sum(row.mape * row.rows for row in mine) / sum(row.rows for row in mine)
-        assert mape <= most
-        simple = [row for row in mine if row.constant_mape is not None and row.families > 2]
-        assert simple and all(row.mape < (row.constant_mape or 0.0) for row in simple)
-        assert any(f"rpi4, executed, {kind}: {mape:.1%} off on" in line for line in lines)
-    assert any("rpi4, executed: mean error" in line for line in lines)
-
-
 def test_what_anchors_are_worth_is_said_with_the_error_without_them() -> None:
     boards = {board.board: board for board in load(open_predictor_path()).boards}
     for kind in ("float", "int8"):

@@ -119,7 +119,7 @@ def test_the_command_prints_the_summary_and_the_paths(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "table-2-accuracy.csv").is_file(), "the long form is in CSV"
 
 
-@pytest.mark.no_cover
+@pytest.mark.unmeasured
 @pytest.mark.slow
 def test_500_rows_take_ten_seconds_of_a_processor(tmp_path: Path) -> None:
     for place in range(500):

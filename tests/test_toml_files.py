@@ -248,6 +248,7 @@ def test_a_target_without_its_file_names_the_file(tmp_path: Path) -> None:
         *((reader, "nested tables") for reader in READERS if reader != "spec"),
     ],
 )
+@pytest.mark.unmeasured
 def test_no_file_keeps_a_reader_busy(tmp_path: Path, reader: str, kind: str) -> None:
     path = written(tmp_path, ABSURD[kind])
     start = time.process_time()

@@ -36,7 +36,7 @@ GAPS: dict[tuple[str, str, str], str] = {
     ("ncnn", "normalised", "int8"): "one score is 0.31 of its spread off, 0.2 allowed",
     ("ncnn", "windows", "fp32"): "ncnn has tensors of four dimensions, attention's windows six",
     ("ncnn", "windows", "int8"): "ncnn has tensors of four dimensions, attention's windows six",
-    ("openvino", "gru", "int8"): "one unit is 0.28 of its spread off, 0.2 allowed",
+    ("openvino", "gru", "int8"): "one unit is 0.25 of its spread off, 0.2 allowed",
     ("openvino", "layer_norm", "int8"): "one channel is 0.36 of its spread off, 0.2 allowed",
 }
 """What a backend does not compute, by backend, block and precision, with what was seen."""

@@ -38,6 +38,25 @@ _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # loader's, near the top of 47 bits; aarch64 guests begin at 0x5500000000).
 _GUEST_END = 1 << 44
 
+_NEEDED = "import numpy, PIL.Image, PIL.ImageOps, PIL.JpegImagePlugin, PIL.PngImagePlugin"
+_IMPORT_EACH = f"""
+import os, sys
+{_NEEDED}
+
+def fork(module):
+    child = os.fork()
+    if child:
+        return child
+    try:
+        __import__(module)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+for child in [fork(module) for module in sys.argv[1:]]:
+    print(os.waitpid(child, 0)[1])
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
@@ -107,20 +126,33 @@ def emulate(sysroot: Sysroot, options: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def try_runtime(sysroot: Sysroot, runtime: Runtime) -> str:
-    """Import a runtime and what the runner needs beside it; return '' or why it died."""
-    needed = ("numpy", "PIL.Image", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin")
-    code = f"import {', '.join((*needed, runtime.module))}"
-    with scratch_folder() as folder:
-        ended = run(
-            sysroot,
-            ["-c", code],
-            Path(folder),
-            timeout=120,
-            environment=runtime.environment,
-            may_compile=True,
-        )
-    return why_it_died(ended)
+def try_runtimes(
+    sysroot: Sysroot, environment: Environment, runtimes: Sequence[Runtime]
+) -> list[str]:
+    """Import an environment's runtimes, and what the runner needs; return '' or why each died.
+
+    They are forks of one Python that has imported what they all need: most of a start. One that
+    fails is imported again alone, which tells why.
+    """
+
+    def imported(code: str, *modules: str) -> Ended:
+        with scratch_folder() as folder:
+            return run(
+                sysroot,
+                ["-c", code, *modules],
+                Path(folder),
+                timeout=120,
+                environment=environment,
+                may_compile=True,
+            )
+
+    ended = imported(_IMPORT_EACH, *(runtime.module for runtime in runtimes))
+    codes = ended.stdout.split() if ended.exit_code == 0 else []
+    fine = {runtime for runtime, code in zip(runtimes, codes, strict=False) if code == b"0"}
+    return [
+        "" if runtime in fine else why_it_died(imported(f"{_NEEDED}, {runtime.module}"))
+        for runtime in runtimes
+    ]
 
 
 def why_it_died(ended: Ended) -> str:

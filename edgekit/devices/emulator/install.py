@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from edgekit.devices.emulator import apt
@@ -40,7 +41,7 @@ from edgekit.errors import DeviceError, EdgekitError
 from edgekit.files import bytes_in, folder_whole, write_whole
 from edgekit.runtimes import wheels
 from edgekit.runtimes.locks import Lock
-from edgekit.runtimes.table import deployed
+from edgekit.runtimes.table import Environment, deployed
 
 
 def install(
@@ -127,20 +128,27 @@ def _fetch_and_unpack(folder: Path, lock: Lock, progress: Progress) -> tuple[str
 
 
 def _try_out(sysroot: Sysroot) -> tuple[Tried, ...]:
-    """Import every runtime on the board's emulated CPU, two at a time.
+    """Import every runtime on the board's emulated CPU, both environments at once.
 
     The one moment a sysroot may be written to: Python leaves its compiled modules there, and
     every later start is quicker for it.
     """
-    from edgekit.devices.emulator.guest import try_runtime
+    from edgekit.devices.emulator.guest import try_runtimes
 
     versions = {wheel.name: wheel.version for wheel in sysroot.lock.wheels}
     locked = [runtime for runtime in deployed() if runtime.distribution in versions]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        answers = list(pool.map(lambda runtime: try_runtime(sysroot, runtime), locked))
-    names = [runtime.distribution for runtime in locked]
+
+    def answers(environment: Environment) -> list[tuple[str, str]]:
+        tried = [runtime for runtime in locked if runtime.environment == environment]
+        names = [runtime.distribution for runtime in tried]
+        why = try_runtimes(sysroot, environment, tried) if tried else []
+        return list(zip(names, why, strict=True))
+
+    with ThreadPoolExecutor(max_workers=len(SITES)) as pool:
+        errors = dict(chain.from_iterable(pool.map(answers, SITES)))
     return tuple(
-        Tried(name, versions[name], error) for name, error in zip(names, answers, strict=True)
+        Tried(name, versions[name], errors[name])
+        for name in (runtime.distribution for runtime in locked)
     )
 
 
