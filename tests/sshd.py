@@ -4,6 +4,7 @@ Nothing of the account that runs the tests is touched, and its .bashrc is not re
 its own host key, takes one key, and every session starts with HOME in the test's folder and `bin`
 there first in PATH, which is where a test puts what its board is to have or to lack. The folder of
 the tests' own Python comes next: pyenv's `python3` is a shell script that starts many programs.
+NumPy starts no threads there, as in all that tests start: they would spin on the cores of others.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ ForceCommand {folder}/session
 """
 SESSION = """\
 #!/bin/sh
-export HOME={home} PATH={home}/bin:{python}:$PATH
+export HOME={home} PATH={home}/bin:{python}:$PATH OPENBLAS_NUM_THREADS=1
 cd "$HOME" && exec sh -c "$SSH_ORIGINAL_COMMAND"
 """
 
