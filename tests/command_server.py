@@ -1,8 +1,9 @@
 """The `edgekit` command as a fork of a Python that has imported the command line already.
 
-Importing it, and what it prints with, takes longer than most of the suite's commands take then.
-Whatever else a command imports it imports itself, as ever. It is a process of its own, with the
-words, folder, environment, output and exit code that `python -m edgekit` would have.
+Importing it, what most commands work with and what they print with, takes longer than most of the
+suite's commands take then. A converter, a runtime or PyTorch a command imports itself, as ever. It
+is a process of its own, with the words, folder, environment, output and exit code that
+`python -m edgekit` would have.
 
     pytest ── command server ── supervisor ── edgekit WORD ...
 
@@ -35,8 +36,14 @@ PLACE = "EDGEKIT_TESTS_COMMAND_SERVER"
 """The variable that tells the processes of a run where it listens."""
 _READ_AT_START = ("PYTHONPATH", "PYTHONWARNINGS", "FORCE_COLOR", "NO_COLOR", "LD_PRELOAD")
 """Variables that Python, or what was imported, has read when a command is forked."""
-_AHEAD = ("edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress", "pydantic")
-"""The last is newer typers', which import it when the first command runs."""
+_AHEAD = (
+    "edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress",
+    "pydantic",  # newer typers', which import it when the first command runs
+    "edgekit.api", "edgekit.report", "edgekit.recommend", "edgekit.onboard.runner",
+    "edgekit.cli.output", "edgekit.cli.layout", "edgekit.deployment.bundle",
+    "edgekit.deployment.deploy", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
+    "asyncssh",
+)  # fmt: skip
 
 
 def open_command_server() -> contextlib.AbstractContextManager[None]:
