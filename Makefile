@@ -23,7 +23,7 @@ packages:
 
 # Three processes on two cores, for some tests wait.
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	tests/in_memory.sh $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # What tells in some minutes whether another Python will do: the command line, the files that users
 # write, conversion by every backend, the runner and plug-ins.
