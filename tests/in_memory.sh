@@ -9,16 +9,11 @@ set -eu
 place=/dev/shm
 gigabytes=12
 
-room() {
-  df --output=avail --block-size=1G "$place" | tail -n 1
-  awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo
-}
-
-for found in $(room 2>/dev/null || echo 0); do
-  [ "$found" -ge "$gigabytes" ] || exec "$@"
-done
+free=$(df --output=avail --block-size=1G "$place" 2>/dev/null | tail -n 1)
+memory=$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo 2>/dev/null || true)
 # Programs are run from there, too: containers often forbid that.
-if grep -q "^[^ ]* $place [^ ]* [^ ]*noexec" /proc/mounts; then
+if [ "${free:-0}" -lt "$gigabytes" ] || [ "${memory:-0}" -lt "$gigabytes" ] ||
+  grep -q "^[^ ]* $place [^ ]* [^ ]*noexec" /proc/mounts; then
   exec "$@"
 fi
 TMPDIR=$(mktemp -d "$place/edgekit.XXXXXX")
