@@ -43,8 +43,24 @@ PLACE = "EDGEKIT_TESTS_NURSERY"
 _KIND = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 _LARGEST = 200_000
 _READY = (
-    *TORCH, "edgekit.conversion.export", "edgekit.conversion.build", "edgekit.zoo.checkpoint",
+    *TORCH, "torch._inductor.ir", "edgekit.conversion.export", "edgekit.conversion.build",
+    "edgekit.zoo.checkpoint",
 )  # fmt: skip
+_LATE = {
+    "edgekit.backends.onnx": (
+        "torch.onnx._internal.exporter._compat", "torch.onnx._internal.exporter._torchlib.ops",
+        "onnxscript.function_libs.torch_lib.ops", "onnxruntime.quantization",
+    ),
+    "edgekit.backends.tflite": (
+        "scipy.sparse", "scipy.cluster.hierarchy", "jaxlib.mlir.dialects.mhlo",
+    ),
+    "edgekit.backends.openvino": (
+        "openvino.frontend.pytorch.fx_decoder", "nncf.torch",
+        "nncf.openvino.quantization.quantize_model",
+        "nncf.quantization.algorithms.accuracy_control.algorithm",
+    ),
+}  # fmt: skip
+"""What a converter imports only as it goes on, by its backend's module."""
 
 
 class Borrowed:
@@ -173,7 +189,7 @@ def _take(connection: socket.socket, wards: dict[tuple[str, ...], socket.socket]
 
 
 def _ward(ahead: tuple[str, ...], connections: socket.socket) -> NoReturn:
-    fork_server.preload(ahead)
+    fork_server.preload((*ahead, *_LATE.get(ahead[0], ())))
     if "onnxscript" in ahead:
         _keep_registry()
     while True:

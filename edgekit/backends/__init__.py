@@ -120,12 +120,10 @@ def load_backend(name: str) -> Backend:
 def imports_of(backend: Backend) -> tuple[str, ...]:
     """Return the modules that a build imports: the backend's own before its libraries.
 
-    openvino.py stops its converter from reporting, which works only before that is imported. What
-    its libraries import only as they go on is its `LATE_IMPORTS`, which it need not have.
+    openvino.py stops its converter from reporting, which works only before that is imported.
     """
     name: str = cast(ModuleType, backend).__name__
-    late: tuple[str, ...] = getattr(backend, "LATE_IMPORTS", ())
-    return (name, *(package.replace("-", "_") for package in backend.PACKAGES), *late)
+    return (name, *(package.replace("-", "_") for package in backend.PACKAGES))
 
 
 def loader(backend: Backend) -> Loader:

@@ -26,12 +26,6 @@ RUNTIME = "onnxruntime"
 EXTRA = "onnx"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript", "onnxslim", "torch")
 PROGRAM = ""
-LATE_IMPORTS = (
-    "torch.onnx._internal.exporter._compat",
-    "torch.onnx._internal.exporter._torchlib.ops",
-    "onnxscript.function_libs.torch_lib.ops",
-    "onnxruntime.quantization",
-)
 
 OPSET = 20
 """Read by every ONNX Runtime since 1.17 (2024); onnxscript's own default when this was written."""

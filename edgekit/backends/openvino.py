@@ -23,12 +23,6 @@ RUNTIME = "openvino"
 EXTRA = "openvino"
 PACKAGES = ("openvino", "nncf", "torch")
 PROGRAM = ""
-LATE_IMPORTS = (
-    "openvino.frontend.pytorch.fx_decoder",
-    "nncf.torch",
-    "nncf.openvino.quantization.quantize_model",
-    "nncf.quantization.algorithms.accuracy_control.algorithm",
-)
 
 # Its converter and NNCF send every use to Google's counters, by a process a message, and leave
 # files in ~/intel. Both do without this package.

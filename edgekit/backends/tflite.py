@@ -35,7 +35,6 @@ RUNTIME = "ai_edge_litert"
 EXTRA = "tflite"
 PACKAGES = ("litert-torch", "ai-edge-quantizer", "ai-edge-litert", "torch")
 PROGRAM = ""
-LATE_IMPORTS = ("scipy.sparse", "scipy.cluster.hierarchy", "jaxlib.mlir.dialects.mhlo")
 FLOAT_ONLY = ("DIV", "SQRT")
 """Operators that int8 leaves in float: tflite-runtime 2.14 has no int8 kernel of them and refuses
 the model. LiteRT has, and takes more instructions by them: benchmarks/records/README.md."""

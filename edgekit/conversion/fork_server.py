@@ -29,10 +29,7 @@ from edgekit.conversion import step_process
 from edgekit.leash import die_with
 from edgekit.scratch import leashed
 
-TORCH = (
-    "torch", "torch._dynamo", "torch.export.pt2_archive", "torch._functorch.aot_autograd",
-    "torch._inductor.ir",
-)  # fmt: skip
+TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive", "torch._functorch.aot_autograd")
 """What every step of a PyTorch model imports to read an exported program and to work on it."""
 
 # One thread, for two steps run side by side. PyTorch reads it when it is imported.
