@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from own_disk import on_its_own_disk
 
 SCRIPT = Path(__file__).parent / "in_memory.sh"
 
@@ -51,9 +51,7 @@ def test_without_room_they_are_where_they_were(place: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "/where/it/was\n", "")
 
 
-def test_where_no_program_may_run_they_are_not(place: Path) -> None:
-    mount = f"mount -t tmpfs -o noexec tmpfs {place}"
-    inside = [shutil.which("sh") or "sh", "-c", f'{mount} && exec "$@"', "sh"]
-    rights = [] if os.geteuid() == 0 else ["--map-root-user"]
-    done = run(place, 0, 'echo "$TMPDIR"', "unshare", *rights, "--mount", *inside)
+def test_where_no_program_may_run_they_are_not(tmp_path: Path) -> None:
+    place = tmp_path / "memory"
+    done = run(place, 0, 'echo "$TMPDIR"', *on_its_own_disk(place, "noexec"))
     assert (done.returncode, done.stdout) == (0, "/where/it/was\n"), done.stderr

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from own_disk import on_its_own_disk
 
 from edgekit.devices.emulator.install import install, remove
 from edgekit.devices.emulator.profile import Board, board_of
@@ -194,21 +195,13 @@ def test_two_installs_at_once_make_one_board(cache: Path) -> None:
     assert len(list_installed()) == 1
 
 
-def on_a_disk_of(megabytes: int, disk: Path) -> tuple[str, ...]:
-    """The start of a command that has a disk of its own, mounted in a mount namespace."""
-    disk.mkdir()
-    rights = () if os.geteuid() == 0 else ("--map-root-user",)
-    mount = f'mount -t tmpfs -o size={megabytes}m none {disk} && exec "$@"'
-    return ("unshare", "--mount", *rights, "sh", "-c", mount, "sh")
-
-
 @pytest.mark.parametrize("megabytes", [16, 120, 300])
 def test_a_full_disk_is_one_line_that_says_so(
     fetched: Path, tmp_path: Path, megabytes: int
 ) -> None:
     """It fills up in different steps."""
     disk = tmp_path / "disk"
-    done = run_install(disk, *on_a_disk_of(megabytes, disk))
+    done = run_install(disk, *on_its_own_disk(disk, f"size={megabytes}m"))
     assert f"no space left on the disk of {disk}/edgekit/virtual" in one_line(done)
 
 
@@ -217,7 +210,7 @@ def test_apt_that_waits_for_ever_is_ended(tmp_path: Path) -> None:
     limits = "from edgekit.devices.emulator import apt\napt.LISTS_BYTES = apt.FULL_BYTES = 0\n"
     disk = tmp_path / "disk"
     done = run_install(
-        disk, *on_a_disk_of(16, disk), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"
+        disk, *on_its_own_disk(disk, "size=16m"), code=f"{limits}apt.STANDSTILL_S = 4\n{INSTALL}"
     )
     assert "apt-get update has written nothing for 4 s" in one_line(done)
 
