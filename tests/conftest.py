@@ -8,12 +8,13 @@ import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from command_line import Cli, run_cli
 from command_server import open_command_server
-from nursery import open_nursery
+from nursery import PLACE, open_nursery
 from pictures import draw_pictures, face_pictures
 from sshd import Board, accept, new_board, new_key
 
@@ -39,7 +40,30 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = contextlib.ExitStack()
         stack.enter_context(open_nursery())
         stack.enter_context(open_command_server())
+        if (torch := find_spec("torch")) and not (torch.cached and Path(torch.cached).exists()):
+            _first_alone().touch()
         config.add_cleanup(stack.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let one process compile what all import, where nothing is compiled yet: it takes 10 s each.
+
+    The first has the lock alone; the others wait for it, and share the lock then.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ or not _first_alone().exists():
+        return (yield)
+    with _first_alone().open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        return (yield)
+
+
+def _first_alone() -> Path:
+    """Return what the first process locks; it is there where nothing is compiled yet."""
+    return Path(os.environ[PLACE]).with_name("first-alone")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

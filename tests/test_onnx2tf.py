@@ -69,10 +69,11 @@ def network(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(no_python()), reason=no_python())
 def test_an_onnx_file_becomes_tflite_in_every_precision(
     cli: Cli, tmp_path: Path, network: Path, pictures: Path
 ) -> None:
+    if reason := no_python():
+        pytest.skip(reason)
     (tmp_path / "spec.toml").write_text(SPEC)
     done = cli(
         "convert", network, "--spec", tmp_path / "spec.toml", "--backend", "tflite",
