@@ -26,7 +26,6 @@ from pathlib import Path
 
 import nursery
 import pytest
-from pictures import face_pictures
 from records import a_measurement, an_emulation
 from sshd import Board, accept, new_board
 
@@ -79,9 +78,9 @@ def blocks(page: Path) -> list[Block]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, converted: Path) -> Path:
+def desk(tmp_path: Path, converted: Path, faces: Path) -> Path:
     """What a reader has at hand."""
-    faces = face_pictures(tmp_path / "faces", 48)
+    faces = shutil.copytree(faces, tmp_path / "faces")
     names = sorted(path.name for path in faces.iterdir())
     shutil.copy(faces / names[1], tmp_path / "face.jpg")
     rows = [

@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -132,6 +133,7 @@ def _weights() -> bytes:
     return save(torch.nn.Linear(2, 1).state_dict(), note)
 
 
+@cache
 def _program() -> bytes:
     buffer = io.BytesIO()
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU()).eval()

@@ -17,7 +17,7 @@ from edgekit.devices.emulator.install import install, remove
 from edgekit.devices.emulator.profile import Board, board_of
 from edgekit.devices.emulator.sysroot import STEPS, home, installed, list_installed
 from edgekit.errors import DeviceError
-from edgekit.files import sha256
+from edgekit.files import sha256, write_whole
 from edgekit.runtimes.locks import Lock, lock_path, read_lock
 from edgekit.targets import load_target
 
@@ -44,20 +44,24 @@ except EdgekitError as error:
 
 
 @pytest.fixture(scope="module")
-def fetched() -> Path:
-    """The user's own cache with everything fetched: the first test on a machine pays for it."""
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that is fetched, beside the tests' own caches; the first on a machine fetches it."""
     install(board_of(load_target("rpi4")))
-    return home()
+    copied = tmp_path_factory.mktemp("fetched")
+    for name in ("apt", "debs", "qemu", "wheels"):
+        if (home() / name).exists():
+            shutil.copytree(home() / name, copied / name, symlinks=True)
+    return copied
 
 
 @pytest.fixture
 def cache(fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own with all that was fetched, and no board."""
+    """A cache of this test's own with all that was fetched, and no board.
+
+    Its files are those of `fetched`, half a gigabyte: a test replaces one, it never writes into it.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    home().mkdir(parents=True)
-    for name in ("apt", "debs", "qemu", "wheels"):
-        if (fetched / name).exists():
-            shutil.copytree(fetched / name, home() / name, symlinks=True)
+    shutil.copytree(fetched, home(), symlinks=True, copy_function=os.link)
     return home()
 
 
@@ -133,8 +137,8 @@ def test_damaged_wheels_and_packages_are_fetched_again(
     wheel = cache / "wheels" / next(w.file for w in lock.wheels if w.name == "tflite-runtime")
     package = next((cache / "debs").glob("libbz2-1.0_*_arm64.deb"))
     whole = {path: sha256(path) for path in (wheel, package)}
-    wheel.write_bytes(wheel.read_bytes()[:-100])
-    package.write_bytes(b"!" + package.read_bytes()[1:])
+    write_whole(wheel, wheel.read_bytes()[:-100])
+    write_whole(package, b"!" + package.read_bytes()[1:])
     assert not any(tried.error for tried in install(rpi3, lock).record.runtimes)
     assert {path: sha256(path) for path in (wheel, package)} == whole
 

@@ -156,8 +156,8 @@ def test_no_weight_is_left_unfilled_and_a_photograph_gives_moderate_outputs(name
     network, given = zoo.build(name, variant), zoo.spec(name, variant).image
     assert not network.training
     for key, weight in network.named_parameters():
-        assert torch.isfinite(weight).all(), key
-        assert weight.abs().max() < 5, key
+        low, high = weight.aminmax()
+        assert -5 < low <= high < 5, key  # neither where one of them is no number
     pixels = torch.randint(0, 256, (1, 3, given.height, given.width)).float()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (given.mean, given.std))
     with torch.no_grad():

@@ -203,7 +203,8 @@ def _watch(
                     break
                 seconds = time.monotonic() - start
                 _check_limits(command, timeout, seconds, (out, err))
-                if memory.sample(_between(_LOOK_S, seconds / 10)) > sysroot.board.memory_bytes:
+                most = sysroot.board.memory_bytes
+                if memory.sample(_between(_LOOK_S, seconds / 10)) > most and memory.sample() > most:
                     os.killpg(process.pid, signal.SIGKILL)
                     memory.exceeded = True
                 end.poll(1000 * _between(_POLL_S, seconds / 10))
@@ -265,8 +266,8 @@ class _Memory:
     """A guest's resident memory, told apart from its emulator's.
 
     The kernel keeps the whole process's peak (VmHWM); its map tells whose the memory is now. The
-    guest's peak is at least what it holds at any look, and at least the whole's peak less what the
-    emulator holds, which only grows.
+    guest's peak is at least what it holds at any look at the map, and at least the whole's peak
+    less what the emulator holds, which only grows.
     """
 
     pid: int
@@ -276,31 +277,32 @@ class _Memory:
     _whole_peak: int = 0
     _next_look: float = 0
 
-    def sample(self, pause: float) -> int:
+    def sample(self, pause: float = 0) -> int:
         """Return the guest's resident bytes now, or 0 where the process is gone.
 
-        The whole map is read when the process has grown, and otherwise every `pause` seconds.
+        The map is looked at `pause` seconds after the last time; until then what the emulator has
+        grown by counts as the guest's.
         """
         status = _kilobytes(Path(f"/proc/{self.pid}/status"))
-        whole_peak, now = status.get("VmHWM", 0), status.get("VmRSS", 0)
-        if whole_peak > self._whole_peak or time.monotonic() > self._next_look:
+        self._whole_peak = max(self._whole_peak, status.get("VmHWM", 0))
+        if not pause or time.monotonic() > self._next_look:
             guest, emulator = self._shares()
             self.peak = max(self.peak, guest)
             # Of a process that is just ending, the kernel shows fewer mappings than there were.
             if emulator >= self._emulator:
                 self._emulator = emulator
-                self.peak = max(self.peak, whole_peak - emulator)
-            self._whole_peak = whole_peak
+                self.peak = max(self.peak, self._whole_peak - emulator)
             self._next_look = time.monotonic() + pause
-        return max(0, now - self._emulator)
+        return max(0, status.get("VmRSS", 0) - self._emulator)
 
     def ended(self, whole_peak: int) -> None:
-        """Take in the peak that the kernel tells at the end, which no look can miss.
+        """Take in what no look saw: the last growth, and the peak that the kernel tells at the end.
 
-        It counts our own memory from before the exec: only a larger one is the process's.
+        That counts our own memory from before the exec: only a larger one is the process's.
         """
-        if whole_peak > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024:
-            self.peak = max(self.peak, whole_peak - self._emulator)
+        if whole_peak > _kilobytes(Path("/proc/self/status")).get("VmHWM", 0):
+            self._whole_peak = max(self._whole_peak, whole_peak)
+        self.peak = max(self.peak, self._whole_peak - self._emulator)
 
     def _shares(self) -> tuple[int, int]:
         """Return the resident bytes within the guest's addresses, and those outside."""
