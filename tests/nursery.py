@@ -43,8 +43,9 @@ PLACE = "EDGEKIT_TESTS_NURSERY"
 _KIND = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 _LARGEST = 200_000
 _READY = (
-    *TORCH, "torch._inductor.ir", "edgekit.conversion.export", "edgekit.conversion.build",
-    "edgekit.zoo.checkpoint",
+    *TORCH, "torch._inductor.ir", "torch._inductor.sizevars", "torch._inductor.compiler_bisector",
+    "torch.export._trace", "torch.export._unlift", "torch.fx.experimental.validator",
+    "edgekit.conversion.export", "edgekit.conversion.build", "edgekit.zoo.checkpoint",
 )  # fmt: skip
 _LATE = {
     "edgekit.backends.onnx": (
@@ -55,7 +56,7 @@ _LATE = {
         "scipy.sparse", "scipy.cluster.hierarchy", "jaxlib.mlir.dialects.mhlo",
     ),
     "edgekit.backends.openvino": (
-        "openvino.frontend.pytorch.fx_decoder", "nncf.torch",
+        "openvino.frontend.pytorch.fx_decoder", "nncf.torch", "onnx", "scipy.sparse.csgraph",
         "nncf.openvino.quantization.quantize_model",
         "nncf.quantization.algorithms.accuracy_control.algorithm",
     ),

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def test_it_imports_neither_torch_nor_the_rest_of_edgekit(tmp_path: Path, conver
     shutil.copy(runner.__file__, tmp_path / "runner.py")
     code = (
         "import sys, runner; assert runner.main(['job.json']) == 0\n"
-        "print({n.split('.')[0] for n in sys.modules} & {'edgekit', 'torch', 'onnx', 'msgspec'})"
+        "print({n.split('.')[0] for n in sys.modules}"
+        " & {'edgekit', 'torch', 'onnx', 'msgspec', 'email'})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={}
@@ -52,6 +54,23 @@ def test_it_imports_neither_torch_nor_the_rest_of_edgekit(tmp_path: Path, conver
     event, loaded = done.stdout.splitlines()
     assert loaded == "set()", done.stderr
     assert len(json.loads(event)["invoke_s"]) == 3
+
+
+def test_a_version_is_what_importlib_metadata_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read from a folder's name: of wheels, and of what Debian and older tools install."""
+    for installed in metadata.distributions():
+        name = installed.metadata["Name"]
+        assert runner.runtime_version(name) == metadata.version(name)
+    assert runner.runtime_version("runtime_of_nobody") == ""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "file"), str(tmp_path / "no"), str(tmp_path)])
+    for made in ("Ai_Edge.LiteRT-2.3.0.dist-info", "NCNN-1.0.2026-py3.11.egg-info"):
+        (tmp_path / made).mkdir()
+    assert runner.runtime_version("ai_edge_litert") == "2.3.0"
+    assert runner.runtime_version("ncnn") == "1.0.2026"
+    assert runner.runtime_version("ai_edge") == ""
 
 
 def test_its_syntax_is_python_3_9s() -> None:
