@@ -288,8 +288,8 @@ const check = (elements) => {
   boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
     const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
     const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    const names = [one, other].map((e) => e.outerHTML.slice(0, 60));
-    if (wide > 1 && high > 1) found.push(names.join(" / "));
+    if (wide > 1 && high > 1)
+      found.push([one, other].map((e) => e.outerHTML.slice(0, 60)).join(" / "));
   }));
 };
 const parents = "body, main, section, details, figure, .plots, .drawn, .words, .answers tr";
