@@ -24,10 +24,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nursery
+import typer.main
 
 from edgekit.conversion.fork_server import preload
 from edgekit.leash import die_with
@@ -94,6 +96,7 @@ def run(
 def serve() -> NoReturn:
     """Fork a supervisor for every command."""
     preload(_AHEAD)
+    _keep_parser()
     listener = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -105,6 +108,15 @@ def serve() -> NoReturn:
                 die_with(server)
                 listener.close()
                 _supervise(connection)
+
+
+def _keep_parser() -> None:
+    """Let Typer make the parser of all commands once: that is a third of a short command."""
+    from edgekit.cli import app
+
+    kept = cache(typer.main.get_command)
+    vars(typer.main)["get_command"] = kept
+    kept(app)
 
 
 def _supervise(connection: socket.socket) -> NoReturn:
