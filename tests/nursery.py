@@ -11,6 +11,7 @@ and path, and ends with the conversion. Converters stay apart: each has a ward o
 
     python nursery.py            is the nursery
     python nursery.py WORD ...   is `python -m edgekit WORD ...` that uses it
+    python nursery.py SCRIPT.py  is `python SCRIPT.py` that does
 """
 
 from __future__ import annotations
@@ -257,5 +258,10 @@ if __name__ == "__main__":
     if not sys.argv[1:]:
         nursery()
     lend()
-    sys.path[0] = str(Path.cwd())
-    runpy.run_module("edgekit", run_name="__main__", alter_sys=True)
+    if sys.argv[1].endswith(".py"):
+        del sys.argv[0]
+        sys.path[0] = str(Path(sys.argv[0]).parent)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        sys.path[0] = str(Path.cwd())
+        runpy.run_module("edgekit", run_name="__main__", alter_sys=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nursery
 import onnx
 import pytest
 from command_line import Cli
@@ -19,8 +20,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(name: str, folder: Path) -> str:
+    """Run an example, whose conversions import nothing again, and return what it printed."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name / "run.py")],
+        [sys.executable, nursery.__file__, str(EXAMPLES / name / "run.py")],
         capture_output=True,
         text=True,
         cwd=folder,

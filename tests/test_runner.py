@@ -71,6 +71,9 @@ def test_a_version_is_what_importlib_metadata_says(
     assert runner.runtime_version("ai_edge_litert") == "2.3.0"
     assert runner.runtime_version("ncnn") == "1.0.2026"
     assert runner.runtime_version("ai_edge") == ""
+    (tmp_path / "openvino.egg-info").mkdir()
+    (tmp_path / "openvino.egg-info" / "PKG-INFO").write_text("Name: openvino\nVersion: 2026.4\n")
+    assert runner.runtime_version("openvino") == "2026.4"
 
 
 def test_its_syntax_is_python_3_9s() -> None:

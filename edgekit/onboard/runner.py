@@ -1600,23 +1600,33 @@ DISTRIBUTIONS: Dict[str, str] = {}
 """The distributions of runtimes that are not called as theirs is; other programs add their own."""
 
 
-_INSTALLED = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info")
-"""The folder that an installer leaves of a distribution; its name is all that is read."""
+_INSTALLED = re.compile(r"(?P<name>.+?)(?:-(?P<version>[^-]+)(?:-py[\d.]+)?)?\.(?:dist|egg)-info")
+"""The folder that an installer leaves of a distribution; an old one's development install leaves
+its version only inside."""
 
 
 def runtime_version(name: str) -> str:
     """Return the installed version of a runtime's distribution, or '' where it is not installed.
 
-    It is what importlib.metadata says, which imports the parser of e-mail for it: that would take
-    an emulated board 0.1 s of each start.
+    It is what importlib.metadata says. That imports the parser of e-mail, 0.1 s of each start on an
+    emulated board, so it is asked only where a folder's name does not say enough.
     """
     wanted = DISTRIBUTIONS.get(name, name)
     for place in sys.path:
         for installed in _names_in(Path(place)):
             found = _INSTALLED.fullmatch(installed)
             if found and _spelt_one_way(found["name"]) == _spelt_one_way(wanted):
-                return found["version"]
+                return found["version"] or _version_inside(found["name"])
     return ""
+
+
+def _version_inside(distribution: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _names_in(folder: Path) -> List[str]:
