@@ -40,7 +40,7 @@ _READ_AT_START = ("PYTHONPATH", "PYTHONWARNINGS", "FORCE_COLOR", "NO_COLOR", "LD
 """Variables that Python, or what was imported, has read when a command is forked."""
 _AHEAD = (
     "edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress",
-    "typer._adapters",  # newer typers', with pydantic: each imports it when its first command runs
+    "typer._adapters",  # a newer Typer imports it, and pydantic, when its first command runs
     "edgekit.api", "edgekit.report", "edgekit.recommend", "edgekit.onboard.runner",
     "edgekit.cli.output", "edgekit.cli.layout", "edgekit.deployment.bundle",
     "edgekit.deployment.deploy", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",

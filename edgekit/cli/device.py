@@ -58,11 +58,12 @@ def install(
             board_of(load_target(with_system(board, system))),
             progress=lambda step, done, total: say("install", f"{step} ({done} of {total})"),
         )
-    runtimes = ", ".join(
+    runtimes = (
         f"{item.runtime} {item.version}" if not item.error else f"{item.runtime} ({item.error})"
         for item in sysroot.record.runtimes
     )
-    tell(f"{sysroot.board.name}: {sysroot.record.bytes / 1e6:,.0f} MB, {runtimes}")
+    tell(f"{sysroot.board.name}: {sysroot.record.bytes / 1e6:,.0f} MB")
+    tell(*(f"  {runtime}" for runtime in runtimes))
     tell(f"next: edgekit bench ARTIFACT --target {board}")
 
 

@@ -75,8 +75,8 @@ class Apt:
                 return
             raise DeviceError("apt-get update: No space left on device")
         # Lists are parsed when packages are asked for; apt would do it here, too, and forget it.
-        wishes = ("APT::Update::Error-Mode=any", "pkgCacheFile::Generate=false")
-        answer = self._apt("update", "-q", *(word for wish in wishes for word in ("-o", wish)))
+        unparsed = ("-o", "pkgCacheFile::Generate=false")
+        answer = self._apt("update", "-q", "-o", "APT::Update::Error-Mode=any", *unparsed)
         if answer.returncode and not self._has_lists():
             raise DeviceError(f"apt-get update for {self.release}: {_reason(answer)}")
 

@@ -280,8 +280,8 @@ class _Memory:
     def sample(self, pause: float = 0) -> int:
         """Return the guest's resident bytes now, or 0 where the process is gone.
 
-        The map is looked at `pause` seconds after the last time; until then what the emulator has
-        grown by counts as the guest's.
+        The map is looked at `pause` seconds after the last time, or now where there is no pause.
+        Between looks, what the emulator has grown by counts as the guest's.
         """
         status = _kilobytes(Path(f"/proc/{self.pid}/status"))
         self._whole_peak = max(self._whole_peak, status.get("VmHWM", 0))
