@@ -321,8 +321,8 @@ for step in range(32):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.empty(64, 2**20, dtype=torch.uint8).fill_(1)
     faults[step] = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-# glibc sets up to seven freed blocks of each small size aside. Each may lie in the way of a large one,
-# so how many steps first take new memory is the heap's: 2 to 15 in 300 processes of unlike heaps.
+# glibc sets up to seven freed blocks of each small size aside, and each may lie in the way of a
+# large one: how many steps take new memory is the heap's, 2 to 15 in 300 processes of unlike heaps.
 print(*faults[24:])
 """
 
