@@ -13,31 +13,26 @@ The documents, the tests of starting, of Ctrl-C and of plug-ins run `python -m e
 from __future__ import annotations
 
 import contextlib
-import importlib
-import json
 import os
-import random
 import runpy
-import select
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import forked
 import nursery
+import runner_server
 import typer.main
 
 from edgekit.conversion.fork_server import preload
-from edgekit.leash import die_with
 
 PLACE = "EDGEKIT_TESTS_COMMAND_SERVER"
 """The variable that tells the processes of a run where it listens."""
-_READ_AT_START = ("PYTHONPATH", "PYTHONWARNINGS", "FORCE_COLOR", "NO_COLOR", "LD_PRELOAD")
-"""Variables that Python, or what was imported, has read when a command is forked."""
+_WARM = "--warm"
+"""The first word where the command's conversions import nothing again."""
 _AHEAD = (
     "edgekit.cli", "numpy", "rich.console", "rich.table", "rich.progress",
     "typer._adapters",  # a newer Typer imports it, and pydantic, when its first command runs
@@ -50,12 +45,13 @@ _AHEAD = (
 
 def open_command_server() -> contextlib.AbstractContextManager[None]:
     """Have a command server, which ends with this process."""
-    return nursery.listening(__file__, PLACE, socket.SOCK_STREAM)
+    return nursery.listening(__file__, PLACE, forked.KIND)
 
 
 def serves(environment: dict[str, str]) -> bool:
     """Tell whether a command may be forked: nothing is asked for that is read at the start."""
-    return PLACE in os.environ and not environment and not any(map(os.environ.get, _READ_AT_START))
+    own = environment or any(map(os.environ.get, forked.READ_AT_START))
+    return PLACE in os.environ and not own
 
 
 def run(
@@ -65,49 +61,19 @@ def run(
 
     Raises TimeoutExpired after `timeout` seconds; the command is ended then.
     """
-    asked = {
-        "arguments": arguments,
-        "folder": str(cwd or Path.cwd()),
-        "environment": dict(os.environ),
-        "warm": warm,
-    }
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        socket.socket(socket.AF_UNIX) as server,
-    ):
-        server.settimeout(timeout)
-        server.connect(os.environ[PLACE])
-        socket.send_fds(server, [b"!"], [out.fileno(), err.fileno()])
-        server.sendall(json.dumps(asked).encode())
-        server.shutdown(socket.SHUT_WR)
+    words = [_WARM if warm else "", *arguments]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        place, folder = os.environ[PLACE], cwd or Path.cwd()
+        command = forked.start(place, words, folder, out.fileno(), err.fileno())
         try:
-            code = server.recv(16)
-        except TimeoutError:
-            raise subprocess.TimeoutExpired(arguments, timeout) from None
+            code = command.wait(timeout)
+        finally:
+            command.end()
         said = []
         for file in (out, err):
             file.seek(0)
             said.append(file.read().decode().replace("\r\n", "\n"))
-    assert code, f"the command server is gone: {said}"
-    return subprocess.CompletedProcess(arguments, int(code), *said)
-
-
-def serve() -> NoReturn:
-    """Fork a supervisor for every command."""
-    preload(_AHEAD)
-    _keep_parser()
-    listener = socket.socket(fileno=os.dup(0))
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    server = os.getpid()
-    while True:
-        connection, _ = listener.accept()
-        with connection:
-            if os.fork() == 0:
-                die_with(server)
-                listener.close()
-                _supervise(connection)
+    return subprocess.CompletedProcess(arguments, code, *said)
 
 
 def _keep_parser() -> None:
@@ -119,47 +85,15 @@ def _keep_parser() -> None:
     kept(app)
 
 
-def _supervise(connection: socket.socket) -> NoReturn:
-    """Become the command in a child; wait for it, or end it where who asked has gone."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, (out, err), _, _ = socket.recv_fds(connection, 1, 2)
-    asked = json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
-    supervisor = os.getpid()
-    command = os.fork()
-    if command == 0:
-        die_with(supervisor)
-        connection.close()
-        for ours, theirs in ((1, out), (2, err)):
-            os.dup2(theirs, ours)
-            os.close(theirs)
-        _become(asked)
-    ends = select.poll()
-    ends.register(os.pidfd_open(command), select.POLLIN)
-    ends.register(connection, 0)  # who asked has gone
-    ends.poll()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(command, signal.SIGKILL)  # one that has ended already keeps its exit code
-    _, status = os.waitpid(command, 0)
-    with contextlib.suppress(OSError):
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
-
-
-def _become(asked: dict[str, Any]) -> NoReturn:
-    """Be `python -m edgekit` with these words, in this folder and environment."""
-    os.environ.clear()
-    os.environ.update(asked["environment"])
-    os.chdir(asked["folder"])
-    sys.path[0] = asked["folder"]
-    sys.argv[1:] = asked["arguments"]
-    importlib.invalidate_caches()
-    tempfile.tempdir = None
-    random.seed()
-    if asked["warm"]:
+def _become(asked: dict[str, Any]) -> None:
+    """Be `python -m edgekit` with these words."""
+    if sys.argv[0] == _WARM:
         nursery.lend()
+    runner_server.lend()
     runpy.run_module("edgekit", run_name="__main__", alter_sys=True)
-    sys.exit()
 
 
 if __name__ == "__main__":
-    serve()
+    preload(_AHEAD)
+    _keep_parser()
+    forked.serve(_become)

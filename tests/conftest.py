@@ -16,6 +16,7 @@ from command_line import Cli, run_cli
 from command_server import open_command_server
 from nursery import PLACE, open_nursery
 from pictures import draw_pictures, face_pictures
+from runner_server import lend, open_runner_server
 from sshd import Board, accept, new_board, new_key
 
 # Several processes share the cores: a thread of torch that waits must not keep one busy meanwhile.
@@ -35,11 +36,13 @@ LONGEST_FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One nursery and one command server for all processes of a run."""
+    """One nursery, one command server and one runner server for all processes of a run."""
+    lend()
     if "PYTEST_XDIST_WORKER" not in os.environ:
         stack = contextlib.ExitStack()
         stack.enter_context(open_nursery())
         stack.enter_context(open_command_server())
+        stack.enter_context(open_runner_server())
         if (torch := find_spec("torch")) and not (torch.cached and Path(torch.cached).exists()):
             _first_alone().touch()
         config.add_cleanup(stack.close)

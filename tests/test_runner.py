@@ -56,6 +56,22 @@ def test_it_imports_neither_torch_nor_the_rest_of_edgekit(tmp_path: Path, conver
     assert len(json.loads(event)["invoke_s"]) == 3
 
 
+def test_a_job_leaves_openvino_s_converter_out_and_an_application_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "asks.py").write_text(
+        "import openvino\nprint(hasattr(openvino, 'convert_model'))\n"
+    )
+    words = [sys.executable, runner.__file__, tmp_path / "asks.py"]
+    asked = subprocess.run(words, capture_output=True, text=True)
+    code = "import runner; runner.main(['no job.json']); import asks"
+    job = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{Path(runner.__file__).parent}:{tmp_path}"},
+    )
+    assert (asked.stdout, job.stdout.splitlines()[-1:]) == ("True\n", ["False"])
+
+
 def test_a_version_is_what_importlib_metadata_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
 
 from edgekit.devices._protocol import Completed, WorkFolder
 from edgekit.errors import DeviceError, DeviceTimeout
@@ -45,14 +46,7 @@ class LocalDevice(WorkFolder):
         # Files, not pipes: a child that outlives the program would hold a pipe open.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
-            process = self._running = subprocess.Popen(
-                leashed([sys.executable, *arguments]),
-                cwd=self.path,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+            process = self._running = start_python(arguments, self.path, out, err)
             try:
                 exit_code = process.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -84,6 +78,20 @@ class LocalDevice(WorkFolder):
             with suppress(ProcessLookupError):
                 os.killpg(self._running.pid, signal.SIGKILL)
         super().close()
+
+
+def start_python(
+    arguments: Sequence[str], folder: Path, out: IO[bytes], err: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start this Python in `folder`, in a process group of its own that ends with this process."""
+    return subprocess.Popen(
+        leashed([sys.executable, *arguments]),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        start_new_session=True,
+    )
 
 
 def open_device(address: str, target: Target) -> LocalDevice:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import io
 import json
 import os
@@ -2189,12 +2190,15 @@ def main(
 
     A program beside this one adds its own `runtimes` or `jobs`.
     """
+    gc.freeze()  # what is imported stays: it is not looked through for garbage, nor at the end
     known = runtimes or RUNTIMES
     word, rest = "".join(arguments[:1]), list(arguments[1:])
     whole = rest[:1] == ["--whole"]
     rest = rest[whole:]
     if word.endswith(".py"):
         return _run_application(arguments)
+    # OpenVINO would import its converter too, half of what it imports, and nothing here uses that.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:
