@@ -60,7 +60,7 @@ def test_a_job_leaves_openvino_s_converter_out_and_an_application_keeps_it(tmp_p
     (tmp_path / "asks.py").write_text(
         "import openvino\nprint(hasattr(openvino, 'convert_model'))\n"
     )
-    words = [sys.executable, runner.__file__, tmp_path / "asks.py"]
+    words = [sys.executable, runner.__file__, str(tmp_path / "asks.py")]
     asked = subprocess.run(words, capture_output=True, text=True)
     code = "import runner; runner.main(['no job.json']); import asks"
     job = subprocess.run(
