@@ -99,7 +99,12 @@ class MissingPackage(UserError):
 
 
 class ParityFailed(EdgekitError):
-    """An artifact does not compute what the model computes."""
+    """An artifact does not compute what the model computes.
+
+    `far`: a float artifact whose answers are wrong, beyond any rounding.
+    """
+
+    far = False
 
 
 class DeviceError(EdgekitError):

@@ -283,8 +283,37 @@ def grouped() -> Made:
     return Grouped(), plain("mask")
 
 
-def padded() -> Made:
-    return Net(nn.Sequential(nn.ConvTranspose2d(16, 2, 3, 2, 1, 1))), plain("mask")
+def resized() -> Made:
+    """Up by output padding, as most decoders go, up by uneven strides, and down to any size."""
+    up = [nn.ConvTranspose2d(16, 8, 3, 2, 1, 1), nn.ReLU(), nn.ConvTranspose2d(8, 2, 3, (2, 1), 1)]
+    return Net(nn.Sequential(*up, nn.AdaptiveMaxPool2d((7, 5)))), plain("mask")
+
+
+class Spectrum(Pooled):
+    """Logits of the frequencies in a picture's rows."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.logits(torch.fft.rfft(image, 32).abs())
+
+
+class InBfloat16(Pooled):
+    """As a forward that was written for training on a GPU."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.logits(image).float()
+
+
+def spectrum() -> Made:
+    return Spectrum(), classes("kind")
+
+
+def in_bfloat16() -> Made:
+    return InBfloat16(), classes("kind")
+
+
+def dilated() -> Made:
+    return Net(nn.Sequential(nn.ConvTranspose2d(16, 2, 3, 2, dilation=2))), plain("mask")
 
 
 def faint() -> Made:
@@ -319,8 +348,8 @@ def pair() -> Made:
     return Pair(), plain("distance")
 
 
-def half() -> Made:
-    return Pooled().half(), classes("kind")
+def double() -> Made:
+    return Pooled().double(), classes("kind")
 
 
 def unbatched() -> Made:

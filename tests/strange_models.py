@@ -58,6 +58,10 @@ def bfloat16() -> nn.Module:
     return Net().bfloat16()
 
 
+def double() -> nn.Module:
+    return Net().double()
+
+
 class Casting(nn.Module):
     """bfloat16 inside, and it casts by itself, as transformers' networks do."""
 

@@ -33,8 +33,9 @@ def convert(cli: Cli, source: object, out: Path, *more: object) -> Any:
     ("name", "precisions", "names"),
     [("twice", "fp32", ["one", "two", "picture"]), ("called_image", "fp32", ["image"]),
      ("called_as_inner_values", "fp32", ["relu", "linear", "file"]),
-     ("grouped", "fp32,int8", ["mask"]), ("gains", "fp32,int8", ["kind"]),
-     ("clamped", "fp32,int8", ["kind"]), ("constants", "fp32,int8", ["kind"])],
+     ("grouped", "fp32,int8", ["mask"]), ("resized", "fp32,int8", ["mask"]),
+     ("gains", "fp32,int8", ["kind"]), ("clamped", "fp32,int8", ["kind"]),
+     ("constants", "fp32,int8", ["kind"])],
 )  # fmt: skip
 def test_it_converts_in_every_backend(
     cli: Cli, tmp_path: Path, pictures: Path, name: str, precisions: str, names: list[str]
@@ -197,9 +198,24 @@ def test_free_sizes_are_those_of_the_spec(cli: Cli, tmp_path: Path, pictures: Pa
 
 @pytest.mark.slow
 def test_a_transposed_convolution_that_tflite_lacks_is_named(cli: Cli, tmp_path: Path) -> None:
-    done = convert(cli, "fault_models:padded", tmp_path / "out", "--backend", "tflite",
+    done = convert(cli, "fault_models:dilated", tmp_path / "out", "--backend", "tflite",
                    "--precision", "fp32")  # fmt: skip
     assert "cannot take operator aten.conv_transpose2d (layer head.0)" in one_line_error(done)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "backend", "words"),
+    [("spectrum", "openvino", "openvino cannot take operator aten._fft_r2c: replace it"),
+     ("in_bfloat16", "onnx", "onnx does not compute in bfloat16: let the model compute in float"),
+     ("in_bfloat16", "tflite", "tflite does not compute in 16 bits: let the model compute in")],
+)  # fmt: skip
+def test_what_a_converter_lacks_is_named(
+    cli: Cli, tmp_path: Path, name: str, backend: str, words: str
+) -> None:
+    done = convert(cli, f"fault_models:{name}", tmp_path / "out", "--backend", backend,
+                   "--precision", "fp32")  # fmt: skip
+    assert words in one_line_error(done)
 
 
 # The user's model
@@ -210,7 +226,7 @@ def test_a_transposed_convolution_that_tflite_lacks_is_named(cli: Cli, tmp_path:
     [("nested", "the model gives 3 outputs, its spec names 2 ('detections', 'maps')"),
      ("nothing", "output 'maps' is None, not a tensor"),
      ("pair", "pair takes 2 inputs, the spec names 1 (image): describe each with [["),
-     ("half", "(its weights are float16: call .float() on it)"),
+     ("double", "(its weights are float64: call .float() on it)"),
      ("unbatched", "its first dimension must be the batch, 1 (add it with [None])")],
 )  # fmt: skip
 def test_a_model_that_answers_otherwise_is_refused_by_its_cause(

@@ -19,12 +19,14 @@ from nursery import borrowed
 from edgekit.artifact import Manifest, Precision, load_artifact
 from edgekit.backends import imports_of, load_backend, loader, ways_of
 from edgekit.conversion.build import BuildRequest
+from edgekit.conversion.build import run as run_builds
 from edgekit.conversion.calibration import load_recipe
 from edgekit.conversion.export import ExportRequest, export
 from edgekit.conversion.fork_server import TORCH, Wanted
 from edgekit.conversion.parity import artifact_outputs, judge
 from edgekit.conversion.sources import SourceRequest
 from edgekit.conversion.steps import Children, run_step
+from edgekit.conversion.ways import outputs_of
 from edgekit.errors import BadModel, error_of
 from edgekit.graph import ExportedGraph
 from edgekit.spec import OutputSpec
@@ -371,3 +373,35 @@ def test_a_model_that_cannot_be_cast_has_no_noise_and_the_stated_bar(exported: E
 def test_old_manifests_read_as_logits() -> None:
     old = b'{"name": "kind", "kind": "classification", "labels": ["a", "b"]}'
     assert msgspec.json.decode(old, type=OutputSpec).scores is None
+
+
+# torch.onnx says it of a module that torch.export has made, which has but one mode.
+@pytest.mark.filterwarnings("ignore:Exporting a model while it is in training mode:UserWarning")
+@pytest.mark.parametrize(("share", "refused"), [(1.0, {"fp32", "int8"}), (0.02, {"fp32"})])
+def test_int8_of_a_float_network_that_is_wrong_is_refused_too(
+    exported: Export,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    refused: set[str],
+) -> None:
+    """A converter that is wrong in float is wrong in int8, where decisions may not show it."""
+    graph = exported("gains")
+    off = share * graph.reference()["kind"].std(axis=0).min()
+    monkeypatch.setattr(
+        "edgekit.conversion.build.outputs_of",
+        lambda *given: {name: value + off for name, value in outputs_of(*given).items()},
+    )
+    rows: list[dict[str, Any]] = []
+    asked = BuildRequest(
+        graph=graph,
+        backend="onnx",
+        precisions=("int8", "fp32"),
+        output=str(tmp_path / "out"),
+        min_agreement=0.9,
+    )
+    run_builds(msgspec.to_builtins(asked, enc_hook=str), rows.append)
+    faults = {row["precision"]: row["error"] for row in rows if "error" in row}
+    assert set(faults) == refused and "does not compute the model" in faults["fp32"]
+    if share == 1:
+        assert faults["int8"] == "onnx int8: its float network is wrong"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import Precision
 from edgekit.backends import Built
 from edgekit.errors import UnsupportedModel, first_line
-from edgekit.graph.operator_errors import unsupported
+from edgekit.graph.operator_errors import of_kind, unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,25 @@ def _from_torch(graph: ExportedGraph) -> Any:
     except torch.onnx.errors.OnnxExporterError as error:
         raise unsupported("onnx", error, module) from None
     assert program is not None
-    return program.model_proto
+    made = program.model_proto
+    if "bfloat16" in _kinds(made):
+        raise of_kind("onnx", "bfloat16", ".bfloat16() or autocast")
+    return made
+
+
+def _kinds(model: Any) -> set[str]:
+    """Return the kinds of numbers that a network casts to, or holds weights in."""
+    from onnx import TensorProto
+
+    casts = (
+        item.i
+        for node in model.graph.node
+        if node.op_type == "Cast"
+        for item in node.attribute
+        if item.name == "to"
+    )
+    held = (item.data_type for item in model.graph.initializer)
+    return {TensorProto.DataType.Name(kind).lower() for kind in (*casts, *held)}
 
 
 def from_onnx(graph: ExportedGraph, *, planes: bool = False) -> Any:

@@ -293,7 +293,11 @@ def _convert(graph: ExportedGraph, path: Path) -> None:
         return
     import litert_torch
 
+    from edgekit.graph.rewrites import with_cropped_transposes
+
     module = graph.baked_module()
+    for part in module.modules():
+        with_cropped_transposes(part)
     try:
         edge_model = litert_torch.convert(module, graph.examples())
     except (RuntimeError, ValueError, NotImplementedError) as error:

@@ -19,7 +19,7 @@ from edgekit.backends import Backend, Built, load_backend
 from edgekit.conversion.guard import guard_int8
 from edgekit.conversion.parity import judge
 from edgekit.conversion.step_process import Report
-from edgekit.conversion.ways import build_int8, outputs_of
+from edgekit.conversion.ways import FAR, build_int8, distance, outputs_of
 from edgekit.errors import EdgekitError, MissingPackage, ParityFailed
 from edgekit.graph import ExportedGraph
 from edgekit.outputs import Outputs
@@ -46,13 +46,18 @@ class BuildRequest:
 def run(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """Build every precision (the step's entry), reporting each as a row when it is done."""
     asked = msgspec.convert(request, BuildRequest, dec_hook=lambda kind, value: kind(value))
-    for precision in asked.precisions:
+    wrong = False
+    # What is made of a float network that is wrong is wrong, though a decision may not show it.
+    for precision in sorted(asked.precisions, key=lambda precision: precision != "fp32"):
         start = time.perf_counter()
         report({"event": "started", "precision": precision})
         row: dict[str, Any] = {"event": "row", "precision": precision}
         try:
+            if wrong:
+                raise ParityFailed(f"{asked.backend} {precision}: its float network is wrong")
             manifest = build_one(asked, precision)
         except EdgekitError as error:
+            wrong = wrong or (isinstance(error, ParityFailed) and error.far)
             row |= {"error": str(error), "kind": type(error).__name__}
         else:
             row["parity"] = msgspec.to_builtins(manifest.parity)
@@ -169,10 +174,12 @@ def _prove(
         doubt += f", which proves little: give --images {2 * FEW} or more"
         parity = replace(parity, doubts=(*parity.doubts, doubt))
     if not parity.passed and role_of(request.backend) != "harness":
-        raise ParityFailed(
+        failed = ParityFailed(
             f"{request.backend} {precision} does not compute the model on "
             f"{len(parity.images)} images: {'; '.join(parity.faults)}"
         )
+        failed.far = precision == "fp32" and distance(ours, graph.reference()) > FAR
+        raise failed
     return Manifest(
         model=graph.model,
         backend=request.backend,

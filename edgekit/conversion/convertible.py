@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgekit.errors import BadModel
@@ -63,6 +64,28 @@ def ready(name: str, module: nn.Module) -> nn.Module:
                 "your own keep it there?"
             )
     return module
+
+
+def in_float32(module: nn.Module, runs: Callable[[], bool]) -> tuple[str, ...]:
+    """Let weights of 16 bits be float32, in place, where the network runs so; return what to say.
+
+    Runtimes compute in float32 or int8. One that casts to 16 bits by itself stays as it is.
+    """
+    import torch
+
+    narrow = (torch.float16, torch.bfloat16)
+    held = (*module.parameters(), *module.buffers())
+    found = [(tensor, tensor.data) for tensor in held if tensor.dtype in narrow]
+    if not found:
+        return ()
+    for tensor, values in found:
+        tensor.data = values.float()
+    if not runs():
+        for tensor, values in found:
+            tensor.data = values
+        return ()
+    kinds = {str(values.dtype).removeprefix("torch.") for _, values in found}
+    return (f"{' and '.join(sorted(kinds))}, computed in float32 here",)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.conversion.calibration import Recipe
+from edgekit.conversion.convertible import in_float32
 from edgekit.conversion.reference import broken_weights, torch_answers, torch_noise
 from edgekit.conversion.sources import LoadedModule, SourceRequest, load_module, source_kind
 from edgekit.conversion.spec_files import (
@@ -75,6 +76,7 @@ def _load_torch(request: SourceRequest) -> Source:
     spec = loaded.spec
     network = Flat(loaded.module, spec.outputs).eval()
     example = example_inputs(spec, raw=True)
+    notes = (*loaded.notes, *in_float32(loaded.module, lambda: _runs(network, spec)))
     macs = _check_forward(network, loaded, example)
     stored = [*loaded.module.named_parameters(), *loaded.module.named_buffers()]
 
@@ -93,7 +95,7 @@ def _load_torch(request: SourceRequest) -> Source:
         parameters=count_parameters(loaded.module),
         macs=macs,
         weights=loaded.weights,
-        notes=loaded.notes,
+        notes=notes,
         broken=broken_weights((name, as_numpy(tensor)) for name, tensor in stored),
         reference=lambda pixels: torch_answers(network, spec, pixels),
         noise=lambda pixels, answers: torch_noise(network, spec, pixels, macs, answers),

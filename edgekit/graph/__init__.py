@@ -150,10 +150,10 @@ class ExportedGraph:
         import torch
 
         from edgekit.graph.contract import Baked, Flat
-        from edgekit.graph.rewrites import with_plain_attention
+        from edgekit.graph.rewrites import with_plain_attention, with_plain_pools
 
         module = torch.export.load(self.path).module()
-        network = Flat(module if planes else with_plain_attention(module))
+        network = Flat(module if planes else with_plain_pools(with_plain_attention(module)))
         if self.raw_input or self.spec.input is None:
             return network
         place = self.spec.names.index(self.spec.input.name)

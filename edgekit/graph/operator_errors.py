@@ -9,9 +9,14 @@ from edgekit.errors import UnsupportedModel, first_line
 
 _OPERATOR = re.compile(r"\b(aten|torchvision|prims)(?:::|\.)(\w+)")
 
+_UNCONVERTED = re.compile(r"No conversion rule found for operations: (?:aten|prims)\.(\w+)")
+"""How OpenVINO's converter ends its report of what it knows nothing of."""
+
 _TRANSPOSED = re.compile(r"legalize operation '\w+\.convolution'")
-"""What litert-torch says of a transposed convolution with output padding, dilation or uneven
-strides; it takes every other convolution."""
+"""What litert-torch says of a transposed convolution with stride and dilation."""
+
+_NARROW = re.compile(r"\bBFloat16\b|\dxb?f16>")
+"""How litert-torch writes numbers of 16 bits."""
 
 
 def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedModel:
@@ -37,13 +42,25 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
                 f"{backend} cannot take operator {operator} ({where}): "
                 f"replace it, or leave out --backend {backend}"
             )
-    if "f64" in text:
+    if unknown := _UNCONVERTED.search(text):
         return UnsupportedModel(
-            f"{backend} does not compute in float64: let the model compute in float32 (no "
-            f".double() in forward), or leave out --backend {backend}"
+            f"{backend} cannot take operator aten.{unknown[1]}: replace it, or leave out "
+            f"--backend {backend}"
         )
+    if "f64" in text:
+        return of_kind(backend, "float64", ".double()")
+    if _NARROW.search(text):
+        return of_kind(backend, "16 bits", ".half(), .bfloat16() or autocast")
     return UnsupportedModel(
         f"{backend} cannot convert the model: {first_line(error)}; leave out --backend {backend}"
+    )
+
+
+def of_kind(backend: str, kind: str, made_by: str) -> UnsupportedModel:
+    """Return the error for a network with numbers of another kind than a runtime computes in."""
+    return UnsupportedModel(
+        f"{backend} does not compute in {kind}: let the model compute in float32 (no {made_by} in "
+        f"forward), or leave out --backend {backend}"
     )
 
 

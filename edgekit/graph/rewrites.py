@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
@@ -13,6 +17,16 @@ _BROADCASTS = (
     torch.ops.aten.div.Tensor,
 )
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_TRANSPOSED = (
+    torch.ops.aten.conv_transpose1d.default,
+    torch.ops.aten.conv_transpose2d.input,
+    torch.ops.aten.conv_transpose3d.input,
+)
+_ADAPTIVE_MAX = {
+    torch.ops.aten.adaptive_max_pool1d.default: torch.ops.aten.max_pool1d.default,
+    torch.ops.aten.adaptive_max_pool2d.default: torch.ops.aten.max_pool2d.default,
+    torch.ops.aten.adaptive_max_pool3d.default: torch.ops.aten.max_pool3d.default,
+}
 
 
 class BandedLocalResponseNorm(nn.Module):
@@ -96,6 +110,100 @@ def with_plain_attention(module: torch.nn.Module) -> torch.nn.Module:
     if found:
         module.recompile()  # type: ignore[operator]
     return module
+
+
+def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
+    """Let every adaptive max pool of an exported module be a plain one, or slices, in place.
+
+    torch.onnx and litert-torch do not take the operator. Where the output divides the input, it is
+    a max pool. Else its windows differ by one: their largest values are taken axis by axis. One
+    whose indices are asked for is left alone.
+    """
+    graph = getattr(module, "graph", None)
+    found = [node for node in graph.nodes if node.target in _ADAPTIVE_MAX] if graph else []
+    for node in found:
+        parts = {user.args[1]: user for user in node.users if user.target is operator.getitem}
+        if len(parts) < len(node.users) or (1 in parts and parts[1].users):
+            continue
+        source, size = node.args
+        sizes = tuple(source.meta["val"].shape[-len(size) :])
+        with node.graph.inserting_before(node):
+            if not any(have % want for have, want in zip(sizes, size, strict=True)):
+                window = [have // want for have, want in zip(sizes, size, strict=True)]
+                pooled = node.graph.call_function(
+                    _ADAPTIVE_MAX[node.target], (source, window, window)
+                )
+            else:
+                pooled = _largest_by_axis(source, sizes, size)
+        for part in parts.values():
+            part.replace_all_uses_with(pooled)
+            node.graph.erase_node(part)
+        node.graph.erase_node(node)
+    if found:
+        module.recompile()  # type: ignore[operator]
+    return module
+
+
+def _largest_by_axis(source: Node, sizes: Sequence[int], wanted: Sequence[int]) -> Node:
+    """Pool the last axes, one after the other, by windows as adaptive pooling has them."""
+    aten, call, value = torch.ops.aten, source.graph.call_function, source
+    for axis, (have, want) in enumerate(zip(sizes, wanted, strict=True), -len(sizes)):
+        parts = []
+        for index in range(want):
+            first, end = index * have // want, -(-(index + 1) * have // want)
+            window = call(aten.slice.Tensor, (value, axis, first, end))
+            parts.append(call(aten.amax.default, (window, [axis], True)))
+        value = call(aten.cat.default, (parts, axis))
+    return value
+
+
+def with_cropped_transposes(module: torch.nn.Module) -> torch.nn.Module:
+    """Let transposed convolutions that litert-torch gets wrong be cropped instead, in place.
+
+    It takes no output padding; with padding and uneven strides its answers are wrong (0.10.0).
+    Padding crops what a transposed convolution computes, and output padding crops one side less;
+    where that asks for more than there is, the input gets a row of zeros.
+    """
+    graph = getattr(module, "graph", None)
+    found = [node for node in graph.nodes if node.target in _TRANSPOSED] if graph else []
+    changed = False
+    for node in found:
+        value, weight, bias, stride, padding, more, groups, dilation = _of_transposed(node)
+        if not any(more) and len(set(stride)) == 1:
+            continue
+        changed = True
+        sizes = node.meta["val"].shape[-len(more) :]
+        aten, call = torch.ops.aten, node.graph.call_function
+        with node.graph.inserting_before(node):
+            if any(extra > crop for extra, crop in zip(more, padding, strict=True)):
+                value = call(aten.constant_pad_nd.default, (value, [0, 1] * len(more)))
+            none = [0] * len(more)
+            whole = call(node.target, (value, weight, bias, stride, none, none, groups, dilation))
+            whole.meta["nn_module_stack"] = node.meta.get("nn_module_stack")  # for a message
+            for axis, (crop, size) in enumerate(zip(padding, sizes, strict=True), -len(more)):
+                whole = call(aten.slice.Tensor, (whole, axis, crop, crop + size))
+        node.replace_all_uses_with(whole)
+        node.graph.erase_node(node)
+    if changed:
+        module.recompile()  # type: ignore[operator]
+    return module
+
+
+def _of_transposed(node: Node) -> tuple[Any, ...]:
+    """Return all arguments of an `aten.conv_transpose`, lists of its axes' length."""
+    axes = node.meta["val"].dim() - 2
+    names = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+
+    def each(name: str, default: int) -> list[int]:
+        value: Any = given.get(name, default)
+        listed = [value] if isinstance(value, int) else list(value)
+        return listed * axes if len(listed) == 1 else listed
+
+    return (
+        given["input"], given["weight"], given.get("bias"), each("stride", 1), each("padding", 0),
+        each("output_padding", 0), given.get("groups", 1), each("dilation", 1),
+    )  # fmt: skip
 
 
 def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
