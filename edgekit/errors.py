@@ -25,6 +25,7 @@ A message is one line: what is wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 DISTRIBUTION = "edgekit-deploy"
@@ -179,7 +180,10 @@ def printable(text: str) -> str:
     )
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text that says something, without its indent."""
-    lines = (line.strip() for line in str(error).splitlines())
+    """Return the first line of an exception's text that says something, bare of colours."""
+    lines = (_COLOUR.sub("", line).strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)[:300]

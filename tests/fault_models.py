@@ -283,10 +283,18 @@ def grouped() -> Made:
     return Grouped(), plain("mask")
 
 
+class Largest(nn.Module):
+    """The four largest values of each channel, sorted, without their places."""
+
+    def forward(self, value: Tensor) -> Tensor:
+        return value.flatten(2).topk(4).values
+
+
 def resized() -> Made:
-    """Up by output padding, as most decoders go, up by uneven strides, and down to any size."""
+    """Up by output padding, as most decoders go, by uneven strides, to any size; and down."""
     up = [nn.ConvTranspose2d(16, 8, 3, 2, 1, 1), nn.ReLU(), nn.ConvTranspose2d(8, 2, 3, (2, 1), 1)]
-    return Net(nn.Sequential(*up, nn.AdaptiveMaxPool2d((7, 5)))), plain("mask")
+    down = [nn.Upsample((40, 41)), nn.MaxPool2d(3, 2, 1, dilation=2), nn.AdaptiveMaxPool2d((7, 5))]
+    return Net(nn.Sequential(*up, *down, Largest())), plain("mask")
 
 
 class Spectrum(Pooled):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekit.graph.rewrites import with_cropped_transposes, with_plain_pools
+from edgekit.graph.rewrites import with_plain_pools
+from edgekit.graph.tflite_rewrites import for_tflite
 
 SLICES = {"aten.slice.Tensor", "aten.amax.default", "aten.cat.default"}
 SHAPES = {1: (1, 8, 23), 2: (1, 8, 9, 7), 3: (1, 8, 6, 5, 7)}
@@ -42,16 +44,80 @@ def operators(module: Any) -> set[str]:
 )
 def test_a_cropped_transposed_convolution_answers_the_same(network: Any) -> None:
     module, value, answer = exported(network, len(network.stride))
-    with_cropped_transposes(module)
+    for_tflite(module)
     assert torch.equal(module(value), answer)
     (found,) = [node for node in module.graph.nodes if "conv_transpose" in str(node.target)]
     assert not any(found.args[4]) and not any(found.args[5])
 
 
+class Call(nn.Module):
+    """One function as a network."""
+
+    def __init__(self, name: str, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.name, self.function = name, function
+
+    def forward(self, value: Tensor) -> Any:
+        return self.function(value)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+RESIZES: tuple[tuple[int, dict[str, Any]], ...] = (
+    (2, {"size": (13, 11)}), (2, {"size": (5, 4)}), (2, {"scale_factor": 1.7}),
+    (2, {"scale_factor": (2.0, 1.3), "recompute_scale_factor": True}),
+    (2, {"size": (13, 11), "mode": "nearest-exact"}), (1, {"size": 31}), (3, {"size": (7, 5, 10)}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("axes", "asked"), RESIZES, ids=str)
+def test_a_nearest_resize_that_picks_rows_answers_the_same(
+    axes: int, asked: dict[str, Any]
+) -> None:
+    network = Call("resize", lambda value: nn.functional.interpolate(value, **asked))
+    module, value, answer = exported(network, axes)
+    for_tflite(module)
+    assert torch.equal(module(value), answer)
+    assert operators(module) == {"aten.index_select.default"}
+
+
+@pytest.mark.parametrize("scale", [2, (3, 1)], ids=str)
+def test_a_nearest_resize_by_whole_factors_stays(scale: Any) -> None:
+    module, _, _ = exported(nn.Upsample(scale_factor=scale), 2)
+    assert operators(for_tflite(module)) == {"aten.upsample_nearest2d.vec"}
+
+
+SORTS: dict[str, Callable[[Tensor], Any]] = {
+    "rising": lambda value: value.sort(),
+    "falling, another axis": lambda value: torch.sort(value, dim=1, descending=True),
+    "stable": lambda value: torch.sort(value, dim=2, stable=True),
+    "the places alone": lambda value: value.sort(1).indices,
+}
+
+
+@pytest.mark.parametrize("name", SORTS)
+def test_a_search_for_the_largest_sorts_the_same(name: str) -> None:
+    module, value, answer = exported(Call(name, SORTS[name]), 2)
+    for_tflite(module)
+    ours, theirs = module(value), answer
+    pairs = [(ours, theirs)] if isinstance(ours, Tensor) else zip(ours, theirs, strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert not any("sort" in name for name in operators(module))
+
+
+def test_classes_compared_are_one_hot() -> None:
+    network = Call("one_hot", lambda value: nn.functional.one_hot(value.argmax(1), 9))
+    module, value, answer = exported(network, 2)
+    for_tflite(module)
+    assert torch.equal(module(value), answer) and module(value).dtype == torch.int64
+    assert "aten.one_hot.default" not in operators(module)
+
+
 def test_a_transposed_convolution_that_converters_take_stays() -> None:
     module, _, _ = exported(nn.ConvTranspose2d(8, 8, 4, 2, 1), 2)
     before = operators(module)
-    assert operators(with_cropped_transposes(module)) == before
+    assert operators(for_tflite(module)) == before
 
 
 PLAIN = (
@@ -78,3 +144,15 @@ def test_a_pool_whose_indices_are_asked_for_stays() -> None:
     module, value, _ = exported(nn.AdaptiveMaxPool2d(2, return_indices=True), 2)
     largest, places = with_plain_pools(module)(value)
     assert torch.equal(value.flatten(2).gather(2, places.flatten(2)), largest.flatten(2))
+
+
+def test_what_follows_a_rewritten_operator_is_rewritten_too() -> None:
+    network = nn.Sequential(
+        nn.ConvTranspose2d(8, 8, 3, 2, 1, 1), nn.AdaptiveMaxPool2d((5, 4)), nn.Upsample((8, 9)),
+        nn.AdaptiveMaxPool2d((4, 2)), Call("largest", lambda value: value.topk(3, 2).values),
+        nn.Upsample((4, 5)),
+    )  # fmt: skip
+    module, value, answer = exported(network, 2)
+    for_tflite(with_plain_pools(module))
+    assert torch.equal(module(value), answer)
+    assert not any("upsample" in name or "adaptive" in name for name in operators(module))

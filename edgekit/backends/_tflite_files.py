@@ -150,3 +150,25 @@ def with_quantizable_shapes(content: bytes) -> bytes:
             if len(bias.shape) > 1 and max(bias.shape) == math.prod(bias.shape):
                 bias.shape, changed = [math.prod(bias.shape)], True
     return packed(model) if changed else content
+
+
+def scopes_of_bodies(content: bytes) -> list[str]:
+    """Return what the quantizer calls each operator, input and output of the graphs inside.
+
+    A scatter, or a window that no pool is, has a graph of its own that joins two numbers. It does
+    not run by itself, so calibration has no ranges for it. What a composite stands for is not one.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as names
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    outer = {signature.subgraphIndex for signature in model.signatureDefs}
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            outer |= set(names.get_op_side_effect_subgraphs(operator))
+    return [
+        names.get_op_scope(operator, graph.tensors)
+        for place, graph in enumerate(model.subgraphs)
+        if place not in outer
+        for operator in (*graph.operators, *names.get_subgraph_input_output_operators(graph))
+    ]

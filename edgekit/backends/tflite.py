@@ -19,6 +19,7 @@ from edgekit.backends._tflite_files import (
     WEIGHTED,
     Pixels,
     behind_pixels,
+    scopes_of_bodies,
     with_quantizable_shapes,
 )
 from edgekit.files import write_whole
@@ -140,8 +141,14 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
             qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key=AlgorithmName.NO_QUANTIZE,
         )
+    ends = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
+    for scope in scopes_of_bodies(source.read_bytes()):
+        for kind in (qtyping.TFLOperationName.ALL_SUPPORTED, *ends):
+            maker.update_quantization_recipe(
+                f"^{re.escape(scope)}$", kind, algorithm_key=AlgorithmName.NO_QUANTIZE
+            )
     if pixels is None:
-        for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        for end in ends:
             maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     (signature, told), *_ = reader.get_signature_list().items()
     names = sorted(told["inputs"], key=lambda name: int(name.rpartition("_")[2]))
@@ -293,11 +300,11 @@ def _convert(graph: ExportedGraph, path: Path) -> None:
         return
     import litert_torch
 
-    from edgekit.graph.rewrites import with_cropped_transposes
+    from edgekit.graph.tflite_rewrites import for_tflite
 
     module = graph.baked_module()
     for part in module.modules():
-        with_cropped_transposes(part)
+        for_tflite(part)
     try:
         edge_model = litert_torch.convert(module, graph.examples())
     except (RuntimeError, ValueError, NotImplementedError) as error:

@@ -9,8 +9,11 @@ from edgekit.errors import UnsupportedModel, first_line
 
 _OPERATOR = re.compile(r"\b(aten|torchvision|prims)(?:::|\.)(\w+)")
 
-_UNCONVERTED = re.compile(r"No conversion rule found for operations: (?:aten|prims)\.(\w+)")
-"""How OpenVINO's converter ends its report of what it knows nothing of."""
+_UNCONVERTED = re.compile(
+    r"No (?:conversion rule found for operations: |ONNX function found for <OpOverload\(op=')"
+    r"(?:aten|prims)\.(\w+)"
+)
+"""How OpenVINO's and PyTorch's converters report what they know nothing of."""
 
 _TRANSPOSED = re.compile(r"legalize operation '\w+\.convolution'")
 """What litert-torch says of a transposed convolution with stride and dilation."""
@@ -31,7 +34,9 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
     text = "\n".join(map(str, chain))
-    named = dict.fromkeys(f"{space}.{name}" for space, name in _OPERATOR.findall(text))
+    unknown = [f"aten.{name}" for name in _UNCONVERTED.findall(text)]
+    # What follows an unknown operator fails too, and is named with it.
+    named = dict.fromkeys(unknown or [".".join(found) for found in _OPERATOR.findall(text)])
     if _TRANSPOSED.search(text):
         named |= dict.fromkeys(f"aten.conv_transpose{n}d" for n in (1, 2, 3))
     for operator in named:
@@ -42,9 +47,9 @@ def unsupported(backend: str, error: BaseException, module: Any) -> UnsupportedM
                 f"{backend} cannot take operator {operator} ({where}): "
                 f"replace it, or leave out --backend {backend}"
             )
-    if unknown := _UNCONVERTED.search(text):
+    if unknown:
         return UnsupportedModel(
-            f"{backend} cannot take operator aten.{unknown[1]}: replace it, or leave out "
+            f"{backend} cannot take operator {unknown[0]}: replace it, or leave out "
             f"--backend {backend}"
         )
     if "f64" in text:
@@ -84,4 +89,4 @@ def _same(target: str, operator: str) -> bool:
     """
     space, _, rest = target.partition(".")  # Python's own, like getitem, have no dot
     name = rest.partition(".")[0]
-    return operator in {f"{space}.{name}", f"{space}._{name}"}
+    return operator in {f"{space}.{name}", f"{space}._{name}", f"{space}._{name}_forward"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,6 @@ _BROADCASTS = (
     torch.ops.aten.div.Tensor,
 )
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
-_TRANSPOSED = (
-    torch.ops.aten.conv_transpose1d.default,
-    torch.ops.aten.conv_transpose2d.input,
-    torch.ops.aten.conv_transpose3d.input,
-)
 _ADAPTIVE_MAX = {
     torch.ops.aten.adaptive_max_pool1d.default: torch.ops.aten.max_pool1d.default,
     torch.ops.aten.adaptive_max_pool2d.default: torch.ops.aten.max_pool2d.default,
@@ -123,7 +117,9 @@ def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
     found = [node for node in graph.nodes if node.target in _ADAPTIVE_MAX] if graph else []
     for node in found:
         parts = {user.args[1]: user for user in node.users if user.target is operator.getitem}
-        if len(parts) < len(node.users) or (1 in parts and parts[1].users):
+        if parts.keys() - {1} != {0} or len(parts) < len(node.users):
+            continue
+        if 1 in parts and parts[1].users:
             continue
         source, size = node.args
         sizes = tuple(source.meta["val"].shape[-len(size) :])
@@ -135,6 +131,7 @@ def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
                 )
             else:
                 pooled = _largest_by_axis(source, sizes, size)
+        pooled.meta["val"] = parts[0].meta["val"]
         for part in parts.values():
             part.replace_all_uses_with(pooled)
             node.graph.erase_node(part)
@@ -155,55 +152,6 @@ def _largest_by_axis(source: Node, sizes: Sequence[int], wanted: Sequence[int]) 
             parts.append(call(aten.amax.default, (window, [axis], True)))
         value = call(aten.cat.default, (parts, axis))
     return value
-
-
-def with_cropped_transposes(module: torch.nn.Module) -> torch.nn.Module:
-    """Let transposed convolutions that litert-torch gets wrong be cropped instead, in place.
-
-    It takes no output padding; with padding and uneven strides its answers are wrong (0.10.0).
-    Padding crops what a transposed convolution computes, and output padding crops one side less;
-    where that asks for more than there is, the input gets a row of zeros.
-    """
-    graph = getattr(module, "graph", None)
-    found = [node for node in graph.nodes if node.target in _TRANSPOSED] if graph else []
-    changed = False
-    for node in found:
-        value, weight, bias, stride, padding, more, groups, dilation = _of_transposed(node)
-        if not any(more) and len(set(stride)) == 1:
-            continue
-        changed = True
-        sizes = node.meta["val"].shape[-len(more) :]
-        aten, call = torch.ops.aten, node.graph.call_function
-        with node.graph.inserting_before(node):
-            if any(extra > crop for extra, crop in zip(more, padding, strict=True)):
-                value = call(aten.constant_pad_nd.default, (value, [0, 1] * len(more)))
-            none = [0] * len(more)
-            whole = call(node.target, (value, weight, bias, stride, none, none, groups, dilation))
-            whole.meta["nn_module_stack"] = node.meta.get("nn_module_stack")  # for a message
-            for axis, (crop, size) in enumerate(zip(padding, sizes, strict=True), -len(more)):
-                whole = call(aten.slice.Tensor, (whole, axis, crop, crop + size))
-        node.replace_all_uses_with(whole)
-        node.graph.erase_node(node)
-    if changed:
-        module.recompile()  # type: ignore[operator]
-    return module
-
-
-def _of_transposed(node: Node) -> tuple[Any, ...]:
-    """Return all arguments of an `aten.conv_transpose`, lists of its axes' length."""
-    axes = node.meta["val"].dim() - 2
-    names = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
-
-    def each(name: str, default: int) -> list[int]:
-        value: Any = given.get(name, default)
-        listed = [value] if isinstance(value, int) else list(value)
-        return listed * axes if len(listed) == 1 else listed
-
-    return (
-        given["input"], given["weight"], given.get("bias"), each("stride", 1), each("padding", 0),
-        each("output_padding", 0), given.get("groups", 1), each("dilation", 1),
-    )  # fmt: skip
 
 
 def rewrite(network: nn.Module, *example: Tensor) -> nn.Module:
