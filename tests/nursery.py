@@ -10,7 +10,7 @@ Only where the fork server comes from is another. It has the conversion's own en
 and path, and ends with the conversion. Converters stay apart: each has a ward of its own.
 
     python nursery.py            is the nursery
-    python nursery.py WORD ...   is `python -m edgekit WORD ...` that uses it
+    python nursery.py WORD ...   is `python -m edgekit WORD ...` that uses it (and runner_server.py)
     python nursery.py SCRIPT.py  is `python SCRIPT.py` that does
 """
 
@@ -257,7 +257,10 @@ def lend() -> None:
 if __name__ == "__main__":
     if not sys.argv[1:]:
         nursery()
+    import runner_server
+
     lend()
+    runner_server.lend()
     if sys.argv[1].endswith(".py"):
         del sys.argv[0]
         sys.path[0] = str(Path(sys.argv[0]).parent)

@@ -4,7 +4,7 @@ That import, and compiling the runner, is most of what a job of the suite takes.
 runner's own file to run, and the words, folder, environment, output and exit code that
 `python runner.py JOB.json` would have; the runtime it imports itself.
 
-The documents' commands and those with an environment of their own start `python runner.py`.
+Commands with an environment of their own, the wheel's tests and boards start `python runner.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import nursery
 import edgekit.devices.local
 from edgekit.conversion.fork_server import preload
 from edgekit.paths import ONBOARD
-from edgekit.session import RUNNER
 
 PLACE = "EDGEKIT_TESTS_RUNNER_SERVER"
 """The variable that tells the processes of a run where it listens."""
+RUNNER = "runner.py"
 _AHEAD = (
     "numpy", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
     "base64", "platform", "runpy", "zipfile",

@@ -111,10 +111,10 @@ def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
 
     torch.onnx and litert-torch do not take the operator. Where the output divides the input, it is
     a max pool. Else its windows differ by one: their largest values are taken axis by axis. One
-    whose indices are asked for is left alone.
+    of free sizes, or whose indices are asked for, is left alone.
     """
-    graph = getattr(module, "graph", None)
-    found = [node for node in graph.nodes if node.target in _ADAPTIVE_MAX] if graph else []
+    nodes = graph.nodes if (graph := getattr(module, "graph", None)) else ()
+    found = [node for node in nodes if node.target in _ADAPTIVE_MAX and has_fixed_sizes(node)]
     for node in found:
         parts = {user.args[1]: user for user in node.users if user.target is operator.getitem}
         if parts.keys() - {1} != {0} or len(parts) < len(node.users):
@@ -139,6 +139,14 @@ def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
     if found:
         module.recompile()  # type: ignore[operator]
     return module
+
+
+def has_fixed_sizes(node: Node) -> bool:
+    """Tell whether what an operator takes and gives has no free sizes."""
+    (source, *_), values = node.args, node.meta["val"]
+    assert isinstance(source, Node)
+    given = values if isinstance(values, tuple | list) else (values,)
+    return all(isinstance(n, int) for v in (source.meta["val"], *given) for n in v.shape)
 
 
 def _largest_by_axis(source: Node, sizes: Sequence[int], wanted: Sequence[int]) -> Node:

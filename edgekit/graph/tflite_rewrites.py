@@ -10,16 +10,18 @@ import torch
 from torch import nn
 from torch.fx import Node
 
+from edgekit.graph.rewrites import has_fixed_sizes
+
 _aten = torch.ops.aten
 
 
 def for_tflite(module: nn.Module) -> nn.Module:
     """Change, in place, what litert-torch lacks or gets wrong into what answers the same.
 
-    A module without a traced graph is left as it is.
+    A module without a traced graph is left as it is, and so is what has free sizes.
     """
-    graph = getattr(module, "graph", None)
-    found = [node for node in graph.nodes if node.target in _REWRITES] if graph else []
+    nodes = graph.nodes if (graph := getattr(module, "graph", None)) else ()
+    found = [node for node in nodes if node.target in _REWRITES and has_fixed_sizes(node)]
     for node in found:
         with node.graph.inserting_before(node):
             instead = _REWRITES[node.target](node)
@@ -73,7 +75,11 @@ def _of_transposed(node: Node) -> tuple[Any, ...]:
 
 
 def _picked(node: Node) -> Node | None:
-    """Pick rows and columns for a nearest resize by another than a whole factor: TFLite errs."""
+    """Pick the rows and columns of a nearest resize, as PyTorch's operator does.
+
+    litert-torch makes one whose pixels lie half a pixel on, as `nearest-exact` has them. That is
+    the same where it enlarges by whole factors, which stay.
+    """
     source = _source(node)
     sizes, wanted = source.meta["val"].shape[2:], node.meta["val"].shape[2:]
     if not any(want % have for have, want in zip(sizes, wanted, strict=True)):
@@ -100,7 +106,8 @@ def _largest(node: Node) -> None:
     value = call(_aten.transpose.int, (source, axis, -1))
     value = value if descending else call(_aten.neg.default, (value,))
     found = call(_aten.topk.default, (value, source.meta["val"].shape[axis]))
-    _place(node, source, call(operator.getitem, (found, 1)), axis)
+    places = call(operator.getitem, (found, 1))
+    _place(node, source, call(_aten.transpose.int, (places, axis, -1)), axis)
 
 
 def _asked_for_both(node: Node) -> None:
@@ -114,11 +121,9 @@ def _asked_for_both(node: Node) -> None:
 
 def _place(node: Node, source: Node, places: Node, axis: int) -> None:
     """Give an operator's users the places of values along an axis, and the values there."""
-    call = node.graph.call_function
-    if node.target not in _TOPK:
-        places = call(_aten.transpose.int, (places, axis, -1))
+    look_up = node.graph.call_function
     for user in list(node.users):
-        found = places if user.args[1] else call(_aten.gather.default, (source, axis, places))
+        found = places if user.args[1] else look_up(_aten.gather.default, (source, axis, places))
         found.meta["val"] = user.meta["val"]
         user.replace_all_uses_with(found)
         node.graph.erase_node(user)
@@ -152,7 +157,6 @@ def _constant(node: Node, value: torch.Tensor) -> Node:
     return node.graph.get_attr(name)
 
 
-_TOPK = (_aten.topk.default,)
 _REWRITES: dict[Any, Callable[[Node], Node | None]] = {
     _aten.conv_transpose1d.default: _cropped,
     _aten.conv_transpose2d.input: _cropped,
@@ -160,9 +164,6 @@ _REWRITES: dict[Any, Callable[[Node], Node | None]] = {
     _aten.upsample_nearest1d.vec: _picked,
     _aten.upsample_nearest2d.vec: _picked,
     _aten.upsample_nearest3d.vec: _picked,
-    _aten._upsample_nearest_exact1d.vec: _picked,
-    _aten._upsample_nearest_exact2d.vec: _picked,
-    _aten._upsample_nearest_exact3d.vec: _picked,
     _aten.sort.default: _largest,
     _aten.sort.stable: _largest,
     _aten.topk.default: _asked_for_both,
