@@ -263,7 +263,9 @@ def emulate(
             files.append(Path(scratch) / f"{index}{Path(name).suffix}")
             files[-1].write_bytes(pictures.read(name))
         profile = _target(target)
-        say("emulate", f"{len(chosen)} artifacts on {len(files)} images, on {profile.title}'s CPU")
+        artifacts_said = f"{len(chosen)} artifact{'s' * (len(chosen) != 1)}"
+        images_said = f"{len(files)} image{'s' * (len(files) != 1)}"
+        say("emulate", f"{artifacts_said} on {images_said}, on {profile.title}'s CPU")
         records = run(profile, chosen, files, runtime=runtime, command=command)
     say("emulate", "done")
     if results is not None:

@@ -82,7 +82,9 @@ def bench_emulated(request: EmulatedBench, *, wide: bool, as_json: bool, quiet: 
     if request.baseline is not None:
         written = write_baseline(request.baseline, records)
         notes.append(f"{written} costs written to {request.baseline}")
-    predictions, origin = _predicted(request, found, notes)
+    died = {record.artifact.sha256 for record in records if record.failure}
+    living = [artifact for artifact in found if artifact.sha256 not in died]
+    predictions, origin = _predicted(request, living, notes)
     for prediction in predictions:
         save(prediction, request.results)
     emulated_rows = [row(record) for record in records]
@@ -134,18 +136,19 @@ def _predicted(
 ) -> tuple[Sequence[PredictionRecord], Sequence[str]]:
     """Return the predicted latencies and whose coefficients they are; `notes` gain why none are.
 
-    What was emulated stands without them: a board of one's own may have a core of no evidence.
+    What was emulated stands without them: a board of one's own may have a core of no evidence, and
+    what lives in a plain run may die in one that simulates caches.
     """
     from edgekit.cli.predict_latency import Choice
-    from edgekit.errors import UserError
+    from edgekit.errors import DeviceError, UserError
     from edgekit.latency_model.operators import readers
     from edgekit.latency_model.records import predict
 
     priced = [artifact for artifact in artifacts if artifact.manifest.backend in readers()]
     choice = Choice(request.target, None, shipped=False)
     records: list[PredictionRecord] = []
-    try:
-        for artifact in priced:
+    for artifact in priced:
+        try:
             records += predict(
                 request.target,
                 [artifact],
@@ -153,7 +156,9 @@ def _predicted(
                 runtime=request.runtime,
                 command=request.command,
             )
-    except UserError as error:
-        notes.append(f"no latency predicted: {error}")
-        return (), ()
+        except UserError as error:
+            notes.append(f"no latency predicted: {error}")
+            return (), ()
+        except DeviceError as error:
+            notes.append(f"no latency predicted for {artifact.label}: {error}")
     return records, choice.lines
