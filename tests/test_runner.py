@@ -62,14 +62,21 @@ def test_a_job_leaves_openvino_s_converter_out_and_an_application_keeps_it(tmp_p
     )
     words = [sys.executable, runner.__file__, str(tmp_path / "asks.py")]
     asked = subprocess.run(words, capture_output=True, text=True)
-    code = "import runner; runner.main(['no job.json']); import asks"
+    (tmp_path / "job.json").write_text('{"task": "ask"}')
+    code = (
+        "import runner, sys\n"
+        "runner.JOBS['ask'] = lambda job, runtimes: __import__('asks')\n"
+        "runner.main(['job.json'])\n"
+        "print('openvino.tools.ovc' in sys.modules)\n"
+    )
     job = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": f"{Path(runner.__file__).parent}:{tmp_path}"},
     )
-    assert (asked.stdout, job.stdout.splitlines()[-1:]) == ("True\n", ["False"])
+    assert (asked.stdout, job.stdout) == ("True\n", "False\nFalse\n")
 
 
 def test_a_version_is_what_importlib_metadata_says(

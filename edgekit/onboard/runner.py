@@ -2197,8 +2197,9 @@ def main(
     rest = rest[whole:]
     if word.endswith(".py"):
         return _run_application(arguments)
-    # OpenVINO would import its converter too, half of what it imports, and nothing here uses that.
-    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
+    # OpenVINO would import its converter too, half of what it imports, and no job uses that.
+    converter = "openvino.tools.ovc"
+    sys.modules.setdefault(converter, None)  # type: ignore[arg-type]
     artifact = rest.pop(0) if rest and (Path(rest[0]) / "manifest.json").is_file() else str(HERE)
     try:
         if word == "predict" and rest:
@@ -2222,6 +2223,9 @@ def main(
     except Exception as error:  # the board's last word: the host makes a line of it
         _print({"error": " ".join(str(error).split()), "kind": type(error).__name__})
         return 3
+    finally:
+        if sys.modules[converter] is None:
+            del sys.modules[converter]
     return 0
 
 
