@@ -13,6 +13,7 @@ The documents, the tests of starting, of Ctrl-C and of plug-ins run `python -m e
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import runpy
 import subprocess
@@ -96,4 +97,5 @@ def _become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     preload(_AHEAD)
     _keep_parser()
+    gc.set_threshold(20_000)  # a command of a second leaves little garbage
     forked.serve(_become)

@@ -1,8 +1,8 @@
-"""A runner's job on this machine as a fork of a Python that has imported NumPy and Pillow already.
+"""A runner's job on this machine as a fork of a Python that has imported what runners work with.
 
-That import, and compiling the runner, is most of what a job of the suite takes. The process has the
-runner's own file to run, and the words, folder, environment, output and exit code that
-`python runner.py JOB.json` would have; the runtime it imports itself.
+NumPy, Pillow, a runtime, and compiling the runner, are most of what a job of the suite takes. The
+process has the runner's own file to run, and the words, folder, environment, output and exit code
+that `python runner.py JOB.json` would have.
 
 Commands with an environment of their own, the wheel's tests and boards start `python runner.py`.
 """
@@ -31,6 +31,7 @@ RUNNER = "runner.py"
 _AHEAD = (
     "numpy", "PIL.ImageOps", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
     "base64", "platform", "runpy", "zipfile",
+    "onnxruntime", "ai_edge_litert.interpreter", "openvino", "ncnn",
 )  # fmt: skip
 _started = edgekit.devices.local.start_python
 
@@ -69,6 +70,7 @@ def _become(asked: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]  # as the runner does
     preload(_AHEAD)
     _source = (ONBOARD / RUNNER).read_bytes()
     _compiled: CodeType = compile(_source, RUNNER, "exec")
