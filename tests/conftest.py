@@ -31,7 +31,9 @@ LONGEST_FIRST = (
     "test_predict_executed", "test_measure", "test_virtual_install", "test_explain_instructions",
     "test_scale_out", "test_provision", "test_api", "test_examples", "test_explain", "test_fleet",
     "test_guard", "test_plugins", "test_release", "test_devices", "test_training", "test_ssh",
-    "test_ssh_bench", "test_best",
+    "test_ssh_bench", "test_best", "test_faults", "test_converter_faults", "test_deploy",
+    "test_predict", "test_int8_arithmetic", "test_reference_runtimes", "test_application",
+    "test_tensors", "test_weights", "test_interrupt", "test_onnx2tf",
 )  # fmt: skip
 
 
