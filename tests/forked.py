@@ -135,7 +135,7 @@ def _be(asked: dict[str, Any], become: Callable[[dict[str, Any]], None]) -> NoRe
         if not isinstance(ended.code, int | None):
             raise
         code = ended.code or 0
-    # Python would take apart all that was imported, a third of a short command.
+    # Python itself would first take apart all that was imported.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

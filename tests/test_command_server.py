@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import run_cli
 from command_server import run, serves
-from waiting import appears, wait_gone
+from waiting import ASLEEP, ends_with_who_asked
 
 
 @pytest.mark.parametrize(
@@ -50,24 +49,14 @@ def test_what_is_read_at_the_start_has_a_start(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_command_ends_with_who_asked_for_it(tmp_path: Path) -> None:
-    (tmp_path / "asleep.py").write_text(
-        "import os, pathlib, time\n"
-        "pathlib.Path('new').write_text(str(os.getpid()))\n"
-        "pathlib.Path('new').rename('pid')\n"
-        "time.sleep(60)\n"
-    )
+    (tmp_path / "asleep.py").write_text(ASLEEP)
     code = (
-        "import os, sys, pathlib\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import pathlib\n"
         "import command_server\n"
         "words = ['convert', 'asleep:net', '-o', 'out']\n"
         "command_server.run(words, pathlib.Path.cwd(), warm=True, timeout=60)\n"
     )
-    asked = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=dict(os.environ))
-    appears(tmp_path / "pid")
-    asked.kill()
-    asked.wait()
-    assert wait_gone(int((tmp_path / "pid").read_text()))
+    assert ends_with_who_asked(code, tmp_path)
 
 
 def test_a_command_that_takes_too_long_is_given_up(tmp_path: Path) -> None:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runner_server import start
-from waiting import appears, wait_gone
+from waiting import ASLEEP, ends_with_who_asked, wait_gone
 
 from edgekit.devices.local import LocalDevice, start_python
 from edgekit.errors import DeviceTimeout
 from edgekit.paths import ONBOARD
 from edgekit.session import RUNNER, put_runner
-
-ASLEEP = (
-    "import os, pathlib, time\n"
-    "pathlib.Path('new').write_text(str(os.getpid()))\n"
-    "pathlib.Path('new').rename('pid')\n"
-    "time.sleep(60)\n"
-)
 
 
 @pytest.fixture
@@ -34,8 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(way: object, folder: Path) -> tuple[int, bytes, bytes]:
-    assert callable(way)
+def said(way: Callable[..., Any], folder: Path) -> tuple[int, bytes, bytes]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         code = way([RUNNER, "job.json"], folder, out, err).wait(60)
         out.seek(0)
@@ -91,14 +82,9 @@ def test_it_is_ended_at_its_time(folder: Path) -> None:
 def test_it_ends_with_who_asked_for_it(folder: Path) -> None:
     (folder / RUNNER).write_text(ASLEEP)
     code = (
-        "import pathlib, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import pathlib\n"
         "import runner_server\n"
         "with open('out', 'wb') as out:\n"
         "    runner_server.start(['runner.py'], pathlib.Path.cwd(), out, out).wait()\n"
     )
-    asked = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=dict(os.environ))
-    appears(folder / "pid")
-    asked.kill()
-    asked.wait()
-    assert wait_gone(int((folder / "pid").read_text()))
+    assert ends_with_who_asked(code, folder)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+ASLEEP = (
+    "import os, pathlib, time\n"
+    "pathlib.Path('new').write_text(str(os.getpid()))\n"
+    "pathlib.Path('new').rename('pid')\n"
+    "time.sleep(60)\n"
+)
+"""A program that writes its number to `pid` in its folder, and sleeps."""
+
+
+def ends_with_who_asked(code: str, folder: Path) -> bool:
+    """Tell whether ASLEEP, which Python code of the tests has run in a folder, ends with that."""
+    found = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    asked = subprocess.Popen([sys.executable, "-c", found + code], cwd=folder, env=dict(os.environ))
+    appears(folder / "pid")
+    asked.kill()
+    asked.wait()
+    return wait_gone(int((folder / "pid").read_text()))
 
 
 def wait_gone(pid: int, seconds: float = 5) -> bool:

@@ -127,29 +127,29 @@ def _int8(graph: ExportedGraph, out: Path, keep_float: tuple[str, ...]) -> Built
     content = _float(graph).read_bytes()
     content, pixels = behind_pixels(content) if alone else (content, None)
     source = graph.folder / "tflite-float.tflite"
-    write_whole(source, with_quantizable_shapes(content))
+    content = with_quantizable_shapes(content)
+    write_whole(source, content)
     reader = Interpreter(str(source))
     layers = _layers(reader)
     maker = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
     gentler = graph.way == "gentler"
-    for kind in qtyping.TFLOperationName:
+    operators = qtyping.TFLOperationName
+    every, ends = operators.ALL_SUPPORTED, (operators.INPUT, operators.OUTPUT)
+
+    def leave_in_float(kind: Any, scope: str = ".*") -> None:
+        maker.update_quantization_recipe(scope, kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+    for kind in operators:
         if kind.value in FLOAT_ONLY or (gentler and kind.value not in _GENTLER):
-            maker.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            leave_in_float(kind)
     for layer in keep_float:
-        maker.update_quantization_recipe(
-            f"^{re.escape(layers[layer])};$",
-            qtyping.TFLOperationName.ALL_SUPPORTED,
-            algorithm_key=AlgorithmName.NO_QUANTIZE,
-        )
-    ends = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
-    for scope in scopes_of_bodies(source.read_bytes()):
-        for kind in (qtyping.TFLOperationName.ALL_SUPPORTED, *ends):
-            maker.update_quantization_recipe(
-                f"^{re.escape(scope)}$", kind, algorithm_key=AlgorithmName.NO_QUANTIZE
-            )
+        leave_in_float(every, f"^{re.escape(layers[layer])};$")
+    for scope in scopes_of_bodies(content):
+        for kind in (every, *ends):
+            leave_in_float(kind, f"^{re.escape(scope)}$")
     if pixels is None:
-        for end in ends:
-            maker.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        for kind in ends:
+            leave_in_float(kind)
     (signature, told), *_ = reader.get_signature_list().items()
     names = sorted(told["inputs"], key=lambda name: int(name.rpartition("_")[2]))
     # The samples go by the signature, whose integers are as narrow as the converter made them.

@@ -117,9 +117,8 @@ def with_plain_pools(module: torch.nn.Module) -> torch.nn.Module:
     found = [node for node in nodes if node.target in _ADAPTIVE_MAX and has_fixed_sizes(node)]
     for node in found:
         parts = {user.args[1]: user for user in node.users if user.target is operator.getitem}
-        if parts.keys() - {1} != {0} or len(parts) < len(node.users):
-            continue
-        if 1 in parts and parts[1].users:
+        indices = parts.get(1)
+        if 0 not in parts or len(parts) < len(node.users) or (indices and indices.users):
             continue
         source, size = node.args
         sizes = tuple(source.meta["val"].shape[-len(size) :])

@@ -91,6 +91,8 @@ def _picked(node: Node) -> Node | None:
         picture = numbers.reshape(1, 1, -1, *[1] * (-1 - axis)).expand(1, 1, *sizes)
         resized = _operator(node.target)(picture, *node.args[1:], **node.kwargs)
         rows = resized.movedim(axis, 0).reshape(want, -1)[:, 0].long()
+        if torch.equal(rows, numbers.long()):
+            continue
         value = node.graph.call_function(
             _aten.index_select.default, (value, axis, _constant(node, rows))
         )
